@@ -1,0 +1,2 @@
+//! agent-stub: see ARCHITECTURE.md.
+fn main() {}

@@ -1,0 +1,1 @@
+//! ccorch-core: see ARCHITECTURE.md.

@@ -1,0 +1,1 @@
+//! ccorch-io: see ARCHITECTURE.md.

@@ -1,0 +1,2 @@
+//! ccorch: see ARCHITECTURE.md.
+fn main() {}

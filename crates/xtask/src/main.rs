@@ -1,0 +1,2 @@
+//! xtask: see ARCHITECTURE.md.
+fn main() {}
