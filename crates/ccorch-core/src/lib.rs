@@ -1,1 +1,7 @@
-//! ccorch-core: see ARCHITECTURE.md.
+//! Decisions of ccorch, as data in and data out: no process, file, socket or clock is touched here.
+//!
+//! Everything that changes the world lives in `ccorch-io`; the binary joins the two.
+
+pub mod names;
+pub mod rig;
+pub mod seconds;

@@ -1,1 +1,10 @@
-//! ccorch-io: see ARCHITECTURE.md.
+//! Effects of ccorch: one file per outside thing, no policy. What is done is decided in `ccorch-core`.
+
+pub mod clock;
+pub mod command;
+pub mod durable;
+pub mod host;
+pub mod lock;
+pub mod paths;
+pub mod quote;
+pub mod ssh;
