@@ -3,6 +3,7 @@
 mod hosts;
 mod lease;
 mod loops;
+mod parse;
 mod proxy;
 mod secrets;
 mod workspace;
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 pub use hosts::{CutoverHosts, Host, Incus, InstanceType, LegacyRuns, Provider, Qemu, Size};
 pub use lease::{LeaseConfig, Offline};
 pub use loops::{Agent, Loop, Role};
+pub use parse::{Finding, parse};
 pub use proxy::{Backend, Proxy};
 pub use secrets::{SecretItem, Secrets};
 pub use workspace::{Copy, Repository, Workspace};

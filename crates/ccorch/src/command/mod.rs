@@ -1,0 +1,23 @@
+//! One file per verb; each has its `Args` (whose comments are its help) and a `run`.
+
+pub mod check;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Subcommand;
+
+use crate::context::Context;
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    Check(check::Args),
+}
+
+/// Runs one verb.
+pub fn run(context: &Context, verb: Verb) -> Result<ExitCode> {
+    match verb {
+        Verb::Check(args) => check::run(context, &args),
+    }
+}
