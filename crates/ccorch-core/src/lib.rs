@@ -2,6 +2,10 @@
 //!
 //! Everything that changes the world lives in `ccorch-io`; the binary joins the two.
 
+pub mod boot;
+pub mod launch;
+pub mod lease;
+pub mod life;
 pub mod names;
 pub mod rig;
 pub mod seconds;
