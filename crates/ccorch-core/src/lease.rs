@@ -203,19 +203,32 @@ pub fn at_heartbeat(
     }
 }
 
-/// Whether a loop may start now, or why not. Asked by every start, so it looks at local files alone.
-pub fn may_start(
-    me: &HostName,
-    boot_id: &str,
-    file: Option<&LeaseFile>,
-    ok: Option<&LeaseOk>,
-) -> Result<Epoch, String> {
-    let file = file.ok_or("this host has never held the lease")?;
-    if file.lease.holder != *me || file.lease.state == Standing::Standby {
+/// What a start on this host is judged by: local files alone, so that it is fast and works offline.
+#[derive(Debug, Clone, Copy)]
+pub struct StartFacts<'a> {
+    /// This host's name.
+    pub me: &'a HostName,
+    /// The kernel's id of this boot.
+    pub boot_id: &'a str,
+    /// The host's half of the lease.
+    pub file: Option<&'a LeaseFile>,
+    /// The mark of this boot.
+    pub ok: Option<&'a LeaseOk>,
+    /// The cutover that keeps the loops down at the moment, if one does.
+    pub quiesced_by: Option<&'a str>,
+}
+
+/// Whether a loop may start now, or why not.
+pub fn may_start(facts: &StartFacts<'_>) -> Result<Epoch, String> {
+    let file = facts.file.ok_or("this host has never held the lease")?;
+    if file.lease.holder != *facts.me || file.lease.state == Standing::Standby {
         return Err(format!("this host is standby since epoch {}", file.lease.epoch));
     }
-    let ok = ok.ok_or("the lease is not acquired in this boot yet")?;
-    if ok.boot_id != boot_id {
+    if let Some(journal) = facts.quiesced_by {
+        return Err(format!("cutover {journal} keeps the loops down"));
+    }
+    let ok = facts.ok.ok_or("the lease is not acquired in this boot yet")?;
+    if ok.boot_id != facts.boot_id {
         return Err("the lease was acquired in another boot".into());
     }
     if ok.epoch != file.lease.epoch || ok.nonce != file.lease.nonce {

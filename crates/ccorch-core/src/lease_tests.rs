@@ -93,13 +93,23 @@ fn a_running_holder_stops_for_a_stranger_and_not_for_silence() {
 fn a_start_needs_this_very_boot_and_epoch() {
     let mine = file(lease("a", 3, Standing::Active, "x"));
     let ok = LeaseOk { epoch: Epoch(3), nonce: "x".into(), boot_id: "b1".into() };
-    assert_eq!(may_start(&host("a"), "b1", Some(&mine), Some(&ok)), Ok(Epoch(3)));
-    assert!(may_start(&host("a"), "b2", Some(&mine), Some(&ok)).is_err());
-    assert!(may_start(&host("a"), "b1", Some(&mine), None).is_err());
-    assert!(may_start(&host("a"), "b1", None, Some(&ok)).is_err());
-    assert!(may_start(&host("b"), "b1", Some(&mine), Some(&ok)).is_err());
+    let (a, b) = (host("a"), host("b"));
+    let facts = StartFacts { me: &a, boot_id: "b1", file: Some(&mine), ok: Some(&ok), quiesced_by: None };
+    assert_eq!(may_start(&facts), Ok(Epoch(3)));
     let moved = file(lease("a", 4, Standing::Standby, "y"));
-    assert!(may_start(&host("a"), "b1", Some(&moved), Some(&ok)).is_err());
+    let newer = file(lease("a", 4, Standing::Active, "y"));
+    let refused = [
+        StartFacts { boot_id: "b2", ..facts },
+        StartFacts { ok: None, ..facts },
+        StartFacts { file: None, ..facts },
+        StartFacts { me: &b, ..facts },
+        StartFacts { file: Some(&moved), ..facts },
+        StartFacts { file: Some(&newer), ..facts },
+        StartFacts { quiesced_by: Some("j1"), ..facts },
+    ];
+    for facts in refused {
+        assert!(may_start(&facts).is_err(), "{facts:?}");
+    }
 }
 
 #[test]
@@ -133,7 +143,9 @@ impl Machine {
         format!("{}-{}", self.name, self.boot)
     }
     fn runs(&self) -> bool {
-        may_start(&self.name, &self.boot_id(), self.file.as_ref(), self.ok.as_ref()).is_ok()
+        let boot_id = self.boot_id();
+        let (file, ok) = (self.file.as_ref(), self.ok.as_ref());
+        may_start(&StartFacts { me: &self.name, boot_id: &boot_id, file, ok, quiesced_by: None }).is_ok()
     }
 }
 

@@ -9,3 +9,4 @@ pub mod life;
 pub mod names;
 pub mod rig;
 pub mod seconds;
+pub mod units;
