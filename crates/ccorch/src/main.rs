@@ -4,8 +4,13 @@ mod cli;
 mod command;
 mod context;
 mod error;
+mod here;
 mod hints;
 mod reach;
+mod remote;
+mod supervisor;
+mod table;
+mod units;
 
 use std::process::ExitCode;
 

@@ -1,6 +1,14 @@
 //! One file per verb; each has its `Args` (whose comments are its help) and a `run`.
 
-pub mod check;
+mod check;
+mod lease;
+mod loops;
+mod plumbing;
+mod quiesce;
+mod reboots;
+mod resume;
+mod status;
+mod supervise;
 
 use std::process::ExitCode;
 
@@ -13,11 +21,35 @@ use crate::context::Context;
 #[derive(Debug, Subcommand)]
 pub enum Verb {
     Check(check::Args),
+    Resume(resume::Args),
+    Status(status::Args),
+    Loops(loops::Args),
+    Reboots(reboots::Args),
+    Lease(lease::Args),
+    Supervise(supervise::Args),
+    #[command(hide = true)]
+    Quiesce(quiesce::Args),
+    #[command(hide = true)]
+    LoopStart(plumbing::Args),
+    #[command(hide = true)]
+    LoopExec(plumbing::Args),
+    #[command(hide = true)]
+    LoopStop(plumbing::Args),
 }
 
 /// Runs one verb.
 pub fn run(context: &Context, verb: Verb) -> Result<ExitCode> {
     match verb {
         Verb::Check(args) => check::run(context, &args),
+        Verb::Resume(args) => resume::run(context, &args),
+        Verb::Status(args) => status::run(context, &args),
+        Verb::Loops(args) => loops::run(context, &args),
+        Verb::Reboots(args) => reboots::run(context, &args),
+        Verb::Lease(args) => lease::run(context, &args),
+        Verb::Supervise(args) => supervise::run(context, &args),
+        Verb::Quiesce(args) => quiesce::run(context, &args),
+        Verb::LoopStart(args) => plumbing::start(context, &args),
+        Verb::LoopExec(args) => plumbing::exec(context, &args),
+        Verb::LoopStop(args) => plumbing::stop(context, &args),
     }
 }
