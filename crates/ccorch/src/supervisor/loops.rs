@@ -51,6 +51,8 @@ enum Then {
 struct One {
     word: LoopWord,
     since: Timestamp,
+    /// When its latest start was asked for.
+    began: Timestamp,
     reason: String,
     due: Option<Instant>,
     /// The tmux server that is watched; the end of any other is old news.
@@ -76,7 +78,15 @@ impl Loops {
             let (word, reason) = (LoopWord::Stopped, "not started yet".into());
             all.insert(
                 name.clone(),
-                One { word, since: clock::now(), reason, due: None, server: None, state },
+                One {
+                    word,
+                    since: clock::now(),
+                    began: clock::now(),
+                    reason,
+                    due: None,
+                    server: None,
+                    state,
+                },
             );
         }
         Ok(Self { here, runtime, sender, all })
@@ -98,15 +108,22 @@ impl Loops {
         let running = self.runtime.running(&self.here)?;
         for name in self.names() {
             match running.get(&name) {
-                Some(pid) => {
-                    events::record(&self.here, "loop-adopted", Some(&name), format!("tmux server {pid}"));
-                    self.set(&name, LoopWord::Running, "adopted");
-                    self.watch(&name, *pid);
-                }
+                Some(pid) => self.take_over(&name, *pid, "adopted"),
                 None => self.want(&name),
             }
         }
         Ok(())
+    }
+
+    fn take_over(&mut self, name: &LoopName, pid: u32, reason: &str) {
+        events::record(&self.here, "loop-adopted", Some(name), format!("{reason}, tmux server {pid}"));
+        self.set(name, LoopWord::Running, reason);
+        if let Some(one) = self.all.get_mut(name)
+            && let Some(agent) = exits::running(&self.here.paths, name)
+        {
+            (one.since, one.began) = (agent.started, agent.started);
+        }
+        self.watch(name, pid);
     }
 
     /// Looks again at loops that do not run: the lease may have come, or somebody may have started one by hand.
@@ -217,6 +234,9 @@ impl Loops {
             return;
         }
         self.set(name, LoopWord::Starting, "being started");
+        if let Some(one) = self.all.get_mut(name) {
+            one.began = clock::now();
+        }
         let (here, runtime, loop_name) = (self.here.clone(), self.runtime, name.clone());
         self.spawn(name, move || What::Started(runtime.start(&here, &loop_name)));
     }
@@ -235,7 +255,7 @@ impl Loops {
         if matches!(one.word, LoopWord::Held | LoopWord::Stopped) {
             return;
         }
-        let began = one.since;
+        let began = one.began;
         let exit = exits::last(&self.here.paths, name).filter(|exit| exit.ended >= began);
         let words = exit.as_ref().map_or("its tmux server ended".to_owned(), exits::Exit::words);
         let screen = exit.as_ref().map(|e| format!("\n{}", e.screen)).unwrap_or_default();
