@@ -3,6 +3,7 @@
 //! Everything that changes the world lives in `ccorch-io`; the binary joins the two.
 
 pub mod boot;
+pub mod cutover;
 pub mod launch;
 pub mod lease;
 pub mod life;
