@@ -12,7 +12,8 @@ use serde::Deserialize;
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Config {
-    /// Pause between two units of work, in milliseconds.
+    /// Pause between two units of work, in milliseconds. A clone that never pauses starves
+    /// the others that push to the same branch.
     pub interval_ms: u64,
     /// Whether to do numbered work at all.
     pub work: bool,

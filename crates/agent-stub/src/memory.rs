@@ -12,6 +12,10 @@ pub(crate) struct Intent {
     pub label: String,
     /// The branch it is done on.
     pub branch: String,
+    /// In the commit's message, so that this very unit is found again. A number alone could
+    /// be another session's, and the same line committed in the same second by a copy of
+    /// this session would even be the same commit: a repeat that nobody sees.
+    pub unit: String,
     /// HEAD before it; empty when there was no commit yet.
     pub base: String,
 }
@@ -64,7 +68,7 @@ mod tests {
 
     fn intent(n: u64) -> String {
         format!(
-            r#"{{"type":"work","n":{n},"state":"intent","label":"b","branch":"main","base":"abc"}}"#
+            r#"{{"type":"work","n":{n},"state":"intent","label":"b","branch":"main","unit":"u","base":"abc"}}"#
         )
     }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use serde_json::json;
+use uuid::Uuid;
 
 use crate::clone;
 use crate::git::Git;
@@ -19,21 +20,19 @@ use crate::transcript::Transcript;
 
 /// Other clones push to the same branch all the time; more losses in a row than this
 /// are a remote in trouble, and the next try starts from the facts again.
-const PUSHES: u32 = 8;
+const PUSHES: u32 = 20;
 
 /// A session's work in the clone it stands in.
 pub(crate) struct Work {
     cwd: PathBuf,
-    session: String,
     transcript: Arc<Transcript>,
     memory: Memory,
 }
 
 impl Work {
-    pub fn new(cwd: &Path, session: &str, transcript: Arc<Transcript>, memory: Memory) -> Work {
+    pub fn new(cwd: &Path, transcript: Arc<Transcript>, memory: Memory) -> Work {
         Work {
             cwd: cwd.to_owned(),
-            session: session.to_owned(),
             transcript,
             memory,
         }
@@ -47,7 +46,7 @@ impl Work {
         let n = match self.memory.pending.clone() {
             Some(intent) => self.complete(&intent, push).map(|()| intent.n),
             None => self.begin(label).and_then(|intent| {
-                let unit = Unit::new(&self.cwd, &self.session, &intent);
+                let unit = Unit::new(&self.cwd, &intent);
                 unit.write_and_commit()?;
                 if push {
                     unit.push().map(|()| intent.n)
@@ -68,6 +67,7 @@ impl Work {
         let intent = Intent {
             n: self.memory.next(),
             label: label.to_owned(),
+            unit: Uuid::new_v4().to_string(),
             branch: git.out(&["symbolic-ref", "--short", "HEAD"])?,
             base: if base.ok() {
                 base.stdout.trim().to_owned()
@@ -84,7 +84,7 @@ impl Work {
     }
 
     fn complete(&self, intent: &Intent, push: bool) -> Result<()> {
-        let unit = Unit::new(&self.cwd, &self.session, intent);
+        let unit = Unit::new(&self.cwd, intent);
         clone::settle(&unit.git, &intent.branch)?;
         let remote = if push {
             unit.remote_state()?
@@ -121,7 +121,7 @@ struct Unit<'a> {
 }
 
 impl<'a> Unit<'a> {
-    fn new(cwd: &'a Path, session: &str, intent: &'a Intent) -> Unit<'a> {
+    fn new(cwd: &'a Path, intent: &'a Intent) -> Unit<'a> {
         let label = &intent.label;
         // Two sessions that both append must show as a repeat, not stop in a conflict.
         let git = Git::new(cwd).with(&["-c", "merge.default=union"]).with(&[
@@ -139,7 +139,7 @@ impl<'a> Unit<'a> {
             intent,
             file: format!("work/{label}.txt"),
             remote,
-            trailer: format!("Session: {session}"),
+            trailer: format!("Unit: {}", intent.unit),
         }
     }
 
@@ -196,8 +196,8 @@ impl<'a> Unit<'a> {
         Ok(())
     }
 
-    /// Whether this very session's commit of the unit is in `rev`. Another session's commit
-    /// of the same number does not count: it is a repeat, and has to show.
+    /// Whether the commit of this very unit is in `rev`. Another commit of the same number
+    /// does not count: it is a repeat, and has to show.
     fn is_in(&self, rev: &str) -> Result<bool> {
         if !self.git.ok(&["rev-parse", "-q", "--verify", rev])? {
             return Ok(false);
@@ -259,9 +259,8 @@ impl<'a> Unit<'a> {
                 break;
             }
             // Clones that lose together must not come back together.
-            thread::sleep(Duration::from_millis(u64::from(
-                std::process::id() % 40 * attempt,
-            )));
+            let jitter = u64::from(std::process::id() % 40 * attempt.min(5));
+            thread::sleep(Duration::from_millis(jitter));
             self.rebase()?;
         }
         bail!(

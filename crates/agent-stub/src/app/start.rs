@@ -54,7 +54,7 @@ impl App {
         let worker = Worker {
             hooks: hooks.clone(),
             transcript: transcript.clone(),
-            work: Work::new(&cwd, &session.id, transcript.clone(), memory),
+            work: Work::new(&cwd, transcript.clone(), memory),
             events: sender,
         };
         thread::spawn(move || worker.run(to_do));
