@@ -33,6 +33,24 @@ pub(crate) fn settle(git: &Git, branch: &str) -> Result<()> {
     Ok(())
 }
 
+/// The branch the clone is on, also when a crash left it in the middle of a rebase.
+///
+/// # Errors
+/// When HEAD is detached for another reason, which is nothing to guess about.
+pub(crate) fn branch(git: &Git) -> Result<String> {
+    let head = git.run(&["symbolic-ref", "--short", "HEAD"])?;
+    if head.ok() {
+        return Ok(head.stdout.trim().to_owned());
+    }
+    let git_dir = PathBuf::from(git.out(&["rev-parse", "--absolute-git-dir"])?);
+    let name = fs::read_to_string(git_dir.join("rebase-merge/head-name"))
+        .with_context(|| format!("no branch in {}, {}", git_dir.display(), head.why()))?;
+    let name = name.trim();
+    let branch = name.strip_prefix("refs/heads/").unwrap_or(name);
+    settle(git, branch)?;
+    Ok(branch.to_owned())
+}
+
 /// A rebase killed while it set itself up cannot be aborted. The branch ref moves only at
 /// the very end of a rebase, so it still says where the work is.
 fn force_out_of_rebase(git: &Git, states: &[PathBuf], branch: &str) -> Result<()> {

@@ -2,7 +2,7 @@
 
 use crate::command::Command;
 
-/// Known texts of the real agent (AGENT: limit texts).
+/// Known texts of the real agent.
 pub(crate) const THROTTLED: &str =
     "API Error: Server is temporarily limiting requests (not your usage limit) · Rate limited";
 pub(crate) const LOGIN_EXPIRED: &str = "Login expired · Please run /login";

@@ -1,4 +1,4 @@
-//! Where the agent's files are (AGENT: transcripts keyed by path, login, first-run state).
+//! Where the agent's files are (transcripts keyed by path, login, first-run state).
 
 use std::env;
 use std::path::{Path, PathBuf};

@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 /// A session's transcript. The file comes into being with the first record, as the
-/// real agent's does. Format: AGENT transcripts, `type` is `user`, `assistant` or `work`.
+/// real agent's does. In each record `type` is `user`, `assistant` or `work`.
 pub(crate) struct Transcript {
     path: PathBuf,
     session: String,

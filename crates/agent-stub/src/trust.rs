@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::input::Key;
 
-/// What the dialog's state says (AGENT: `~/.claude.json`). No file, no dialog.
+/// What the dialog's state says (`~/.claude.json`). No file, no dialog.
 pub(crate) fn is_needed(state: Option<&Value>, cwd: &str) -> bool {
     state.is_some_and(|state| {
         state["hasCompletedOnboarding"] != true

@@ -63,12 +63,13 @@ impl Work {
 
     fn begin(&mut self, label: &str) -> Result<Intent> {
         let git = Git::new(&self.cwd);
+        let branch = clone::branch(&git)?;
         let base = git.run(&["rev-parse", "-q", "--verify", "HEAD"])?;
         let intent = Intent {
             n: self.memory.next(),
             label: label.to_owned(),
             unit: Uuid::new_v4().to_string(),
-            branch: git.out(&["symbolic-ref", "--short", "HEAD"])?,
+            branch,
             base: if base.ok() {
                 base.stdout.trim().to_owned()
             } else {

@@ -3,10 +3,12 @@
 
 mod common;
 
+use std::fs;
 use std::thread;
 use std::time::Duration;
 
 use common::{Bed, Running};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
 /// xorshift64*: the kills come at the same moments for the same seed.
@@ -28,6 +30,38 @@ fn seed() -> u64 {
     seed.unwrap_or(20_251_121)
 }
 
+/// Kills the stub and, as a power cut does, its gits in the clone with it. What works for
+/// the remote is left alone: that is another machine.
+fn power_off(bed: &Bed, stub: &mut Running) {
+    stub.signal(Signal::STOP); // so that nothing new is started meanwhile
+    let mut found = vec![stub.0.id()];
+    let mut at = 0;
+    while at < found.len() {
+        for task in fs::read_dir(format!("/proc/{}/task", found[at]))
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            let children = fs::read_to_string(task.path().join("children")).unwrap_or_default();
+            found.extend(
+                children
+                    .split_whitespace()
+                    .map(|pid| pid.parse::<u32>().unwrap()),
+            );
+        }
+        at += 1;
+    }
+    stub.kill();
+    for pid in &found[1..] {
+        let in_clone = fs::read_link(format!("/proc/{pid}/cwd"))
+            .is_ok_and(|cwd| cwd.starts_with(bed.path("builder")));
+        let pid = Pid::from_raw(i32::try_from(*pid).unwrap()).unwrap();
+        if in_clone {
+            let _ = kill_process(pid, Signal::KILL);
+        }
+    }
+}
+
 #[test]
 fn kill_9_at_random_moments_breaks_nothing() {
     let seed = seed();
@@ -38,6 +72,7 @@ fn kill_9_at_random_moments_breaks_nothing() {
     bed.configure(json!({"interval_ms": 60}));
     // A second clone pushes to the same branch all the time, so pushes are refused and rebased.
     let mut other = Running::start(bed.stub("adversary"));
+    let (mut cut, mut locks, mut rebases) = (0, 0, 0);
     for round in 0..12 {
         let mut command = bed.stub("builder");
         if !bed.transcripts("builder").is_empty() {
@@ -50,8 +85,19 @@ fn kill_9_at_random_moments_breaks_nothing() {
         }
         // The moment itself is what is tried; it is not a wait for anything.
         thread::sleep(Duration::from_micros(random.below(700_000)));
-        stub.kill();
+        if round % 2 == 0 {
+            stub.kill();
+        } else {
+            power_off(&bed, &mut stub);
+        }
+        let records = bed.records("builder");
+        let begun = records.iter().rfind(|record| record["type"] == "work");
+        cut += u32::from(begun.is_some_and(|record| record["state"] == "intent"));
+        locks += u32::from(bed.path("builder/.git/index.lock").exists());
+        rebases += u32::from(bed.path("builder/.git/rebase-merge").exists());
     }
+    println!("cut in a unit: {cut}, locks left: {locks}, rebases left: {rebases}");
+    assert!(cut > 0, "no kill hit a unit of work");
     other.stop();
     let before = bed.done("builder");
     let mut stub = Running::start({

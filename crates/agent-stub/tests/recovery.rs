@@ -153,6 +153,29 @@ fn a_rebase_stopped_half_way() {
 }
 
 #[test]
+fn a_new_session_works_in_what_another_left_half_way() {
+    let (bed, last) = worked();
+    let clone = bed.path("builder");
+    commit(&bed, last + 1);
+    push_from_elsewhere(&bed);
+    git(&clone, &["fetch", "-q"]);
+    let edit = "sequence.editor=sed -i 1ibreak";
+    git(&clone, &["-c", edit, "rebase", "-q", "-i", "origin/main"]);
+    fs::write(clone.join(".git/index.lock"), "").unwrap();
+    fs::remove_file(transcript(&bed)).unwrap();
+    let mut command = bed.stub("builder");
+    command.args(["-n", "other"]);
+    let mut stub = Running::start(command);
+    bed.wait_for_done("builder", 2);
+    stub.stop();
+    bed.assert_whole("builder", "other");
+    assert!(
+        bed.assert_whole("builder", "builder") > last,
+        "the unpushed commit went along"
+    );
+}
+
+#[test]
 fn a_rebase_died_while_it_set_itself_up() {
     let (bed, last) = worked();
     let clone = bed.path("builder");
