@@ -82,13 +82,10 @@ pub fn run(layout: &Layout, report: &mut Report) -> Result<()> {
         instance.start()?;
         Ok(((), "sshd answers again".to_owned()))
     })?;
-    ensure!(
-        second != instance.boot_id()?,
-        "a power cut gave no new boot_id"
-    );
+    let third = instance.boot_id()?;
+    ensure!(second != third, "a power cut gave no new boot_id");
 
     crash(&bed, report)?;
-    let third = instance.boot_id()?;
     let bed = Bed::up(layout, report)?;
     let instance = bed.instance("self-test");
     ensure!(
@@ -109,9 +106,13 @@ pub fn run(layout: &Layout, report: &mut Report) -> Result<()> {
     })?;
 
     // And down from the worst: a daemon killed with its container running.
+    let groups = bed::control_groups(layout)?;
+    ensure!(!groups.is_empty(), "the instance has no control groups");
     crash(&bed, report)?;
     Bed::down(layout, false, report)?;
     nothing_left(layout, report)?;
+    let left = groups.iter().find(|group| group.exists());
+    ensure!(left.is_none(), "`down` left {left:?} behind");
     println!(
         "\n{} steps passed in {:.1} s",
         report.steps().len(),

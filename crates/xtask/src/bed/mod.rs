@@ -22,7 +22,9 @@ mod status;
 mod subnet;
 mod sweep;
 
+use std::collections::BTreeSet;
 use std::fs::File;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -106,10 +108,10 @@ impl Bed {
         need_root()?;
         let _lock = lock(layout)?;
         let incus_dir = layout.incus_dir();
-        let groups = sweep::groups_of(&process::of_bed(&incus_dir)?);
+        let groups = control_groups(layout)?;
         report.step("processes", || {
             let ended = process::end_all(&incus_dir, Duration::from_secs(10))?;
-            sweep::groups(&groups);
+            sweep::groups(&groups)?;
             Ok(((), format!("{ended} ended")))
         })?;
         report.step("bridge", || {
@@ -194,13 +196,13 @@ impl Bed {
                 .filter(|path| path.exists())
                 .map(|path| path.display().to_string()),
         );
-        left.extend(
-            sweep::groups_of(&processes)
-                .iter()
-                .map(|group| group.display().to_string()),
-        );
         Ok(left)
     }
+}
+
+/// The control groups of the bed's containers; `down` removes them too.
+pub fn control_groups(layout: &Layout) -> Result<BTreeSet<PathBuf>> {
+    Ok(sweep::groups_of(&process::of_bed(&layout.incus_dir())?))
 }
 
 fn made(new: bool, what: &str) -> String {

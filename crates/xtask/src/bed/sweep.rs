@@ -2,12 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
 use super::process::Process;
 use crate::run::Run;
+use crate::wait;
 
 /// Removes a bridge and what is plugged into it; says whether it was there.
 pub fn link(bridge: &str) -> Result<bool> {
@@ -164,10 +166,16 @@ fn hierarchies() -> Vec<PathBuf> {
 }
 
 /// Removes control groups whose processes have ended, the inner ones first.
-pub fn groups(groups: &BTreeSet<PathBuf>) {
-    for group in groups {
-        remove_group(group);
-    }
+///
+/// The kernel lets go of a killed process a moment after it is gone from
+/// `/proc`, so this is tried until it works.
+pub fn groups(groups: &BTreeSet<PathBuf>) -> Result<()> {
+    let gone = || {
+        groups.iter().for_each(|group| remove_group(group));
+        let none = groups.iter().all(|group| !group.exists());
+        Ok(none.then_some(()))
+    };
+    wait::until("control groups to be empty", Duration::from_secs(20), gone)
 }
 
 fn remove_group(group: &Path) {
@@ -176,7 +184,7 @@ fn remove_group(group: &Path) {
             remove_group(&entry.path());
         }
     }
-    // One that still has processes is not ours any more; the kernel refuses.
+    // One that still has processes is refused by the kernel.
     let _ = std::fs::remove_dir(group);
 }
 
