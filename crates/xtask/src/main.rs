@@ -1,15 +1,9 @@
 //! Set-up and whole-system jobs of ccorch, as `cargo xtask JOB`.
 
-mod bed;
-mod report;
-mod run;
-mod selftest;
-mod testbed;
-mod wait;
-
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use xtask::testbed;
 
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", about = "Set-up and whole-system jobs of ccorch")]

@@ -3,11 +3,13 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::{Args, Subcommand};
 
 use crate::bed::{self, Bed, Layout};
 use crate::report::Report;
+use crate::run::Run;
+use crate::scenario::Scenario;
 use crate::selftest;
 
 /// A private Incus daemon with a system image, for the whole-system tests.
@@ -41,8 +43,39 @@ enum Verb {
         #[arg(long)]
         json: bool,
     },
+    /// Set up the rehearsal's scenario: a git host and a legacy rig at work
+    ///
+    /// Removes all instances of the bed first.
+    Scenario {
+        /// The program that the loops run as `claude` [default: the agent stub of this checkout]
+        #[arg(long)]
+        agent: Option<PathBuf>,
+    },
     /// Prove the bed: up, status, launch, restart, crash, repair, down
     Selftest,
+}
+
+/// Builds the agent stub in the profile that this program was built in.
+pub fn agent_stub() -> Result<(PathBuf, String)> {
+    let this = std::env::current_exe()?;
+    let folder = this.parent().context("this program is in no folder")?;
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let build = Run::new(&[cargo])
+        .arg("build")
+        .arg("--quiet")
+        .arg("--package")
+        .arg("agent-stub");
+    let release = folder.file_name().is_some_and(|name| name == "release");
+    let build = if release {
+        build.arg("--release")
+    } else {
+        build
+    };
+    build
+        .arg("--manifest-path")
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../../Cargo.toml"))
+        .run()?;
+    Ok((folder.join("agent-stub"), "built".to_owned()))
 }
 
 /// Runs the verb.
@@ -71,6 +104,20 @@ pub fn run(args: &TestbedArgs) -> Result<ExitCode> {
             } else {
                 ExitCode::FAILURE
             });
+        }
+        Verb::Scenario { agent } => {
+            let agent = match agent {
+                Some(agent) => agent.clone(),
+                None => report.step("agent", agent_stub)?,
+            };
+            let bed = Bed::up(&layout, &mut report)?;
+            let scenario = Scenario::set_up(&bed, &agent, &mut report)?;
+            println!(
+                "there after {:.1} s; look around with",
+                report.total().as_secs_f64()
+            );
+            println!("  ssh -F {} pi", scenario.place.ssh_config.display());
+            println!("  ssh -F {} git", scenario.place.ssh_config.display());
         }
         Verb::Selftest => selftest::run(&layout, &mut report)?,
     }

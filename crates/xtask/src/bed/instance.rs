@@ -35,17 +35,25 @@ impl Instance {
     }
 
     /// Creates one from the bed's image and waits until it is ready.
-    pub fn launch(api: &Api, name: &str, user_data: Option<&str>) -> Result<Self> {
+    pub fn launch(
+        api: &Api,
+        name: &str,
+        user_data: Option<&str>,
+        address: Option<Ipv4Addr>,
+    ) -> Result<Self> {
         let instance = Self::new(api, name);
+        let mut run = instance.incus(&["launch", recipe::ALIAS, name]);
+        if let Some(address) = address {
+            run = run
+                .arg("--device")
+                .arg(format!("eth0,ipv4.address={address}"));
+        }
         // Through standard input: what is on a command line everybody can read.
         let mut config = json!({});
         if let Some(user_data) = user_data {
             config["user.user-data"] = user_data.into();
         }
-        instance
-            .incus(&["launch", recipe::ALIAS, name])
-            .stdin(json!({ "config": config }).to_string())
-            .run()?;
+        run.stdin(json!({ "config": config }).to_string()).run()?;
         instance.ready()?;
         Ok(instance)
     }

@@ -24,13 +24,14 @@ mod sweep;
 
 use std::collections::BTreeSet;
 use std::fs::File;
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 
 use crate::report::Report;
-pub use api::Api;
+use api::Api;
 pub use instance::Instance;
 pub use layout::Layout;
 pub use state::{State, replace};
@@ -155,7 +156,24 @@ impl Bed {
 
     /// Creates an instance and waits until it is ready: address, sshd, cloud-init.
     pub fn launch(&self, name: &str, cloud_init_user_data: Option<&str>) -> Result<Instance> {
-        Instance::launch(&self.api, name, cloud_init_user_data)
+        Instance::launch(&self.api, name, cloud_init_user_data, None)
+    }
+
+    /// The same, with an address of one's choice on the bridge.
+    pub fn launch_at(
+        &self,
+        name: &str,
+        user_data: Option<&str>,
+        address: Ipv4Addr,
+    ) -> Result<Instance> {
+        Instance::launch(&self.api, name, user_data, Some(address))
+    }
+
+    /// An address in the bed's subnet that DHCP gives to nobody, by its last number: 2 to 99.
+    pub fn host_address(&self, number: u8) -> Result<Ipv4Addr> {
+        let network =
+            subnet::Network::parse(&self.state.subnet).context("the bed has no subnet")?;
+        Ok(network.host(number))
     }
 
     /// An instance by its name, whoever created it.

@@ -24,7 +24,7 @@ impl Network {
     }
 
     /// Reads `10.1.2.0/24`, `10.1.2.3` (one address) or `default` (all; none of ours).
-    fn parse(text: &str) -> Option<Self> {
+    pub fn parse(text: &str) -> Option<Self> {
         let (address, prefix) = text.split_once('/').unwrap_or((text, "32"));
         Some(Self::new(
             address.parse().ok()?,
