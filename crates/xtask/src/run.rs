@@ -23,11 +23,7 @@ impl<'a> Run<'a> {
     /// A command from its program and arguments.
     pub fn new<S: AsRef<OsStr>>(argv: &[S]) -> Self {
         let argv = argv.iter().map(|word| word.as_ref().to_owned()).collect();
-        Self {
-            argv,
-            env: Vec::new(),
-            stdin: Vec::new(),
-        }
+        Self { argv, env: Vec::new(), stdin: Vec::new() }
     }
 
     /// Adds one more argument.
@@ -50,10 +46,7 @@ impl<'a> Run<'a> {
 
     /// Runs it; whatever its exit status, the output is returned.
     pub fn output(&self) -> Result<Output> {
-        let (program, arguments) = self
-            .argv
-            .split_first()
-            .ok_or_else(|| anyhow!("no program"))?;
+        let (program, arguments) = self.argv.split_first().ok_or_else(|| anyhow!("no program"))?;
         let shell = Shell::new()?;
         shell
             .cmd(program)
@@ -74,12 +67,7 @@ impl<'a> Run<'a> {
     pub fn read(&self) -> Result<String> {
         let output = self.output()?;
         if !output.status.success() {
-            bail!(
-                "`{}` failed ({})\n{}",
-                self.line(),
-                output.status,
-                tail(&output)
-            );
+            bail!("`{}` failed ({})\n{}", self.line(), output.status, tail(&output));
         }
         Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
     }
@@ -90,11 +78,7 @@ impl<'a> Run<'a> {
     }
 
     fn line(&self) -> String {
-        let words: Vec<_> = self
-            .argv
-            .iter()
-            .map(|word| word.to_string_lossy())
-            .collect();
+        let words: Vec<_> = self.argv.iter().map(|word| word.to_string_lossy()).collect();
         words.join(" ")
     }
 }
@@ -122,9 +106,7 @@ mod tests {
 
     #[test]
     fn standard_input_and_environment_arrive() {
-        let run = Run::new(&["sh", "-c", "cat; printf %s \"$WORD\""])
-            .stdin("in ")
-            .env("WORD", "env");
+        let run = Run::new(&["sh", "-c", "cat; printf %s \"$WORD\""]).stdin("in ").env("WORD", "env");
         assert_eq!(run.read().unwrap(), "in env");
     }
 }

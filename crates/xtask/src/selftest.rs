@@ -1,80 +1,47 @@
 //! `cargo xtask testbed selftest`: the bed proves itself, crash included.
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 
 use crate::bed::{self, Bed, Layout};
 use crate::report::Report;
+use crate::scenario::{self, Scenario};
 use crate::wait;
 
-const USER_DATA: &str =
-    "#cloud-config\nwrite_files:\n  - { path: /etc/proof, content: from user-data }\n";
+const USER_DATA: &str = "#cloud-config\nwrite_files:\n  - { path: /etc/proof, content: from user-data }\n";
 
-/// Takes the bed down, and then through its whole life.
-pub fn run(layout: &Layout, report: &mut Report) -> Result<()> {
+/// Takes the bed down, and then through its whole life; the scenario's loops run `agent`.
+pub fn run(layout: &Layout, agent: &Path, report: &mut Report) -> Result<()> {
     Bed::down(layout, false, report)?;
     nothing_left(layout, report)?;
 
     let bed = Bed::up(layout, report)?;
     report.step("status", || {
         let status = bed::status(layout)?;
-        ensure!(
-            status.running && status.instances.is_empty(),
-            "not as it must be: {status:?}"
-        );
-        ensure!(
-            status.bed.as_ref() == Some(&bed.state),
-            "the state file differs from what `up` returned"
-        );
+        ensure!(status.running && status.instances.is_empty(), "not as it must be: {status:?}");
+        ensure!(status.bed.as_ref() == Some(&bed.state), "the state file differs from what `up` returned");
         Ok(((), "up, no instance".to_owned()))
     })?;
-    let instance = report.step("launch", || {
-        Ok((
-            bed.launch("self-test", Some(USER_DATA))?,
-            "ready".to_owned(),
-        ))
-    })?;
+    let instance =
+        report.step("launch", || Ok((bed.launch("self-test", Some(USER_DATA))?, "ready".to_owned())))?;
     report.step("inside", || {
         let proof = instance.read(&["cat", "/etc/proof"])?;
-        ensure!(
-            proof == "from user-data",
-            "cloud-init did not apply the user-data: {proof}"
-        );
+        ensure!(proof == "from user-data", "cloud-init did not apply the user-data: {proof}");
         instance.push_file(b"pushed", "/srv/some/file", "0640", "daemon:daemon")?;
-        let seen = instance.read(&[
-            "sh",
-            "-c",
-            "stat -c '%a %U' /srv/some/file; cat /srv/some/file",
-        ])?;
-        ensure!(
-            seen == "640 daemon\npushed",
-            "the pushed file is not as asked: {seen}"
-        );
-        ensure!(
-            instance.exec(&["false"])?.status.code() == Some(1),
-            "exit statuses are lost"
-        );
+        let seen = instance.read(&["sh", "-c", "stat -c '%a %U' /srv/some/file; cat /srv/some/file"])?;
+        ensure!(seen == "640 daemon\npushed", "the pushed file is not as asked: {seen}");
+        ensure!(instance.exec(&["false"])?.status.code() == Some(1), "exit statuses are lost");
         let found = instance.read(&["getent", "hosts", "self-test.incus"])?;
         let address = instance.address()?.context("no address")?.to_string();
         ensure!(found.starts_with(&address), "the name resolves to {found}");
-        let failed = instance.read(&[
-            "systemctl",
-            "list-units",
-            "--failed",
-            "--no-legend",
-            "--plain",
-        ])?;
-        ensure!(
-            failed.is_empty(),
-            "units failed in a fresh instance:\n{failed}"
-        );
+        let failed = instance.read(&["systemctl", "list-units", "--failed", "--no-legend", "--plain"])?;
+        ensure!(failed.is_empty(), "units failed in a fresh instance:\n{failed}");
         Ok(((), "user-data, files, names, units".to_owned()))
     })?;
     let first = instance.boot_id()?;
-    report.step("restart", || {
-        Ok((instance.restart()?, "sshd answers again".to_owned()))
-    })?;
+    report.step("restart", || Ok((instance.restart()?, "sshd answers again".to_owned())))?;
     let second = instance.boot_id()?;
     ensure!(first != second, "a restart gave no new boot_id");
     report.step("power cut", || {
@@ -88,16 +55,8 @@ pub fn run(layout: &Layout, report: &mut Report) -> Result<()> {
     crash(&bed, report)?;
     let bed = Bed::up(layout, report)?;
     let instance = bed.instance("self-test");
-    ensure!(
-        instance.boot_id()? == third,
-        "the repair rebooted the instance"
-    );
-    report.step("again", || {
-        Ok((
-            instance.restart()?,
-            "the repaired bed restarts it".to_owned(),
-        ))
-    })?;
+    ensure!(instance.boot_id()? == third, "the repair rebooted the instance");
+    report.step("again", || Ok((instance.restart()?, "the repaired bed restarts it".to_owned())))?;
     report.step("second up", || {
         let before = bed.state.clone();
         let after = Bed::up(layout, &mut Report::default())?;
@@ -105,7 +64,10 @@ pub fn run(layout: &Layout, report: &mut Report) -> Result<()> {
         Ok(((), "changed nothing".to_owned()))
     })?;
 
-    // And down from the worst: a daemon killed with its container running.
+    let scenario = Scenario::set_up(&bed, agent, report)?;
+    scenario::check::run(&scenario, report)?;
+
+    // And down from the worst: a daemon killed with its containers running.
     let groups = bed::control_groups(layout)?;
     ensure!(!groups.is_empty(), "the instance has no control groups");
     crash(&bed, report)?;
@@ -113,11 +75,7 @@ pub fn run(layout: &Layout, report: &mut Report) -> Result<()> {
     nothing_left(layout, report)?;
     let left = groups.iter().find(|group| group.exists());
     ensure!(left.is_none(), "`down` left {left:?} behind");
-    println!(
-        "\n{} steps passed in {:.1} s",
-        report.steps().len(),
-        report.total().as_secs_f64()
-    );
+    println!("\n{} steps passed in {:.1} s", report.steps().len(), report.total().as_secs_f64());
     Ok(())
 }
 

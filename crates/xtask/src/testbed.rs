@@ -1,6 +1,6 @@
 //! `cargo xtask testbed`: the test bed from the command line.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
@@ -51,8 +51,21 @@ enum Verb {
         #[arg(long)]
         agent: Option<PathBuf>,
     },
-    /// Prove the bed: up, status, launch, restart, crash, repair, down
-    Selftest,
+    /// Prove the bed: up, launch, restart, crash, repair, scenario, down
+    ///
+    /// Takes the bed down first, and leaves nothing behind.
+    Selftest {
+        /// The program that the loops run as `claude` [default: the agent stub of this checkout]
+        #[arg(long)]
+        agent: Option<PathBuf>,
+    },
+}
+
+fn agent_or_stub(agent: Option<&Path>, report: &mut Report) -> Result<PathBuf> {
+    match agent {
+        Some(agent) => Ok(agent.to_owned()),
+        None => report.step("agent", agent_stub),
+    }
 }
 
 /// Builds the agent stub in the profile that this program was built in.
@@ -60,21 +73,10 @@ pub fn agent_stub() -> Result<(PathBuf, String)> {
     let this = std::env::current_exe()?;
     let folder = this.parent().context("this program is in no folder")?;
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let build = Run::new(&[cargo])
-        .arg("build")
-        .arg("--quiet")
-        .arg("--package")
-        .arg("agent-stub");
+    let build = Run::new(&[cargo]).arg("build").arg("--quiet").arg("--package").arg("agent-stub");
     let release = folder.file_name().is_some_and(|name| name == "release");
-    let build = if release {
-        build.arg("--release")
-    } else {
-        build
-    };
-    build
-        .arg("--manifest-path")
-        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../../Cargo.toml"))
-        .run()?;
+    let build = if release { build.arg("--release") } else { build };
+    build.arg("--manifest-path").arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../../Cargo.toml")).run()?;
     Ok((folder.join("agent-stub"), "built".to_owned()))
 }
 
@@ -99,27 +101,20 @@ pub fn run(args: &TestbedArgs) -> Result<ExitCode> {
             } else {
                 status.print();
             }
-            return Ok(if status.running {
-                ExitCode::SUCCESS
-            } else {
-                ExitCode::FAILURE
-            });
+            return Ok(if status.running { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
         Verb::Scenario { agent } => {
-            let agent = match agent {
-                Some(agent) => agent.clone(),
-                None => report.step("agent", agent_stub)?,
-            };
+            let agent = agent_or_stub(agent.as_deref(), &mut report)?;
             let bed = Bed::up(&layout, &mut report)?;
             let scenario = Scenario::set_up(&bed, &agent, &mut report)?;
-            println!(
-                "there after {:.1} s; look around with",
-                report.total().as_secs_f64()
-            );
+            println!("there after {:.1} s; look around with", report.total().as_secs_f64());
             println!("  ssh -F {} pi", scenario.place.ssh_config.display());
             println!("  ssh -F {} git", scenario.place.ssh_config.display());
         }
-        Verb::Selftest => selftest::run(&layout, &mut report)?,
+        Verb::Selftest { agent } => {
+            let agent = agent_or_stub(agent.as_deref(), &mut report)?;
+            selftest::run(&layout, &agent, &mut report)?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -12,11 +12,7 @@ const INTERVAL: Duration = Duration::from_millis(50);
 /// # Errors
 /// An error of `look` at once; at the deadline, one that says `what` was
 /// waited for and for how long.
-pub fn until<T>(
-    what: &str,
-    limit: Duration,
-    mut look: impl FnMut() -> Result<Option<T>>,
-) -> Result<T> {
+pub fn until<T>(what: &str, limit: Duration, mut look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
     let start = Instant::now();
     loop {
         if let Some(found) = look()? {

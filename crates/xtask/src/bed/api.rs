@@ -20,28 +20,19 @@ pub struct Api {
 impl Api {
     /// For the daemon of this bed.
     pub fn new(layout: &Layout) -> Self {
-        Self {
-            incus_dir: layout.incus_dir(),
-            client_dir: layout.client_dir(),
-        }
+        Self { incus_dir: layout.incus_dir(), client_dir: layout.client_dir() }
     }
 
     /// A run of the client program with these arguments.
     pub fn incus<S: AsRef<std::ffi::OsStr>>(&self, arguments: &[S]) -> Run<'static> {
-        let run = Run::new(&["incus"])
-            .env("INCUS_DIR", &self.incus_dir)
-            .env("INCUS_CONF", &self.client_dir);
+        let run = Run::new(&["incus"]).env("INCUS_DIR", &self.incus_dir).env("INCUS_CONF", &self.client_dir);
         // The last one on the command line would be an option otherwise, should it look like one.
-        arguments
-            .iter()
-            .fold(run, |run, argument| run.arg(argument))
+        arguments.iter().fold(run, |run, argument| run.arg(argument))
     }
 
     /// Whether the daemon answers now.
     pub fn answers(&self) -> bool {
-        self.incus(&["query", "/1.0"])
-            .output()
-            .is_ok_and(|output| output.status.success())
+        self.incus(&["query", "/1.0"]).output().is_ok_and(|output| output.status.success())
     }
 
     /// What is at `path`; `None` when there is nothing.
@@ -56,24 +47,15 @@ impl Api {
         } else {
             run.read()?
         };
-        let value = serde_json::from_str(&text)
-            .with_context(|| format!("the answer of GET {path} is no JSON"))?;
+        let value =
+            serde_json::from_str(&text).with_context(|| format!("the answer of GET {path} is no JSON"))?;
         Ok(Some(value))
     }
 
     /// Sends a request with a body and waits for what it started.
     pub fn send(&self, method: &str, path: &str, body: &Value) -> Result<()> {
         let body = body.to_string();
-        self.incus(&[
-            "query",
-            "--wait",
-            "--request",
-            method,
-            "--data",
-            &body,
-            path,
-        ])
-        .run()
+        self.incus(&["query", "--wait", "--request", method, "--data", &body, path]).run()
     }
 
     /// Removes what is at `path`; says whether there was something.
@@ -92,9 +74,7 @@ impl Api {
 
 /// `incus query` tells a missing thing from other failures by its text alone.
 fn says_not_found(stderr: &[u8]) -> bool {
-    String::from_utf8_lossy(stderr)
-        .to_lowercase()
-        .contains("not found")
+    String::from_utf8_lossy(stderr).to_lowercase().contains("not found")
 }
 
 #[cfg(test)]
@@ -104,8 +84,6 @@ mod tests {
     #[test]
     fn a_missing_thing_is_told_from_a_failure() {
         assert!(says_not_found(b"Error: Network not found\n"));
-        assert!(!says_not_found(
-            b"Error: Get \"http://unix.socket/1.0\": connection refused\n"
-        ));
+        assert!(!says_not_found(b"Error: Get \"http://unix.socket/1.0\": connection refused\n"));
     }
 }

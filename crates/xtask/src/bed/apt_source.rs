@@ -26,10 +26,7 @@ pub fn of_this_machine() -> Result<Vec<AptSource>> {
     }
     let folder = Path::new("/etc/apt/sources.list.d");
     if folder.exists() {
-        let mut files: Vec<_> = folder
-            .read_dir()?
-            .filter_map(|entry| Some(entry.ok()?.path()))
-            .collect();
+        let mut files: Vec<_> = folder.read_dir()?.filter_map(|entry| Some(entry.ok()?.path())).collect();
         files.sort();
         for file in files {
             match file.extension().and_then(|end| end.to_str()) {
@@ -44,9 +41,7 @@ pub fn of_this_machine() -> Result<Vec<AptSource>> {
 
 /// The first source that has `suite`.
 pub fn serving<'a>(sources: &'a [AptSource], suite: &str) -> Option<&'a AptSource> {
-    sources
-        .iter()
-        .find(|source| source.suites.iter().any(|name| name == suite))
+    sources.iter().find(|source| source.suites.iter().any(|name| name == suite))
 }
 
 fn read(path: &Path) -> Result<String> {
@@ -64,9 +59,7 @@ fn one_line_source(line: &str) -> Option<AptSource> {
         None => ("", rest),
     };
     let mut words = rest.split_whitespace();
-    let signed_by = options
-        .split_whitespace()
-        .find_map(|word| word.strip_prefix("signed-by="));
+    let signed_by = options.split_whitespace().find_map(|word| word.strip_prefix("signed-by="));
     Some(AptSource {
         uri: words.next()?.to_owned(),
         suites: vec![words.next()?.to_owned()],
@@ -76,9 +69,7 @@ fn one_line_source(line: &str) -> Option<AptSource> {
 
 fn deb822(text: &str) -> Vec<AptSource> {
     let bare: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
-    bare.split(|line| line.trim().is_empty())
-        .flat_map(deb822_source)
-        .collect()
+    bare.split(|line| line.trim().is_empty()).flat_map(deb822_source).collect()
 }
 
 fn deb822_source(stanza: &[&str]) -> Vec<AptSource> {
@@ -89,11 +80,7 @@ fn deb822_source(stanza: &[&str]) -> Vec<AptSource> {
         })
     };
     let words = |name: &str| {
-        field(name)
-            .unwrap_or_default()
-            .split_whitespace()
-            .map(str::to_owned)
-            .collect::<Vec<_>>()
+        field(name).unwrap_or_default().split_whitespace().map(str::to_owned).collect::<Vec<_>>()
     };
     if field("Enabled") == Some("no") || !words("Types").iter().any(|kind| kind == "deb") {
         return Vec::new();
@@ -102,9 +89,7 @@ fn deb822_source(stanza: &[&str]) -> Vec<AptSource> {
         uri,
         suites: words("Suites"),
         // A key may also stand in the file itself, over several lines; then apt's own keys are used.
-        signed_by: field("Signed-By")
-            .filter(|key| key.starts_with('/'))
-            .map(str::to_owned),
+        signed_by: field("Signed-By").filter(|key| key.starts_with('/')).map(str::to_owned),
     };
     words("URIs").into_iter().map(source).collect()
 }
@@ -144,10 +129,7 @@ mod tests {
             # deb http://no.test/ sid main
             deb [arch=amd64 signed-by=/k.gpg] http://mirror.test/debian trixie main contrib
         "});
-        assert_eq!(
-            serving(&lines, "trixie").map(|source| source.signed_by.as_deref()),
-            Some(Some("/k.gpg"))
-        );
+        assert_eq!(serving(&lines, "trixie").map(|source| source.signed_by.as_deref()), Some(Some("/k.gpg")));
         assert_eq!(serving(&lines, "sid"), None);
     }
 }

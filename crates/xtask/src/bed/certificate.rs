@@ -22,13 +22,8 @@ pub fn ensure(layout: &Layout) -> Result<(String, bool)> {
 fn make(certificate: &Path, key: &Path) -> Result<String> {
     let pair = KeyPair::generate().context("cannot make a key")?;
     let mut params = CertificateParams::new(Vec::new())?;
-    params
-        .distinguished_name
-        .push(DnType::CommonName, "ccorch test bed");
-    let pem = params
-        .self_signed(&pair)
-        .context("cannot sign the certificate")?
-        .pem();
+    params.distinguished_name.push(DnType::CommonName, "ccorch test bed");
+    let pem = params.self_signed(&pair).context("cannot sign the certificate")?.pem();
     // The key first: a certificate alone would pass for a finished pair nowhere.
     replace(key, pair.serialize_pem().as_bytes(), 0o600)?;
     replace(certificate, pem.as_bytes(), 0o644)?;
@@ -37,10 +32,7 @@ fn make(certificate: &Path, key: &Path) -> Result<String> {
 
 /// The base64 text between the lines of a PEM file, as the API wants it.
 pub fn body(pem: &str) -> String {
-    pem.lines()
-        .filter(|line| !line.starts_with("-----"))
-        .map(str::trim)
-        .collect()
+    pem.lines().filter(|line| !line.starts_with("-----")).map(str::trim).collect()
 }
 
 #[cfg(test)]

@@ -14,11 +14,7 @@ use super::process;
 use crate::wait;
 
 /// Where distributions put the daemon; it is in no `PATH`.
-const PROGRAMS: &[&str] = &[
-    "/usr/libexec/incus/incusd",
-    "/usr/lib/incus/incusd",
-    "/opt/incus/bin/incusd",
-];
+const PROGRAMS: &[&str] = &["/usr/libexec/incus/incusd", "/usr/lib/incus/incusd", "/opt/incus/bin/incusd"];
 
 /// It is there in a third of a second; a loaded machine gets far more.
 const READY: Duration = Duration::from_secs(60);
@@ -40,8 +36,7 @@ pub fn ensure(layout: &Layout, api: &Api) -> Result<(i32, String)> {
             return Ok((pid, format!("runs as {pid}")));
         }
     }
-    std::fs::create_dir_all(&incus_dir)
-        .with_context(|| format!("cannot make {}", incus_dir.display()))?;
+    std::fs::create_dir_all(&incus_dir).with_context(|| format!("cannot make {}", incus_dir.display()))?;
     for folder in [&layout.home, &incus_dir] {
         // The containers' own root passes through, and reads nothing.
         std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o711))?;
@@ -50,11 +45,7 @@ pub fn ensure(layout: &Layout, api: &Api) -> Result<(i32, String)> {
     let pid = start(layout)?;
     answers_soon(api, pid, READY)
         .with_context(|| format!("its log ends with:\n{}", log_tail(&layout.log_file())))?;
-    let adopted = if adopts {
-        ", adopting what an earlier one left running"
-    } else {
-        ""
-    };
+    let adopted = if adopts { ", adopting what an earlier one left running" } else { "" };
     Ok((pid, format!("started as {pid}{adopted}")))
 }
 
@@ -85,15 +76,9 @@ fn start(layout: &Layout) -> Result<i32> {
 }
 
 fn program() -> Result<PathBuf> {
-    let found = PROGRAMS
-        .iter()
-        .map(PathBuf::from)
-        .find(|program| program.exists());
+    let found = PROGRAMS.iter().map(PathBuf::from).find(|program| program.exists());
     found.with_context(|| {
-        format!(
-            "no incusd at {}\nhint: is the package incus-base installed?",
-            PROGRAMS.join(", ")
-        )
+        format!("no incusd at {}\nhint: is the package incus-base installed?", PROGRAMS.join(", "))
     })
 }
 
@@ -103,9 +88,7 @@ fn answers_soon(api: &Api, pid: i32, limit: Duration) -> Result<()> {
             return Ok(Some(()));
         }
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        let gone = stat
-            .rsplit_once(')')
-            .is_none_or(|(_, rest)| rest.trim_start().starts_with('Z'));
+        let gone = stat.rsplit_once(')').is_none_or(|(_, rest)| rest.trim_start().starts_with('Z'));
         if gone {
             bail!("incusd ended right after its start");
         }

@@ -8,8 +8,8 @@ use anyhow::{Context as _, Result};
 
 use super::api::Api;
 use super::layout::Layout;
-use super::packages;
-use super::{apt_source, recipe, server};
+use super::packages::{self, Release};
+use super::{apt_source, recipe, server, sweep};
 use crate::run::Run;
 
 const ROOT: &str = "rootfs.squashfs";
@@ -23,8 +23,7 @@ pub fn built(layout: &Layout) -> Result<(PathBuf, String)> {
         return Ok((done, format!("{hash} is in the cache")));
     }
     let images = layout.images();
-    std::fs::create_dir_all(&images)
-        .with_context(|| format!("cannot make {}", images.display()))?;
+    std::fs::create_dir_all(&images).with_context(|| format!("cannot make {}", images.display()))?;
     // Another checkout may be building the same one: then its result is ours.
     let _lock = lock(&images.join(".lock"))?;
     if done.exists() {
@@ -33,8 +32,7 @@ pub fn built(layout: &Layout) -> Result<(PathBuf, String)> {
     let work = images.join(".building");
     clear(&work)?;
     std::fs::create_dir_all(&work)?;
-    build(&work, &hash)
-        .with_context(|| format!("cannot build the system image in {}", work.display()))?;
+    build(&work, &hash).with_context(|| format!("cannot build the system image in {}", work.display()))?;
     std::fs::remove_dir_all(work.join("rootfs"))?;
     std::fs::rename(&work, &done)?;
     let size = done.join(ROOT).metadata()?.len() / (1 << 20);
@@ -45,10 +43,7 @@ pub fn built(layout: &Layout) -> Result<(PathBuf, String)> {
 pub fn imported(api: &Api, folder: &Path) -> Result<String> {
     let hash = recipe::hash();
     let project = server::PROJECT;
-    let alias = api.get(&format!(
-        "/1.0/images/aliases/{}?project={project}",
-        recipe::ALIAS
-    ))?;
+    let alias = api.get(&format!("/1.0/images/aliases/{}?project={project}", recipe::ALIAS))?;
     if let Some(target) = alias.as_ref().and_then(|alias| alias["target"].as_str()) {
         let path = format!("/1.0/images/{target}?project={project}");
         let image = api.get(&path)?.unwrap_or_default();
@@ -58,14 +53,7 @@ pub fn imported(api: &Api, folder: &Path) -> Result<String> {
         api.delete(&path)?;
     }
     let (metadata, root) = (folder.join(METADATA), folder.join(ROOT));
-    let arguments = [
-        "image",
-        "import",
-        "--project",
-        project,
-        "--alias",
-        recipe::ALIAS,
-    ];
+    let arguments = ["image", "import", "--project", project, "--alias", recipe::ALIAS];
     api.incus(&arguments).arg(metadata).arg(root).run()?;
     Ok(format!("imported as {}", recipe::ALIAS))
 }
@@ -86,15 +74,16 @@ fn lock(path: &Path) -> Result<File> {
         .append(true)
         .open(path)
         .with_context(|| format!("cannot open {}", path.display()))?;
-    file.lock()
-        .with_context(|| format!("cannot lock {}", path.display()))?;
+    file.lock().with_context(|| format!("cannot lock {}", path.display()))?;
     Ok(file)
 }
 
+/// Removes a folder. What an interrupted build left mounted in it is not its
+/// own: that is unmounted first, never emptied.
 fn clear(folder: &Path) -> Result<()> {
     if folder.exists() {
-        std::fs::remove_dir_all(folder)
-            .with_context(|| format!("cannot remove {}", folder.display()))?;
+        sweep::mounts(folder)?;
+        std::fs::remove_dir_all(folder).with_context(|| format!("cannot remove {}", folder.display()))?;
     }
     Ok(())
 }
@@ -114,31 +103,15 @@ fn build(work: &Path, hash: &str) -> Result<()> {
     for (verb, units) in [("enable", recipe::ENABLED), ("mask", recipe::MASKED)] {
         units
             .iter()
-            .fold(
-                Run::new(&["chroot"]).arg(&root).arg("systemctl").arg(verb),
-                |run, unit| run.arg(unit),
-            )
+            .fold(Run::new(&["chroot"]).arg(&root).arg("systemctl").arg(verb), |run, unit| run.arg(unit))
             .run()?;
     }
     let image = Run::new(&["mksquashfs"]).arg(&root).arg(work.join(ROOT));
-    let fast = [
-        "-comp",
-        "zstd",
-        "-Xcompression-level",
-        "3",
-        "-noappend",
-        "-no-xattrs",
-        "-no-progress",
-        "-quiet",
-    ];
+    let fast =
+        ["-comp", "zstd", "-Xcompression-level", "3", "-noappend", "-no-xattrs", "-no-progress", "-quiet"];
     fast.iter().fold(image, |run, word| run.arg(word)).run()?;
-    let created = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs());
-    write(
-        &work.join("metadata.yaml"),
-        &recipe::metadata(hash, created),
-    )?;
+    let created = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    write(&work.join("metadata.yaml"), &recipe::metadata(hash, created))?;
     for (_, name, text) in recipe::TEMPLATES {
         write(&work.join("templates").join(name), text)?;
     }
@@ -152,45 +125,26 @@ fn build(work: &Path, hash: &str) -> Result<()> {
 }
 
 fn bootstrap(root: &Path) -> Result<()> {
-    let mut run = Run::new(&[
-        "mmdebstrap",
-        "--variant=minbase",
-        "--mode=root",
-        "--format=directory",
-    ])
-    .arg(format!("--include={}", recipe::PACKAGES.join(",")))
-    .arg("--aptopt=Acquire::Languages \"none\"");
+    let mut run = Run::new(&["mmdebstrap", "--variant=minbase", "--mode=root", "--format=directory"])
+        .arg(format!("--include={}", recipe::PACKAGES.join(",")))
+        .arg("--aptopt=Acquire::Languages \"none\"");
     for path in recipe::LEFT_OUT {
         run = run.arg(format!("--dpkgopt=path-exclude={path}"));
     }
     run = run.arg(recipe::SUITE).arg(root);
-    mirrors(
-        &packages::os_release()?.codename,
-        &apt_source::of_this_machine()?,
-    )
-    .iter()
-    .fold(run, |run, line| run.arg(line))
-    .run()
+    let release = packages::os_release()?;
+    mirrors(&release, &apt_source::of_this_machine()?).iter().fold(run, |run, line| run.arg(line)).run()
 }
 
-/// The machine's own mirrors where it runs the same release; elsewhere none,
-/// and mmdebstrap takes its own choice for the suite.
-fn mirrors(codename: &str, sources: &[apt_source::AptSource]) -> Vec<String> {
-    if codename != recipe::SUITE {
+/// On a Debian the mirrors it uses itself: they have the other releases too.
+/// Elsewhere none, and mmdebstrap takes its own choice for the suite.
+fn mirrors(release: &Release, sources: &[apt_source::AptSource]) -> Vec<String> {
+    if release.id != "debian" {
         return Vec::new();
     }
-    let suites = [
-        recipe::SUITE.to_owned(),
-        format!("{}-updates", recipe::SUITE),
-        format!("{}-security", recipe::SUITE),
-    ];
-    let line = |suite: &String| {
-        Some(format!(
-            "deb {} {suite} main",
-            apt_source::serving(sources, suite)?.uri
-        ))
-    };
-    suites.iter().filter_map(line).collect()
+    let of = |end: &str| apt_source::serving(sources, &format!("{}{end}", release.codename));
+    let line = |(from, end): (&str, &str)| Some(format!("deb {} {}{end} main", of(from)?.uri, recipe::SUITE));
+    [("", ""), ("", "-updates"), ("-security", "-security")].into_iter().filter_map(line).collect()
 }
 
 fn write(path: &Path, text: &str) -> Result<()> {
@@ -211,16 +165,17 @@ mod tests {
             suites: suites.iter().map(|suite| (*suite).to_owned()).collect(),
             signed_by: None,
         };
+        let release = |id: &str, codename: &str| Release { id: id.into(), codename: codename.into() };
         let sources = [
-            source("http://m.test/debian", &["bookworm", "bookworm-updates"]),
-            source("http://m.test/s", &["bookworm-security"]),
+            source("http://m.test/debian", &["trixie", "trixie-updates"]),
+            source("http://m.test/s", &["trixie-security"]),
         ];
         let expected = [
             "deb http://m.test/debian bookworm main",
             "deb http://m.test/debian bookworm-updates main",
             "deb http://m.test/s bookworm-security main",
         ];
-        assert_eq!(mirrors("bookworm", &sources), expected);
-        assert!(mirrors("trixie", &sources).is_empty());
+        assert_eq!(mirrors(&release("debian", "trixie"), &sources), expected);
+        assert!(mirrors(&release("ubuntu", "noble"), &sources).is_empty());
     }
 }

@@ -28,25 +28,15 @@ pub struct Instance {
 impl Instance {
     /// One that exists.
     pub fn new(api: &Api, name: &str) -> Self {
-        Self {
-            api: api.clone(),
-            name: name.to_owned(),
-        }
+        Self { api: api.clone(), name: name.to_owned() }
     }
 
     /// Creates one from the bed's image and waits until it is ready.
-    pub fn launch(
-        api: &Api,
-        name: &str,
-        user_data: Option<&str>,
-        address: Option<Ipv4Addr>,
-    ) -> Result<Self> {
+    pub fn launch(api: &Api, name: &str, user_data: Option<&str>, address: Option<Ipv4Addr>) -> Result<Self> {
         let instance = Self::new(api, name);
         let mut run = instance.incus(&["launch", recipe::ALIAS, name]);
         if let Some(address) = address {
-            run = run
-                .arg("--device")
-                .arg(format!("eth0,ipv4.address={address}"));
+            run = run.arg("--device").arg(format!("eth0,ipv4.address={address}"));
         }
         // Through standard input: what is on a command line everybody can read.
         let mut config = json!({});
@@ -65,19 +55,10 @@ impl Instance {
             let output = self.exec(&["cat", "/run/cloud-init/result.json"])?;
             Ok(output.status.success().then_some(output.stdout))
         })?;
-        let result: Value =
-            serde_json::from_slice(&result).context("cloud-init's result is no JSON")?;
-        if result["v1"]["errors"]
-            .as_array()
-            .is_none_or(|errors| !errors.is_empty())
-        {
+        let result: Value = serde_json::from_slice(&result).context("cloud-init's result is no JSON")?;
+        if result["v1"]["errors"].as_array().is_none_or(|errors| !errors.is_empty()) {
             let log = self.exec(&["tail", "-n", "15", "/var/log/cloud-init-output.log"])?;
-            bail!(
-                "cloud-init of {} had errors: {}\n{}",
-                self.name,
-                result["v1"]["errors"],
-                tail(&log)
-            );
+            bail!("cloud-init of {} had errors: {}\n{}", self.name, result["v1"]["errors"], tail(&log));
         }
         Ok(())
     }
@@ -92,10 +73,7 @@ impl Instance {
 
     /// Its IPv4 address, once it has one.
     pub fn address(&self) -> Result<Option<Ipv4Addr>> {
-        let state = self.api.get(&format!(
-            "/1.0/instances/{}/state?project={PROJECT}",
-            self.name
-        ))?;
+        let state = self.api.get(&format!("/1.0/instances/{}/state?project={PROJECT}", self.name))?;
         let state = state.with_context(|| format!("there is no instance {}", self.name))?;
         let addresses = state["network"]["eth0"]["addresses"].as_array();
         let global = addresses
@@ -115,9 +93,7 @@ impl Instance {
 
     /// Runs a command inside as root and returns what it prints; a failure is an error.
     pub fn read(&self, argv: &[&str]) -> Result<String> {
-        self.exec_run(argv)
-            .read()
-            .with_context(|| format!("on instance {}", self.name))
+        self.exec_run(argv).read().with_context(|| format!("on instance {}", self.name))
     }
 
     /// Runs a shell script inside as root, fed through standard input.
@@ -132,17 +108,13 @@ impl Instance {
     /// `mode` is octal (`0644`), `owner` as for chown (`loops:loops`).
     pub fn push_file(&self, bytes: &[u8], path: &str, mode: &str, owner: &str) -> Result<()> {
         let write = r#"umask 077; mkdir -p -m 755 "$(dirname "$1")"; cat > "$1.new"; chown "$3" "$1.new"; chmod "$2" "$1.new"; mv "$1.new" "$1""#;
-        let run = self
-            .exec_run(&["sh", "-euc", write, "push", path, mode, owner])
-            .stdin(bytes);
-        run.run()
-            .with_context(|| format!("cannot write {path} on instance {}", self.name))
+        let run = self.exec_run(&["sh", "-euc", write, "push", path, mode, owner]).stdin(bytes);
+        run.run().with_context(|| format!("cannot write {path} on instance {}", self.name))
     }
 
     /// Shuts it down well and boots it; returns when sshd answers again.
     pub fn restart(&self) -> Result<()> {
-        self.incus(&["restart", "--timeout", "60", &self.name])
-            .run()?;
+        self.incus(&["restart", "--timeout", "60", &self.name]).run()?;
         self.reachable().map(drop)
     }
 
@@ -176,8 +148,7 @@ impl Instance {
     }
 
     fn incus(&self, arguments: &[&str]) -> Run<'static> {
-        self.api
-            .incus(&[&["--project", PROJECT], arguments].concat())
+        self.api.incus(&[&["--project", PROJECT], arguments].concat())
     }
 
     fn exec_run(&self, argv: &[&str]) -> Run<'static> {

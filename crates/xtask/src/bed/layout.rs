@@ -40,12 +40,7 @@ impl Layout {
     pub fn new(checkout: &Path, shared: &Path) -> Result<Self> {
         let id = checkout_id(checkout);
         let home = shared.join(&id);
-        let layout = Self {
-            id,
-            checkout: checkout.to_owned(),
-            shared: shared.to_owned(),
-            home,
-        };
+        let layout = Self { id, checkout: checkout.to_owned(), shared: shared.to_owned(), home };
         let longest = layout.incus_dir().as_os_str().len() + LONGEST_INSIDE.len();
         if longest > SOCKET_PATH_MAX {
             bail!(
@@ -59,23 +54,14 @@ impl Layout {
     /// The layout of the checkout that this program was built from.
     pub fn here(folder: Option<&Path>) -> Result<Self> {
         let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let checkout = manifest
-            .ancestors()
-            .nth(2)
-            .context("the crate is not in a checkout")?;
-        let checkout = checkout
-            .canonicalize()
-            .with_context(|| format!("no checkout at {}", checkout.display()))?;
+        let checkout = manifest.ancestors().nth(2).context("the crate is not in a checkout")?;
+        let checkout =
+            checkout.canonicalize().with_context(|| format!("no checkout at {}", checkout.display()))?;
         let shared = match folder {
             Some(folder) => std::path::absolute(folder)?,
             None => {
-                let folder =
-                    default_folder(std::env::var_os("XDG_CACHE_HOME"), std::env::var_os("HOME"))?;
-                if open_to_all(&folder) {
-                    folder
-                } else {
-                    PathBuf::from(SYSTEM_CACHE)
-                }
+                let folder = default_folder(std::env::var_os("XDG_CACHE_HOME"), std::env::var_os("HOME"))?;
+                if open_to_all(&folder) { folder } else { PathBuf::from(SYSTEM_CACHE) }
             }
         };
         Self::new(&checkout, &shared)
@@ -133,10 +119,7 @@ impl Layout {
 }
 
 /// `$XDG_CACHE_HOME/ccorch-testbed`, by default in `~/.cache`.
-fn default_folder(
-    cache: Option<std::ffi::OsString>,
-    home: Option<std::ffi::OsString>,
-) -> Result<PathBuf> {
+fn default_folder(cache: Option<std::ffi::OsString>, home: Option<std::ffi::OsString>) -> Result<PathBuf> {
     // The standard says that a path that is not absolute is to be ignored.
     let cache = cache.map(PathBuf::from).filter(|path| path.is_absolute());
     let cache = match (cache, home) {
@@ -163,10 +146,7 @@ fn open_to_all(folder: &Path) -> bool {
 
 fn checkout_id(checkout: &Path) -> String {
     let digest = Sha256::digest(checkout.as_os_str().as_bytes());
-    digest[..4]
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    digest[..4].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
@@ -189,10 +169,7 @@ mod tests {
     fn a_path_too_long_for_sockets_is_refused() {
         let deep = format!("/{}", "d".repeat(80));
         let error = Layout::new(Path::new("/src/one"), Path::new(&deep)).unwrap_err();
-        assert!(
-            error.to_string().contains("hint: choose a shorter folder"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("hint: choose a shorter folder"), "{error}");
     }
 
     #[test]
@@ -200,9 +177,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let inner = folder.path().join("a/b");
         std::fs::create_dir_all(&inner).unwrap();
-        let mode = |mode| {
-            std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(mode)).unwrap()
-        };
+        let mode =
+            |mode| std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(mode)).unwrap();
         mode(0o711);
         assert!(open_to_all(&inner.join("not-there-yet")));
         mode(0o700);
@@ -214,14 +190,8 @@ mod tests {
         let folder = |cache: Option<&str>, home: Option<&str>| {
             default_folder(cache.map(Into::into), home.map(Into::into))
         };
-        assert_eq!(
-            folder(Some("/c"), Some("/h")).unwrap(),
-            Path::new("/c/ccorch-testbed")
-        );
-        assert_eq!(
-            folder(Some("rel"), Some("/h")).unwrap(),
-            Path::new("/h/.cache/ccorch-testbed")
-        );
+        assert_eq!(folder(Some("/c"), Some("/h")).unwrap(), Path::new("/c/ccorch-testbed"));
+        assert_eq!(folder(Some("rel"), Some("/h")).unwrap(), Path::new("/h/.cache/ccorch-testbed"));
         assert!(folder(None, None).is_err());
     }
 }

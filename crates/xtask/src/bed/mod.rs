@@ -63,23 +63,16 @@ impl Bed {
             let said = format!("{} {url}", if there { "listens on" } else { "now on" });
             Ok(((url, fingerprint), said))
         })?;
-        report.step("pool", || {
-            Ok(((), made(server::pool(&api)?, "of plain folders")))
-        })?;
+        report.step("pool", || Ok(((), made(server::pool(&api)?, "of plain folders"))))?;
         let subnet = report.step("bridge", || {
             let (subnet, new) = server::network(&api, layout)?;
             let said = made(new, &format!("{} with {subnet}", layout.bridge()));
             Ok((subnet, said))
         })?;
-        report.step("project", || {
-            Ok(((), made(server::project(&api, layout)?, server::PROJECT)))
-        })?;
+        report.step("project", || Ok(((), made(server::project(&api, layout)?, server::PROJECT))))?;
         report.step("certificate", || {
             let (pem, _) = certificate::ensure(layout)?;
-            Ok((
-                (),
-                made(server::trust(&api, &pem)?, "trusted for the project"),
-            ))
+            Ok(((), made(server::trust(&api, &pem)?, "trusted for the project")))
         })?;
         report.step("import", || Ok(((), image::imported(&api, &image)?)))?;
         let state = State {
@@ -97,11 +90,7 @@ impl Bed {
             incus_dir: layout.incus_dir(),
         };
         state.write(layout)?;
-        Ok(Self {
-            state,
-            layout: layout.clone(),
-            api,
-        })
+        Ok(Self { state, layout: layout.clone(), api })
     }
 
     /// Ends and removes everything of the bed; with `purge` the image cache too.
@@ -118,14 +107,7 @@ impl Bed {
         report.step("bridge", || {
             sweep::firewall(&layout.bridge())?;
             let there = sweep::link(&layout.bridge())?;
-            Ok((
-                (),
-                if there {
-                    "removed".to_owned()
-                } else {
-                    "none".to_owned()
-                },
-            ))
+            Ok(((), if there { "removed".to_owned() } else { "none".to_owned() }))
         })?;
         report.step("folder", || {
             let mounts = sweep::mounts(&layout.home)?;
@@ -136,20 +118,11 @@ impl Bed {
             }
             Ok((
                 (),
-                format!(
-                    "{mounts} mounts and {}",
-                    if there {
-                        "the folder removed"
-                    } else {
-                        "no folder"
-                    }
-                ),
+                format!("{mounts} mounts and {}", if there { "the folder removed" } else { "no folder" }),
             ))
         })?;
         if purge {
-            report.step("images", || {
-                image::purge(layout).map(|()| ((), "cache removed".to_owned()))
-            })?;
+            report.step("images", || image::purge(layout).map(|()| ((), "cache removed".to_owned())))?;
         }
         Ok(())
     }
@@ -160,19 +133,13 @@ impl Bed {
     }
 
     /// The same, with an address of one's choice on the bridge.
-    pub fn launch_at(
-        &self,
-        name: &str,
-        user_data: Option<&str>,
-        address: Ipv4Addr,
-    ) -> Result<Instance> {
+    pub fn launch_at(&self, name: &str, user_data: Option<&str>, address: Ipv4Addr) -> Result<Instance> {
         Instance::launch(&self.api, name, user_data, Some(address))
     }
 
     /// An address in the bed's subnet that DHCP gives to nobody, by its last number: 2 to 99.
     pub fn host_address(&self, number: u8) -> Result<Ipv4Addr> {
-        let network =
-            subnet::Network::parse(&self.state.subnet).context("the bed has no subnet")?;
+        let network = subnet::Network::parse(&self.state.subnet).context("the bed has no subnet")?;
         Ok(network.host(number))
     }
 
@@ -188,24 +155,16 @@ impl Bed {
 
     /// How a person talks to it.
     pub fn how_to_talk(&self) -> String {
-        format!(
-            "INCUS_DIR={} incus --project {} list",
-            self.state.incus_dir.display(),
-            self.state.project
-        )
+        format!("INCUS_DIR={} incus --project {} list", self.state.incus_dir.display(), self.state.project)
     }
 
     /// What is left of a bed: processes, mounts, the bridge, its folder. Empty after `down`.
     pub fn remains(layout: &Layout) -> Result<Vec<String>> {
         let processes = process::of_bed(&layout.incus_dir())?;
-        let mut left: Vec<String> = processes
-            .iter()
-            .map(|process| format!("process {} {}", process.pid, process.command))
-            .collect();
+        let mut left: Vec<String> =
+            processes.iter().map(|process| format!("process {} {}", process.pid, process.command)).collect();
         left.extend(
-            sweep::mounted_below(&layout.home)?
-                .iter()
-                .map(|point| format!("mount {}", point.display())),
+            sweep::mounted_below(&layout.home)?.iter().map(|point| format!("mount {}", point.display())),
         );
         let bridge = std::path::Path::new("/sys/class/net").join(layout.bridge());
         left.extend(
@@ -248,8 +207,7 @@ fn lock(layout: &Layout) -> Result<File> {
         .with_context(|| format!("cannot open {}", path.display()))?;
     if file.try_lock().is_err() {
         println!("another `testbed` of this checkout is at work; waiting for it");
-        file.lock()
-            .with_context(|| format!("cannot lock {}", path.display()))?;
+        file.lock().with_context(|| format!("cannot lock {}", path.display()))?;
     }
     Ok(file)
 }

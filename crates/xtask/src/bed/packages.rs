@@ -66,30 +66,16 @@ fn missing() -> Result<Vec<String>> {
     if !status.exists() {
         bail!("no dpkg here\nhint: the test bed sets itself up on Debian and Ubuntu only");
     }
-    let query = [
-        &[
-            "dpkg-query",
-            "--show",
-            "--showformat=${Package} ${db:Status-Status}\\n",
-        ],
-        NEEDED,
-    ]
-    .concat();
+    let query =
+        [&["dpkg-query", "--show", "--showformat=${Package} ${db:Status-Status}\\n"], NEEDED].concat();
     // It exits 1 when one of them is unknown, and still lists the others.
     let output = Run::new(&query).output()?;
     Ok(not_installed(&String::from_utf8_lossy(&output.stdout)))
 }
 
 fn not_installed(listing: &str) -> Vec<String> {
-    let there: BTreeSet<&str> = listing
-        .lines()
-        .filter_map(|line| line.strip_suffix(" installed"))
-        .collect();
-    NEEDED
-        .iter()
-        .filter(|name| !there.contains(*name))
-        .map(|name| (*name).to_owned())
-        .collect()
+    let there: BTreeSet<&str> = listing.lines().filter_map(|line| line.strip_suffix(" installed")).collect();
+    NEEDED.iter().filter(|name| !there.contains(*name)).map(|name| (*name).to_owned()).collect()
 }
 
 /// Name and version of the system, from os-release.
@@ -108,15 +94,10 @@ pub fn os_release() -> Result<Release> {
 
 fn parse_release(text: &str) -> Release {
     let value = |key: &str| {
-        let line = text
-            .lines()
-            .find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+        let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
         line.unwrap_or_default().trim_matches('"').to_owned()
     };
-    Release {
-        id: value("ID"),
-        codename: value("VERSION_CODENAME"),
-    }
+    Release { id: value("ID"), codename: value("VERSION_CODENAME") }
 }
 
 /// On Debian 12, makes its backports known to apt; the suite's name if so.
@@ -137,10 +118,7 @@ fn add_backports(release: &Release) -> Result<Option<String>> {
 }
 
 fn backports_entry(base: &AptSource, suite: &str) -> String {
-    let mut entry = format!(
-        "Types: deb\nURIs: {}\nSuites: {suite}\nComponents: main\n",
-        base.uri
-    );
+    let mut entry = format!("Types: deb\nURIs: {}\nSuites: {suite}\nComponents: main\n", base.uri);
     if let Some(key) = &base.signed_by {
         entry.push_str(&format!("Signed-By: {key}\n"));
     }
@@ -175,12 +153,8 @@ mod tests {
 
     #[test]
     fn reads_os_release() {
-        let release =
-            parse_release("ID=debian\nVERSION_ID=\"12\"\nVERSION_CODENAME=\"bookworm\"\n");
-        assert_eq!(
-            (release.id.as_str(), release.codename.as_str()),
-            ("debian", "bookworm")
-        );
+        let release = parse_release("ID=debian\nVERSION_ID=\"12\"\nVERSION_CODENAME=\"bookworm\"\n");
+        assert_eq!((release.id.as_str(), release.codename.as_str()), ("debian", "bookworm"));
     }
 
     #[test]

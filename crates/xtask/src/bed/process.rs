@@ -34,10 +34,7 @@ pub struct Process {
 pub fn of_bed(incus_dir: &Path) -> Result<Vec<Process>> {
     let mut all = Vec::new();
     for entry in Path::new("/proc").read_dir()?.flatten() {
-        let pid = entry
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse().ok());
+        let pid = entry.file_name().to_str().and_then(|name| name.parse().ok());
         // One that ended since, or a zombie, is no process of ours any more.
         all.extend(pid.and_then(|pid| look(pid, incus_dir)));
     }
@@ -46,10 +43,7 @@ pub fn of_bed(incus_dir: &Path) -> Result<Vec<Process>> {
 
 /// The daemon among them.
 pub fn daemon(incus_dir: &Path) -> Result<Option<i32>> {
-    Ok(of_bed(incus_dir)?
-        .into_iter()
-        .find(|process| is_daemon(&process.command))
-        .map(|process| process.pid))
+    Ok(of_bed(incus_dir)?.into_iter().find(|process| is_daemon(&process.command)).map(|process| process.pid))
 }
 
 fn is_daemon(command: &str) -> bool {
@@ -60,15 +54,9 @@ fn is_daemon(command: &str) -> bool {
 
 /// Those that name the folder, and all their descendants; never ourselves.
 fn family(all: Vec<Process>, ourselves: i32) -> Vec<Process> {
-    let parents: BTreeMap<i32, i32> = all
-        .iter()
-        .map(|process| (process.pid, process.parent))
-        .collect();
-    let named: BTreeSet<i32> = all
-        .iter()
-        .filter(|process| process.named)
-        .map(|process| process.pid)
-        .collect();
+    let parents: BTreeMap<i32, i32> = all.iter().map(|process| (process.pid, process.parent)).collect();
+    let named: BTreeSet<i32> =
+        all.iter().filter(|process| process.named).map(|process| process.pid).collect();
     let ancestors = |pid: i32| std::iter::successors(Some(pid), |pid| parents.get(pid).copied());
     let own: BTreeSet<i32> = ancestors(ourselves).collect();
     all.into_iter()
@@ -92,42 +80,24 @@ fn look(pid: i32, incus_dir: &Path) -> Option<Process> {
     }
     let line = std::fs::read(folder.join("cmdline")).unwrap_or_default();
     let environment = std::fs::read(folder.join("environ")).unwrap_or_default();
-    let command = String::from_utf8_lossy(&line)
-        .replace('\0', " ")
-        .trim()
-        .to_owned();
+    let command = String::from_utf8_lossy(&line).replace('\0', " ").trim().to_owned();
     let variable = format!("INCUS_DIR={}", incus_dir.display());
     let incus_dir = incus_dir.display().to_string();
     let names = |text: &str| mentions(text, &incus_dir);
     let named = runs_one_of_ours(&folder)
-        && (environment
-            .split(|byte| *byte == 0)
-            .any(|entry| entry == variable.as_bytes())
+        && (environment.split(|byte| *byte == 0).any(|entry| entry == variable.as_bytes())
             || names(&command))
         || starts_a_namespace(&folder)
             && std::fs::read_to_string(folder.join("mountinfo")).is_ok_and(|text| names(&text));
-    let command = if command.is_empty() {
-        name.to_owned()
-    } else {
-        command
-    };
-    Some(Process {
-        pid,
-        parent,
-        command,
-        named,
-    })
+    let command = if command.is_empty() { name.to_owned() } else { command };
+    Some(Process { pid, parent, command, named })
 }
 
 fn runs_one_of_ours(folder: &Path) -> bool {
     let Ok(program) = folder.join("exe").read_link() else {
         return false;
     };
-    let name = program
-        .file_name()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned();
+    let name = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
     // After an upgrade of its package the kernel shows the old file as deleted.
     PROGRAMS.contains(&name.trim_end_matches(" (deleted)"))
 }
@@ -136,10 +106,7 @@ fn runs_one_of_ours(folder: &Path) -> bool {
 /// root lies, should its monitor be gone.
 fn starts_a_namespace(folder: &Path) -> bool {
     let status = std::fs::read_to_string(folder.join("status")).unwrap_or_default();
-    let numbers = status
-        .lines()
-        .find_map(|line| line.strip_prefix("NSpid:"))
-        .unwrap_or_default();
+    let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:")).unwrap_or_default();
     let numbers: Vec<&str> = numbers.split_whitespace().collect();
     numbers.len() > 1 && numbers.last() == Some(&"1")
 }
@@ -159,16 +126,10 @@ fn mentions(command: &str, folder: &str) -> bool {
 pub fn end_all(incus_dir: &Path, grace: Duration) -> Result<usize> {
     let first = of_bed(incus_dir)?;
     let daemons = || {
-        Ok::<_, anyhow::Error>(
-            of_bed(incus_dir)?
-                .into_iter()
-                .filter(|process| is_daemon(&process.command)),
-        )
+        Ok::<_, anyhow::Error>(of_bed(incus_dir)?.into_iter().filter(|process| is_daemon(&process.command)))
     };
     signal(daemons()?, Signal::TERM);
-    let asked = wait::until("the daemon to end", grace, || {
-        Ok(daemons()?.next().is_none().then_some(()))
-    });
+    let asked = wait::until("the daemon to end", grace, || Ok(daemons()?.next().is_none().then_some(())));
     // Again and again: what was being started meanwhile is ended too.
     let kill = || {
         let left = of_bed(incus_dir)?;
@@ -177,14 +138,9 @@ pub fn end_all(incus_dir: &Path, grace: Duration) -> Result<usize> {
         Ok(none.then_some(()))
     };
     if wait::until("killed processes to end", Duration::from_secs(20), kill).is_err() {
-        let left: Vec<String> = of_bed(incus_dir)?
-            .iter()
-            .map(|process| format!("{} {}", process.pid, process.command))
-            .collect();
-        bail!(
-            "these processes of the bed cannot be ended:\n{}",
-            left.join("\n")
-        );
+        let left: Vec<String> =
+            of_bed(incus_dir)?.iter().map(|process| format!("{} {}", process.pid, process.command)).collect();
+        bail!("these processes of the bed cannot be ended:\n{}", left.join("\n"));
     }
     if asked.is_err() {
         println!("the daemon did not end when asked and was killed");
@@ -204,12 +160,7 @@ mod tests {
     use super::*;
 
     fn process(pid: i32, parent: i32, named: bool) -> Process {
-        Process {
-            pid,
-            parent,
-            command: String::new(),
-            named,
-        }
+        Process { pid, parent, command: String::new(), named }
     }
 
     #[test]
@@ -228,10 +179,7 @@ mod tests {
 
     #[test]
     fn a_folder_with_a_longer_name_is_another() {
-        assert!(mentions(
-            "[lxc monitor] /c/ab/incus/containers vm",
-            "/c/ab/incus"
-        ));
+        assert!(mentions("[lxc monitor] /c/ab/incus/containers vm", "/c/ab/incus"));
         assert!(!mentions("incusd /c/ab/incus2/x", "/c/ab/incus"));
     }
 
@@ -241,35 +189,20 @@ mod tests {
         let program = folder.path().join("dnsmasq");
         std::fs::copy("/bin/sleep", &program).unwrap();
         let start = |program: &Path| {
-            std::process::Command::new(program)
-                .arg("600")
-                .env("INCUS_DIR", folder.path())
-                .spawn()
-                .unwrap()
+            std::process::Command::new(program).arg("600").env("INCUS_DIR", folder.path()).spawn().unwrap()
         };
         let mut stranger = start(Path::new("/bin/sleep"));
         let mut helper = start(&program);
         let pid = helper.id().cast_signed();
         let found = || {
-            let pids: Vec<i32> = of_bed(folder.path())?
-                .iter()
-                .map(|process| process.pid)
-                .collect();
+            let pids: Vec<i32> = of_bed(folder.path())?.iter().map(|process| process.pid).collect();
             Ok((pids == [pid]).then_some(()))
         };
-        wait::until(
-            "the helper alone to be found",
-            Duration::from_secs(10),
-            found,
-        )
-        .unwrap();
+        wait::until("the helper alone to be found", Duration::from_secs(10), found).unwrap();
         let reaper = std::thread::spawn(move || helper.wait().unwrap());
         assert_eq!(end_all(folder.path(), Duration::from_secs(10)).unwrap(), 1);
         assert!(!reaper.join().unwrap().success());
-        assert!(
-            stranger.try_wait().unwrap().is_none(),
-            "the stranger still runs"
-        );
+        assert!(stranger.try_wait().unwrap().is_none(), "the stranger still runs");
         stranger.kill().unwrap();
         stranger.wait().unwrap();
     }

@@ -34,11 +34,7 @@ pub const PACKAGES: &[&str] = &[
 ];
 
 /// Not wanted in an image that is unpacked for every test.
-pub const LEFT_OUT: &[&str] = &[
-    "/usr/share/man/*",
-    "/usr/share/doc/*",
-    "/usr/share/locale/*",
-];
+pub const LEFT_OUT: &[&str] = &["/usr/share/man/*", "/usr/share/doc/*", "/usr/share/locale/*"];
 
 /// Enabled in the image.
 pub const ENABLED: &[&str] = &["systemd-networkd.service"];
@@ -140,10 +136,7 @@ pub fn hash() -> String {
         metadata("", 0)
     );
     let text = format!("{text} {TEMPLATES:?}");
-    Sha256::digest(text.as_bytes())[..8]
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    Sha256::digest(text.as_bytes())[..8].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The image's `metadata.yaml`.
@@ -159,9 +152,7 @@ pub fn metadata(hash: &str, created: u64) -> String {
         templates:
     ", architecture = std::env::consts::ARCH};
     for (path, template, _) in TEMPLATES {
-        text.push_str(&format!(
-            "  {path}:\n    when: [create, copy]\n    template: {template}\n"
-        ));
+        text.push_str(&format!("  {path}:\n    when: [create, copy]\n    template: {template}\n"));
     }
     text
 }
@@ -173,10 +164,7 @@ mod tests {
     #[test]
     fn the_metadata_names_every_template() {
         let text = metadata("abc", 7);
-        assert!(
-            text.contains("recipe: \"abc\"\n") && text.contains("creation_date: 7\n"),
-            "{text}"
-        );
+        assert!(text.contains("recipe: \"abc\"\n") && text.contains("creation_date: 7\n"), "{text}");
         assert_eq!(text.matches("template: ").count(), TEMPLATES.len());
     }
 

@@ -38,47 +38,26 @@ pub fn look(layout: &Layout) -> Result<Status> {
     let api = Api::new(layout);
     let running = api.answers();
     let daemon = process::daemon(&layout.incus_dir())?;
-    let mut processes: Vec<i32> = process::of_bed(&layout.incus_dir())?
-        .iter()
-        .map(|process| process.pid)
-        .collect();
+    let mut processes: Vec<i32> =
+        process::of_bed(&layout.incus_dir())?.iter().map(|process| process.pid).collect();
     processes.sort_by_key(|pid| (Some(*pid) != daemon, *pid));
-    let instances = if running {
-        instances(&api)?
-    } else {
-        Vec::new()
-    };
-    Ok(Status {
-        running,
-        processes,
-        bed: State::read(layout)?,
-        instances,
-    })
+    let instances = if running { instances(&api)? } else { Vec::new() };
+    Ok(Status { running, processes, bed: State::read(layout)?, instances })
 }
 
 /// The instances of the project with their addresses.
 pub fn instances(api: &Api) -> Result<Vec<InstanceStatus>> {
-    let all = api
-        .get(&format!("/1.0/instances?recursion=2&project={PROJECT}"))?
-        .unwrap_or_default();
+    let all = api.get(&format!("/1.0/instances?recursion=2&project={PROJECT}"))?.unwrap_or_default();
     let describe = |instance: &serde_json::Value| {
         let addresses = instance["state"]["network"]["eth0"]["addresses"].as_array();
-        let address = addresses
-            .into_iter()
-            .flatten()
-            .find(|entry| entry["family"] == "inet");
+        let address = addresses.into_iter().flatten().find(|entry| entry["family"] == "inet");
         Some(InstanceStatus {
             name: instance["name"].as_str()?.to_owned(),
             status: instance["status"].as_str()?.to_owned(),
             address: address.and_then(|entry| Some(entry["address"].as_str()?.to_owned())),
         })
     };
-    Ok(all
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(describe)
-        .collect())
+    Ok(all.as_array().into_iter().flatten().filter_map(describe).collect())
 }
 
 impl Status {
@@ -89,27 +68,13 @@ impl Status {
             let left = self.processes.len();
             line(
                 "bed",
-                &if left == 0 {
-                    "down".to_owned()
-                } else {
-                    format!("broken: {left} processes, no state")
-                },
+                &if left == 0 { "down".to_owned() } else { format!("broken: {left} processes, no state") },
             );
             return;
         };
-        line(
-            "bed",
-            if self.running {
-                "up"
-            } else {
-                "broken: the daemon does not answer; `up` repairs it"
-            },
-        );
+        line("bed", if self.running { "up" } else { "broken: the daemon does not answer; `up` repairs it" });
         line("checkout", &bed.checkout.display().to_string());
-        line(
-            "daemon",
-            &format!("{} ({} processes)", bed.pid, self.processes.len()),
-        );
+        line("daemon", &format!("{} ({} processes)", bed.pid, self.processes.len()));
         line("url", &bed.url);
         line("fingerprint", &bed.fingerprint);
         line("project", &bed.project);
@@ -119,10 +84,7 @@ impl Status {
         line("image", &bed.image);
         for instance in &self.instances {
             let address = instance.address.as_deref().unwrap_or("-");
-            line(
-                "instance",
-                &format!("{:<20} {:<8} {address}", instance.name, instance.status),
-            );
+            line("instance", &format!("{:<20} {:<8} {address}", instance.name, instance.status));
         }
     }
 }

@@ -17,19 +17,13 @@ pub struct Network {
 impl Network {
     /// The network that an address with this prefix length lies in.
     pub fn new(address: Ipv4Addr, prefix: u8) -> Self {
-        Self {
-            address: u32::from(address) & mask(prefix),
-            prefix,
-        }
+        Self { address: u32::from(address) & mask(prefix), prefix }
     }
 
     /// Reads `10.1.2.0/24`, `10.1.2.3` (one address) or `default` (all; none of ours).
     pub fn parse(text: &str) -> Option<Self> {
         let (address, prefix) = text.split_once('/').unwrap_or((text, "32"));
-        Some(Self::new(
-            address.parse().ok()?,
-            prefix.parse().ok().filter(|prefix| *prefix <= 32)?,
-        ))
+        Some(Self::new(address.parse().ok()?, prefix.parse().ok().filter(|prefix| *prefix <= 32)?))
     }
 
     fn overlaps(self, other: Self) -> bool {
@@ -65,14 +59,10 @@ fn choose(id: &str, used: &[Network]) -> Result<Network> {
     let start = u32::from_str_radix(id, 16).with_context(|| format!("`{id}` is no checkout id"))?;
     let candidate = |step: u32| {
         let block = start.wrapping_add(step) & 0xffff;
-        Network {
-            address: (10 << 24) | (block << 8),
-            prefix: 24,
-        }
+        Network { address: (10 << 24) | (block << 8), prefix: 24 }
     };
-    let found = (0..=0xffff)
-        .map(candidate)
-        .find(|network| !used.iter().any(|other| network.overlaps(*other)));
+    let found =
+        (0..=0xffff).map(candidate).find(|network| !used.iter().any(|other| network.overlaps(*other)));
     match found {
         Some(network) => Ok(network),
         None => bail!("no 10.x.y.0/24 is free on this machine\nhint: see `ip route`"),
@@ -90,18 +80,12 @@ fn used() -> Result<Vec<Network>> {
 
 fn routes_in(json: &str) -> Result<Vec<Network>> {
     let routes: Vec<Value> = serde_json::from_str(json)?;
-    Ok(routes
-        .iter()
-        .filter_map(|route| Network::parse(route["dst"].as_str()?))
-        .collect())
+    Ok(routes.iter().filter_map(|route| Network::parse(route["dst"].as_str()?)).collect())
 }
 
 fn addresses_in(json: &str) -> Result<Vec<Network>> {
     let links: Vec<Value> = serde_json::from_str(json)?;
-    let addresses = links
-        .iter()
-        .filter_map(|link| link["addr_info"].as_array())
-        .flatten();
+    let addresses = links.iter().filter_map(|link| link["addr_info"].as_array()).flatten();
     let network = |entry: &Value| {
         let prefix = u8::try_from(entry["prefixlen"].as_u64()?).ok()?;
         Some(Network::new(entry["local"].as_str()?.parse().ok()?, prefix))
@@ -138,10 +122,7 @@ mod tests {
     #[test]
     fn reads_what_ip_prints() {
         let routes = r#"[{"dst":"default","gateway":"192.0.2.1"},{"dst":"10.1.0.0/16","dev":"a"},{"type":"local","dst":"192.0.2.2"}]"#;
-        assert_eq!(
-            routes_in(routes).unwrap(),
-            [network("10.1.0.0/16"), network("192.0.2.2/32")]
-        );
+        assert_eq!(routes_in(routes).unwrap(), [network("10.1.0.0/16"), network("192.0.2.2/32")]);
         let links = r#"[{"ifname":"lo","addr_info":[{"local":"127.0.0.1","prefixlen":8}]},{"ifname":"x","addr_info":[{}]},{}]"#;
         assert_eq!(addresses_in(links).unwrap(), [network("127.0.0.0/8")]);
     }

@@ -30,12 +30,8 @@ fn names(json: &str) -> Result<Vec<String>> {
     if json.is_empty() {
         return Ok(Vec::new());
     }
-    let links: Vec<Value> =
-        serde_json::from_str(json).context("cannot read the output of `ip link`")?;
-    Ok(links
-        .iter()
-        .filter_map(|link| Some(link["ifname"].as_str()?.to_owned()))
-        .collect())
+    let links: Vec<Value> = serde_json::from_str(json).context("cannot read the output of `ip link`")?;
+    Ok(links.iter().filter_map(|link| Some(link["ifname"].as_str()?.to_owned())).collect())
 }
 
 /// Removes the bridge's chains from the table that all Incus daemons of a machine share.
@@ -56,19 +52,10 @@ pub fn firewall(bridge: &str) -> Result<()> {
 
 /// The bridge's own chains, and how many others there are.
 fn chains(listing: &str, bridge: &str) -> (Vec<String>, usize) {
-    let chain = |line: &str| {
-        Some(
-            line.trim()
-                .strip_prefix("chain ")?
-                .strip_suffix(" {")?
-                .to_owned(),
-        )
-    };
+    let chain = |line: &str| Some(line.trim().strip_prefix("chain ")?.strip_suffix(" {")?.to_owned());
     let end = format!(".{bridge}");
-    let (ours, others): (Vec<_>, Vec<_>) = listing
-        .lines()
-        .filter_map(chain)
-        .partition(|name| name.ends_with(&end));
+    let (ours, others): (Vec<_>, Vec<_>) =
+        listing.lines().filter_map(chain).partition(|name| name.ends_with(&end));
     (ours, others.len())
 }
 
@@ -90,17 +77,10 @@ pub fn mounts(folder: &Path) -> Result<usize> {
 
 /// The mount points below a folder, in the order in which they were mounted.
 pub fn mounted_below(folder: &Path) -> Result<Vec<PathBuf>> {
-    let text = std::fs::read_to_string("/proc/self/mountinfo")
-        .context("cannot read /proc/self/mountinfo")?;
+    let text = std::fs::read_to_string("/proc/self/mountinfo").context("cannot read /proc/self/mountinfo")?;
     // The fifth field is the mount point (proc(5)).
-    let points = text
-        .lines()
-        .filter_map(|line| line.split(' ').nth(4))
-        .map(unescape);
-    Ok(points
-        .map(PathBuf::from)
-        .filter(|point| point.starts_with(folder))
-        .collect())
+    let points = text.lines().filter_map(|line| line.split(' ').nth(4)).map(unescape);
+    Ok(points.map(PathBuf::from).filter(|point| point.starts_with(folder)).collect())
 }
 
 /// Blanks and backslashes are octal there: `\040`.
@@ -108,9 +88,7 @@ fn unescape(field: &str) -> String {
     ["\\040", "\\011", "\\012"]
         .iter()
         .zip([" ", "\t", "\n"])
-        .fold(field.to_owned(), |text, (code, plain)| {
-            text.replace(code, plain)
-        })
+        .fold(field.to_owned(), |text, (code, plain)| text.replace(code, plain))
         .replace("\\134", "\\")
 }
 
@@ -119,18 +97,11 @@ pub fn groups_of(processes: &[Process]) -> BTreeSet<PathBuf> {
     let text = |process: &Process| {
         std::fs::read_to_string(format!("/proc/{}/cgroup", process.pid)).unwrap_or_default()
     };
-    let relative: BTreeSet<String> = processes
-        .iter()
-        .flat_map(|process| lxc_groups(&text(process)))
-        .collect();
+    let relative: BTreeSet<String> =
+        processes.iter().flat_map(|process| lxc_groups(&text(process))).collect();
     let mut found = BTreeSet::new();
     for hierarchy in hierarchies() {
-        found.extend(
-            relative
-                .iter()
-                .map(|group| hierarchy.join(group))
-                .filter(|group| group.exists()),
-        );
+        found.extend(relative.iter().map(|group| hierarchy.join(group)).filter(|group| group.exists()));
     }
     found
 }
@@ -154,12 +125,7 @@ fn lxc_groups(text: &str) -> Vec<String> {
 /// `/sys/fs/cgroup`, and with version 1 each controller's folder in it.
 fn hierarchies() -> Vec<PathBuf> {
     let top = PathBuf::from("/sys/fs/cgroup");
-    let inner = top
-        .read_dir()
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|entry| entry.path());
+    let inner = top.read_dir().into_iter().flatten().flatten().map(|entry| entry.path());
     let mut all: Vec<PathBuf> = inner.filter(|path| path.is_dir()).collect();
     all.push(top);
     all
@@ -195,19 +161,13 @@ mod tests {
     #[test]
     fn only_the_bridges_chains_are_taken() {
         let listing = "table inet incus {\n\tchain fwd.ccb1 {\n\t}\n\tchain in.ccb1 {\n\t}\n\tchain in.ccb12 {\n\t}\n}\n";
-        assert_eq!(
-            chains(listing, "ccb1"),
-            (vec!["fwd.ccb1".to_owned(), "in.ccb1".to_owned()], 1)
-        );
+        assert_eq!(chains(listing, "ccb1"), (vec!["fwd.ccb1".to_owned(), "in.ccb1".to_owned()], 1));
     }
 
     #[test]
     fn groups_of_containers_are_told_from_others() {
         let text = "5:memory:/lxc.payload.ccorch_a-1/system.slice/ssh.service\n1:name=systemd:/user.slice\n0::/x/lxc.monitor.ccorch_a\n";
-        assert_eq!(
-            lxc_groups(text),
-            ["lxc.payload.ccorch_a-1", "x/lxc.monitor.ccorch_a"]
-        );
+        assert_eq!(lxc_groups(text), ["lxc.payload.ccorch_a-1", "x/lxc.monitor.ccorch_a"]);
     }
 
     #[test]

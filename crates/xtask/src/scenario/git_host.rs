@@ -9,15 +9,9 @@ use crate::bed::Instance;
 /// Two accounts that can do nothing but git: `git` for the work, `lease` for
 /// the lease. The operator's key opens both, the agents' and the hosts' one each.
 pub fn set_up(git: &Instance, keys: &Keys) -> Result<String> {
-    let accounts = [
-        ("git", &keys.loops, "orchestrator cc-ci"),
-        ("lease", &keys.lease, "lease"),
-    ];
+    let accounts = [("git", &keys.loops, "orchestrator cc-ci"), ("lease", &keys.lease, "lease")];
     for (account, key, repositories) in accounts {
-        let allowed = format!(
-            "restrict {}\nrestrict {}\n",
-            key.public, keys.operator.public
-        );
+        let allowed = format!("restrict {}\nrestrict {}\n", key.public, keys.operator.public);
         git.script(&formatdoc! {"
             useradd --create-home --shell /usr/bin/git-shell {account}
             install -d -m 755 /srv/git /srv/git/ci

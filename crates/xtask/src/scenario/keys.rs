@@ -39,25 +39,9 @@ impl Keys {
 
 fn make(folder: &Path, name: &str) -> Result<Key> {
     let private = folder.join(name);
-    Run::new(&[
-        "ssh-keygen",
-        "-q",
-        "-t",
-        "ed25519",
-        "-N",
-        "",
-        "-C",
-        name,
-        "-f",
-    ])
-    .arg(&private)
-    .run()?;
+    Run::new(&["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f"]).arg(&private).run()?;
     let file = private.with_extension("pub");
-    let line = std::fs::read_to_string(&file)
-        .with_context(|| format!("cannot read {}", file.display()))?;
+    let line = std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
     let words: Vec<&str> = line.split_whitespace().take(2).collect();
-    Ok(Key {
-        private,
-        public: words.join(" "),
-    })
+    Ok(Key { private, public: words.join(" ") })
 }

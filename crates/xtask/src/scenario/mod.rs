@@ -6,6 +6,7 @@
 //! this machine, which does not ask the bridge's name server. Inside the bed
 //! `git.incus` and `pi.incus` resolve too.
 
+pub mod check;
 mod git_host;
 mod keys;
 mod pi;
@@ -78,9 +79,7 @@ impl Scenario {
         report.step("clear", || Ok(((), clear(bed)?)))?;
         let place = report.step("operator", || operator(bed))?;
         let (git, pi) = report.step("launch", || launch(bed, &place))?;
-        report.step("git host", || {
-            Ok(((), git_host::set_up(&git, &place.keys)?))
-        })?;
+        report.step("git host", || Ok(((), git_host::set_up(&git, &place.keys)?)))?;
         report.step("host keys", || Ok(((), pin(&git, &pi, &place)?)))?;
         report.step("seed", || Ok(((), seed::push(&place)?)))?;
         report.step("pi", || Ok(((), pi::set_up(&pi, &git, agent, &place)?)))?;
@@ -101,22 +100,17 @@ fn clear(bed: &Bed) -> Result<String> {
     }
     let folder = bed.layout.scenario();
     if folder.exists() {
-        std::fs::remove_dir_all(&folder)
-            .with_context(|| format!("cannot remove {}", folder.display()))?;
+        std::fs::remove_dir_all(&folder).with_context(|| format!("cannot remove {}", folder.display()))?;
     }
     Ok(format!("{} instances removed", instances.len()))
 }
 
 fn operator(bed: &Bed) -> Result<(Place, String)> {
     let folder = bed.layout.scenario();
-    std::fs::create_dir_all(&folder)
-        .with_context(|| format!("cannot make {}", folder.display()))?;
-    for (from, name, mode) in [
-        (&bed.state.certificate, "bed.crt", 0o644),
-        (&bed.state.key, "bed.key", 0o600),
-    ] {
-        let bytes =
-            std::fs::read(from).with_context(|| format!("cannot read {}", from.display()))?;
+    std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    for (from, name, mode) in [(&bed.state.certificate, "bed.crt", 0o644), (&bed.state.key, "bed.key", 0o600)]
+    {
+        let bytes = std::fs::read(from).with_context(|| format!("cannot read {}", from.display()))?;
         replace(&folder.join(name), &bytes, mode)?;
     }
     let place = Place {
@@ -135,24 +129,17 @@ fn operator(bed: &Bed) -> Result<(Place, String)> {
 fn launch(bed: &Bed, place: &Place) -> Result<((Instance, Instance), String)> {
     let operator = &place.keys.operator.public;
     let (git, pi) = std::thread::scope(|scope| {
-        let git = scope
-            .spawn(|| bed.launch_at("git", Some(&user_data::git(operator)), place.git_address));
+        let git = scope.spawn(|| bed.launch_at("git", Some(&user_data::git(operator)), place.git_address));
         let pi = bed.launch_at("pi", Some(&user_data::pi(operator)), place.pi_address);
         (git.join(), pi)
     });
     let git = git.map_err(|_| anyhow!("the launch of the git host came to a sudden end"))??;
-    Ok((
-        (git, pi?),
-        format!("git at {}, pi at {}", place.git_address, place.pi_address),
-    ))
+    Ok(((git, pi?), format!("git at {}, pi at {}", place.git_address, place.pi_address)))
 }
 
 /// Pins both host keys, read past the network.
 fn pin(git: &Instance, pi: &Instance, place: &Place) -> Result<String> {
-    let hosts = [
-        ("git", git, place.git_address),
-        ("pi", pi, place.pi_address),
-    ];
+    let hosts = [("git", git, place.git_address), ("pi", pi, place.pi_address)];
     let mut known = String::new();
     let mut config = format!(
         "UserKnownHostsFile {}\nIdentityFile {}\nIdentitiesOnly yes\nStrictHostKeyChecking yes\nUser root\n",

@@ -15,26 +15,18 @@ use crate::wait;
 const UNIT: &str = include_str!("../../legacy/cc-ci-loops.service");
 
 /// The loops of the legacy rig: the name its commits carry, and their repository.
-pub const LOOPS: [(&str, &str); 3] = [
-    ("builder", "cc-ci"),
-    ("adversary", "cc-ci"),
-    ("orchestrator", "orchestrator"),
-];
+pub const LOOPS: [(&str, &str); 3] =
+    [("builder", "cc-ci"), ("adversary", "cc-ci"), ("orchestrator", "orchestrator")];
 
 /// Installs the rig, and starts it as a reboot would: through its unit.
 pub fn set_up(pi: &Instance, git: &Instance, agent: &Path, place: &Place) -> Result<String> {
-    let program = std::fs::read(agent)
-        .with_context(|| format!("cannot read the agent program {}", agent.display()))?;
+    let program =
+        std::fs::read(agent).with_context(|| format!("cannot read the agent program {}", agent.display()))?;
     pi.push_file(&program, "/usr/local/bin/claude", "0755", "root:root")?;
     login(pi, git, place)?;
     agent_state(pi)?;
     workspace(pi, place)?;
-    pi.push_file(
-        UNIT.as_bytes(),
-        "/etc/systemd/system/cc-ci-loops.service",
-        "0644",
-        "root:root",
-    )?;
+    pi.push_file(UNIT.as_bytes(), "/etc/systemd/system/cc-ci-loops.service", "0644", "root:root")?;
     pi.script("systemctl daemon-reload; systemctl enable --quiet --now cc-ci-loops.service")?;
     Ok(format!("legacy rig in {WORKSPACE}, started by its unit"))
 }
@@ -43,29 +35,16 @@ pub fn set_up(pi: &Instance, git: &Instance, agent: &Path, place: &Place) -> Res
 /// git host's key pinned, so that nothing is trusted on first use.
 fn login(pi: &Instance, git: &Instance, place: &Place) -> Result<()> {
     let known = format!("{} {}\n", place.git_address, git.host_key()?);
-    let homes = [
-        ("/home/loops/.ssh", "loops", &place.keys.loops),
-        (LEASE_LOGIN, "root", &place.keys.lease),
-    ];
+    let homes = [("/home/loops/.ssh", "loops", &place.keys.loops), (LEASE_LOGIN, "root", &place.keys.lease)];
     for (folder, owner, key) in homes {
-        let private = std::fs::read(&key.private)
-            .with_context(|| format!("cannot read {}", key.private.display()))?;
+        let private =
+            std::fs::read(&key.private).with_context(|| format!("cannot read {}", key.private.display()))?;
         pi.script(&format!("install -d -m 700 -o {owner} -g {owner} {folder}"))?;
         let both = format!("{owner}:{owner}");
         pi.push_file(&private, &format!("{folder}/id_ed25519"), "0600", &both)?;
-        pi.push_file(
-            known.as_bytes(),
-            &format!("{folder}/known_hosts"),
-            "0644",
-            &both,
-        )?;
+        pi.push_file(known.as_bytes(), &format!("{folder}/known_hosts"), "0644", &both)?;
     }
-    pi.push_file(
-        known.as_bytes(),
-        "/etc/ssh/ssh_known_hosts",
-        "0644",
-        "root:root",
-    )
+    pi.push_file(known.as_bytes(), "/etc/ssh/ssh_known_hosts", "0644", "root:root")
 }
 
 /// What the agent program keeps for its user: login, trusted folders, rate of work.
@@ -76,21 +55,15 @@ fn agent_state(pi: &Instance) -> Result<()> {
         format!("{WORKSPACE}/cc-ci"): trusted,
         format!("{WORKSPACE}/cc-ci-adv"): trusted,
     });
-    let known = json!({ "hasCompletedOnboarding": true, "bypassPermissionsModeAccepted": true, "projects": folders });
+    let known =
+        json!({ "hasCompletedOnboarding": true, "bypassPermissionsModeAccepted": true, "projects": folders });
     let login = json!({ "note": "test bed: no account stands behind this" });
     let work = json!({ "interval_ms": 1000, "work": true });
     pi.script("install -d -m 700 -o loops -g loops /home/loops/.claude")?;
-    for (path, value) in [
-        (".claude.json", known),
-        (".claude/.credentials.json", login),
-        (".claude/stub.json", work),
-    ] {
-        pi.push_file(
-            value.to_string().as_bytes(),
-            &format!("/home/loops/{path}"),
-            "0600",
-            "loops:loops",
-        )?;
+    for (path, value) in
+        [(".claude.json", known), (".claude/.credentials.json", login), (".claude/stub.json", work)]
+    {
+        pi.push_file(value.to_string().as_bytes(), &format!("/home/loops/{path}"), "0600", "loops:loops")?;
     }
     Ok(())
 }
@@ -123,14 +96,10 @@ fn workspace(pi: &Instance, place: &Place) -> Result<()> {
 /// Waits until every loop has pushed work.
 pub fn wait_for_work(git: &Instance) -> Result<String> {
     for (name, repository) in LOOPS {
-        wait::until(
-            &format!("work of {name} in {repository}"),
-            Duration::from_secs(60),
-            || {
-                let at_work = work_of(git, name, repository)? > 0;
-                Ok(at_work.then_some(()))
-            },
-        )?;
+        wait::until(&format!("work of {name} in {repository}"), Duration::from_secs(60), || {
+            let at_work = work_of(git, name, repository)? > 0;
+            Ok(at_work.then_some(()))
+        })?;
     }
     Ok("every loop has pushed".to_owned())
 }
@@ -138,19 +107,6 @@ pub fn wait_for_work(git: &Instance) -> Result<String> {
 /// How many commits of a loop's work its repository has.
 pub fn work_of(git: &Instance, name: &str, repository: &str) -> Result<usize> {
     let folder = format!("--git-dir=/srv/git/ci/{repository}.git");
-    let subjects = git.read(&[
-        "runuser",
-        "-u",
-        "git",
-        "--",
-        "git",
-        &folder,
-        "log",
-        "--format=%s",
-        "main",
-    ])?;
-    Ok(subjects
-        .lines()
-        .filter(|subject| subject.starts_with(&format!("{name}: work ")))
-        .count())
+    let subjects = git.read(&["runuser", "-u", "git", "--", "git", &folder, "log", "--format=%s", "main"])?;
+    Ok(subjects.lines().filter(|subject| subject.starts_with(&format!("{name}: work "))).count())
 }

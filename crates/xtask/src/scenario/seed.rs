@@ -27,27 +27,15 @@ type File = (String, String, u32);
 
 fn orchestrator() -> Vec<File> {
     let mut files = vec![
-        file(
-            "README.md",
-            "# cc-ci orchestrator\n\nPlans and prompts of the loops; see cc-ci-plan/.\n",
-        ),
-        file(
-            "AGENTS.md",
-            "# Routine\n\nRead the plan of the current phase, then the inbox, then work.\n",
-        ),
+        file("README.md", "# cc-ci orchestrator\n\nPlans and prompts of the loops; see cc-ci-plan/.\n"),
+        file("AGENTS.md", "# Routine\n\nRead the plan of the current phase, then the inbox, then work.\n"),
         file("REBOOTS.md", "# Reboots\n"),
-        file(
-            ".gitignore",
-            "/cc-ci/\n/cc-ci-adv/\n/.cc-ci-logs/\n/.testenv\n",
-        ),
+        file(".gitignore", "/cc-ci/\n/cc-ci-adv/\n/.cc-ci-logs/\n/.testenv\n"),
         file(
             "cc-ci-plan/prompts/builder.md",
             "You are the Builder. Do what the plan says next and push it.\n",
         ),
-        file(
-            "cc-ci-plan/prompts/adversary.md",
-            "You are the Adversary. Break what the Builder pushed.\n",
-        ),
+        file("cc-ci-plan/prompts/adversary.md", "You are the Adversary. Break what the Builder pushed.\n"),
         ("cc-ci-plan/launch.sh".to_owned(), LAUNCH.to_owned(), 0o755),
     ];
     for phase in PHASES {
@@ -122,19 +110,12 @@ mod tests {
     fn every_phase_has_its_plan_and_the_clones_are_ignored() {
         let files = orchestrator();
         let text = |path: &str| {
-            files
-                .iter()
-                .find(|(name, _, _)| name == path)
-                .map(|(_, text, _)| text.as_str())
-                .unwrap()
+            files.iter().find(|(name, _, _)| name == path).map(|(_, text, _)| text.as_str()).unwrap()
         };
         for phase in PHASES {
             assert!(text(&format!("cc-ci-plan/plan-phase{phase}.md")).contains(phase));
         }
         assert!(text(".gitignore").contains("/cc-ci-adv/\n"));
-        assert!(
-            LAUNCH.contains(&format!("phases=({})", PHASES.join(" "))),
-            "the script knows other phases"
-        );
+        assert!(LAUNCH.contains(&format!("phases=({})", PHASES.join(" "))), "the script knows other phases");
     }
 }

@@ -41,20 +41,10 @@ mod tests {
     #[test]
     fn the_pi_has_its_three_accounts_and_no_password() {
         let text = pi("ssh-ed25519 AAAA");
-        let value: Value =
-            serde_json::from_str(text.strip_prefix("#cloud-config\n").unwrap()).unwrap();
-        let names: Vec<_> = value["users"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|user| &user["name"])
-            .collect();
+        let value: Value = serde_json::from_str(text.strip_prefix("#cloud-config\n").unwrap()).unwrap();
+        let names: Vec<_> = value["users"].as_array().unwrap().iter().map(|user| &user["name"]).collect();
         assert_eq!(names, ["root", "pi", "loops"]);
-        assert_eq!(
-            value["users"][2].get("ssh_authorized_keys"),
-            None,
-            "nobody logs in as the loops"
-        );
+        assert_eq!(value["users"][2].get("ssh_authorized_keys"), None, "nobody logs in as the loops");
         assert!(!text.contains("passwd\": \""), "{text}");
     }
 }
