@@ -3,5 +3,7 @@
 //! Everything that changes the world lives in `ccorch-io`; the binary joins the two.
 
 pub mod names;
+pub mod proxy;
 pub mod rig;
 pub mod seconds;
+pub mod target;

@@ -7,4 +7,6 @@ pub mod host;
 pub mod lock;
 pub mod paths;
 pub mod quote;
+pub mod relay;
+pub mod socks;
 pub mod ssh;

@@ -1,6 +1,8 @@
 //! One file per verb; each has its `Args` (whose comments are its help) and a `run`.
 
 pub mod check;
+pub mod connect;
+pub mod proxy;
 
 use std::process::ExitCode;
 
@@ -13,11 +15,15 @@ use crate::context::Context;
 #[derive(Debug, Subcommand)]
 pub enum Verb {
     Check(check::Args),
+    Connect(connect::Args),
+    Proxy(proxy::Args),
 }
 
 /// Runs one verb.
 pub fn run(context: &Context, verb: Verb) -> Result<ExitCode> {
     match verb {
         Verb::Check(args) => check::run(context, &args),
+        Verb::Connect(args) => connect::run(context, &args),
+        Verb::Proxy(args) => proxy::run(context, &args),
     }
 }
