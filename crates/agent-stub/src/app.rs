@@ -42,17 +42,11 @@ struct End {
 impl End {
     /// As a shell tells a death by signal.
     fn by_signal(signal: i32) -> End {
-        End {
-            code: u8::try_from(128 + signal).unwrap_or(u8::MAX),
-            reason: "other",
-        }
+        End { code: u8::try_from(128 + signal).unwrap_or(u8::MAX), reason: "other" }
     }
 
     fn by_user(code: u8) -> End {
-        End {
-            code,
-            reason: "prompt_input_exit",
-        }
+        End { code, reason: "prompt_input_exit" }
     }
 }
 
@@ -188,19 +182,14 @@ impl App {
     fn unit(&mut self) -> Option<Job> {
         match Config::read(&self.config_file) {
             Ok(config) => self.config = config,
-            Err(error) => self
-                .said
-                .push(format!("error: {error:#}; going on as before")),
+            Err(error) => self.said.push(format!("error: {error:#}; going on as before")),
         }
         if !self.config.work {
             self.schedule.look_later(Instant::now());
             return None;
         }
         let label = self.config.label(self.args.name.as_deref(), &self.cwd);
-        Some(Job::Unit {
-            label,
-            push: self.config.push,
-        })
+        Some(Job::Unit { label, push: self.config.push })
     }
 
     fn job_is_over(&mut self, unit: Option<bool>) {

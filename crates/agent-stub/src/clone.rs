@@ -67,14 +67,7 @@ fn force_out_of_rebase(git: &Git, states: &[PathBuf], branch: &str) -> Result<()
 /// A checkout killed half-way leaves files that git does not know and then refuses to
 /// overwrite. Those that are empty or equal to `upstream`'s hold nothing of anybody's.
 pub(crate) fn drop_half_checked_out(git: &Git, top: &Path, upstream: &str) -> Result<()> {
-    let untracked = git.out(&[
-        "ls-files",
-        "-z",
-        "--others",
-        "--exclude-standard",
-        "--full-name",
-        ":/",
-    ])?;
+    let untracked = git.out(&["ls-files", "-z", "--others", "--exclude-standard", "--full-name", ":/"])?;
     for path in untracked.split('\0').filter(|path| !path.is_empty()) {
         let theirs = git.run(&["rev-parse", "--verify", "-q", &format!("{upstream}:{path}")])?;
         let file = top.join(path);
@@ -93,10 +86,7 @@ fn wait_until_quiet(top: &Path) -> Result<()> {
     let deadline = Instant::now() + QUIET_WITHIN;
     while let Some(pid) = living_git(top)? {
         if Instant::now() > deadline {
-            bail!(
-                "git process {pid} has been at work in {} for long",
-                top.display()
-            );
+            bail!("git process {pid} has been at work in {} for long", top.display());
         }
         thread::sleep(Duration::from_millis(50));
     }
@@ -115,8 +105,7 @@ fn remove_stale_locks(git_dir: &Path, top: &Path) -> Result<()> {
         let same = fs::metadata(&lock)
             .is_ok_and(|now| (now.ino(), now.mtime_nsec()) == (before.ino(), before.mtime_nsec()));
         if same {
-            fs::remove_file(&lock)
-                .with_context(|| format!("cannot remove stale {}", lock.display()))?;
+            fs::remove_file(&lock).with_context(|| format!("cannot remove stale {}", lock.display()))?;
         }
     }
     Ok(())
@@ -140,15 +129,8 @@ fn locks(git_dir: &Path) -> Vec<PathBuf> {
 
 /// A git process whose clone is `top`; a nested clone's git is not.
 fn living_git(top: &Path) -> Result<Option<u32>> {
-    for entry in fs::read_dir("/proc")
-        .context("cannot read /proc")?
-        .flatten()
-    {
-        let Some(pid) = entry
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse().ok())
-        else {
+    for entry in fs::read_dir("/proc").context("cannot read /proc")?.flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
             continue;
         };
         if is_living_git(&entry.path(), top) {
@@ -166,9 +148,7 @@ fn is_living_git(process: &Path, top: &Path) -> bool {
     let Some((head, tail)) = stat.rsplit_once(") ") else {
         return false;
     };
-    let is_git = head
-        .split_once('(')
-        .is_some_and(|(_, comm)| comm.starts_with("git"));
+    let is_git = head.split_once('(').is_some_and(|(_, comm)| comm.starts_with("git"));
     if !is_git || tail.starts_with(['Z', 'X']) {
         return false;
     }
@@ -180,9 +160,7 @@ fn is_living_git(process: &Path, top: &Path) -> bool {
 }
 
 fn clone_of(directory: &Path) -> Option<&Path> {
-    directory
-        .ancestors()
-        .find(|folder| folder.join(".git").exists())
+    directory.ancestors().find(|folder| folder.join(".git").exists())
 }
 
 #[cfg(test)]
@@ -193,11 +171,7 @@ mod tests {
     fn repository() -> (tempfile::TempDir, PathBuf) {
         let dir = tempfile::tempdir().unwrap();
         let top = dir.path().canonicalize().unwrap();
-        let done = Command::new("git")
-            .args(["init", "-q", "-b", "main"])
-            .current_dir(&top)
-            .status()
-            .unwrap();
+        let done = Command::new("git").args(["init", "-q", "-b", "main"]).current_dir(&top).status().unwrap();
         assert!(done.success());
         (dir, top)
     }
@@ -236,13 +210,7 @@ mod tests {
         }
         let mut found = locks(&top.join(".git"));
         found.sort();
-        assert_eq!(
-            found,
-            [
-                top.join(".git/HEAD.lock"),
-                top.join(".git/refs/heads/main.lock")
-            ]
-        );
+        assert_eq!(found, [top.join(".git/HEAD.lock"), top.join(".git/refs/heads/main.lock")]);
     }
 
     #[test]
@@ -250,10 +218,7 @@ mod tests {
         let (_dir, top) = repository();
         fs::create_dir_all(top.join("nested/.git")).unwrap();
         fs::create_dir_all(top.join("nested/deep")).unwrap();
-        assert_eq!(
-            clone_of(&top.join("nested/deep")),
-            Some(top.join("nested").as_path())
-        );
+        assert_eq!(clone_of(&top.join("nested/deep")), Some(top.join("nested").as_path()));
         assert_eq!(clone_of(&top.join("other")), Some(top.as_path()));
     }
 }

@@ -76,9 +76,7 @@ impl Crash {
         }
         let name = how.to_ascii_uppercase();
         let name = name.strip_prefix("SIG").unwrap_or(&name);
-        let known = SIGNALS
-            .iter()
-            .find(|(known, number)| *known == name || number.to_string() == name);
+        let known = SIGNALS.iter().find(|(known, number)| *known == name || number.to_string() == name);
         known.map(|(_, number)| Crash::Signal(*number))
     }
 }
@@ -116,18 +114,9 @@ mod tests {
 
     #[test]
     fn a_wrong_command_is_not_taken_for_another() {
-        for line in [
-            "!stub",
-            "!stub crash often",
-            "!stub limit",
-            "!stub exit soon",
-            "!stub fly",
-        ] {
+        for line in ["!stub", "!stub crash often", "!stub limit", "!stub exit soon", "!stub fly"] {
             let command = Command::parse(line);
-            assert!(
-                matches!(command, Command::Unknown(_) | Command::Message),
-                "{line}: {command:?}"
-            );
+            assert!(matches!(command, Command::Unknown(_) | Command::Message), "{line}: {command:?}");
         }
     }
 }

@@ -50,8 +50,7 @@ impl Config {
                 return Err(error).with_context(|| format!("cannot read {}", file.display()));
             }
         };
-        serde_json::from_str(&text)
-            .with_context(|| format!("{} is not a stub configuration", file.display()))
+        serde_json::from_str(&text).with_context(|| format!("{} is not a stub configuration", file.display()))
     }
 
     pub fn interval(&self) -> Duration {
@@ -60,24 +59,11 @@ impl Config {
 
     /// The label as it goes into file names and mail addresses.
     pub fn label(&self, name: Option<&str>, cwd: &Path) -> String {
-        let last = cwd
-            .file_name()
-            .map(|part| part.to_string_lossy().into_owned());
-        let label = self
-            .label
-            .as_deref()
-            .or(name)
-            .or(last.as_deref())
-            .unwrap_or_default();
+        let last = cwd.file_name().map(|part| part.to_string_lossy().into_owned());
+        let label = self.label.as_deref().or(name).or(last.as_deref()).unwrap_or_default();
         let safe: String = label
             .chars()
-            .map(|c| {
-                if c.is_ascii_alphanumeric() || "._-".contains(c) {
-                    c
-                } else {
-                    '-'
-                }
-            })
+            .map(|c| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' })
             .collect();
         match safe.trim_start_matches(['.', '-']) {
             "" => "agent".to_owned(),
@@ -108,10 +94,7 @@ mod tests {
         assert_eq!(Config::read(&file).unwrap(), Config::default());
         fs::write(&file, r#"{"interval_ms":20,"push":false}"#).unwrap();
         let config = Config::read(&file).unwrap();
-        assert_eq!(
-            (config.interval_ms, config.push, config.work),
-            (20, false, true)
-        );
+        assert_eq!((config.interval_ms, config.push, config.work), (20, false, true));
         fs::write(&file, r#"{"intervall":20}"#).unwrap();
         assert!(format!("{:#}", Config::read(&file).unwrap_err()).contains("intervall"));
     }

@@ -37,10 +37,7 @@ impl Draft {
     pub fn paste(&mut self, text: String) {
         if breaks(&text) > FOLD_LINES || text.chars().count() > FOLD_CHARS {
             self.folded += 1;
-            self.pieces.push(Piece::Folded {
-                id: self.folded,
-                text,
-            });
+            self.pieces.push(Piece::Folded { id: self.folded, text });
         } else if !text.is_empty() {
             self.push_str(&text);
         }

@@ -14,16 +14,8 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 /// Settings of every call. What an agent has noted as done must be on disk, so all is
 /// synced; a background gc would look like a living git after a crash.
-const ALWAYS: [&str; 8] = [
-    "-c",
-    "core.fsync=all",
-    "-c",
-    "gc.auto=0",
-    "-c",
-    "maintenance.auto=false",
-    "-c",
-    "commit.gpgsign=false",
-];
+const ALWAYS: [&str; 8] =
+    ["-c", "core.fsync=all", "-c", "gc.auto=0", "-c", "maintenance.auto=false", "-c", "commit.gpgsign=false"];
 
 /// Git in a directory.
 pub(crate) struct Git {
@@ -33,10 +25,7 @@ pub(crate) struct Git {
 
 impl Git {
     pub fn new(directory: &Path) -> Git {
-        Git {
-            directory: directory.to_owned(),
-            options: ALWAYS.iter().map(OsString::from).collect(),
-        }
+        Git { directory: directory.to_owned(), options: ALWAYS.iter().map(OsString::from).collect() }
     }
 
     /// Adds options before the subcommand.
@@ -61,25 +50,15 @@ impl Git {
         for name in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"] {
             command.env_remove(name);
         }
-        process::run(&mut command, b"", LIMIT).with_context(|| {
-            format!(
-                "cannot run git {} in {}",
-                args.join(" "),
-                self.directory.display()
-            )
-        })
+        process::run(&mut command, b"", LIMIT)
+            .with_context(|| format!("cannot run git {} in {}", args.join(" "), self.directory.display()))
     }
 
     /// Runs it and returns its trimmed output; a failure is an error.
     pub fn out(&self, args: &[&str]) -> Result<String> {
         let done = self.run(args)?;
         if !done.ok() {
-            bail!(
-                "git {} in {} failed, {}",
-                args.join(" "),
-                self.directory.display(),
-                done.why()
-            );
+            bail!("git {} in {} failed, {}", args.join(" "), self.directory.display(), done.why());
         }
         Ok(done.stdout.trim_end().to_owned())
     }

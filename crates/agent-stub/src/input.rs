@@ -102,9 +102,7 @@ fn escape(bytes: &[u8]) -> Option<(Key, usize)> {
     }
     match *bytes.get(1)? {
         b'[' => {
-            let length = 3 + bytes[2..]
-                .iter()
-                .position(|byte| (0x40..=0x7e).contains(byte))?;
+            let length = 3 + bytes[2..].iter().position(|byte| (0x40..=0x7e).contains(byte))?;
             let key = match &bytes[2..length] {
                 b"A" => Key::Up,
                 b"B" => Key::Down,
@@ -125,16 +123,9 @@ fn escape(bytes: &[u8]) -> Option<(Key, usize)> {
 
 fn paste(bytes: &[u8]) -> Option<(Key, usize)> {
     let body = &bytes[PASTE_START.len()..];
-    let length = body
-        .windows(PASTE_END.len())
-        .position(|window| window == PASTE_END)?;
-    let text = String::from_utf8_lossy(&body[..length])
-        .replace("\r\n", "\n")
-        .replace('\r', "\n");
-    Some((
-        Key::Paste(text),
-        PASTE_START.len() + length + PASTE_END.len(),
-    ))
+    let length = body.windows(PASTE_END.len()).position(|window| window == PASTE_END)?;
+    let text = String::from_utf8_lossy(&body[..length]).replace("\r\n", "\n").replace('\r', "\n");
+    Some((Key::Paste(text), PASTE_START.len() + length + PASTE_END.len()))
 }
 
 #[cfg(test)]
@@ -147,36 +138,23 @@ mod tests {
 
     #[test]
     fn typed_text_ends_with_enter() {
-        let expected = [
-            Key::Char('h'),
-            Key::Char('é'),
-            Key::Char('·'),
-            Key::LineBreak,
-            Key::Enter,
-        ];
+        let expected = [Key::Char('h'), Key::Char('é'), Key::Char('·'), Key::LineBreak, Key::Enter];
         assert_eq!(keys("hé·\n\r".as_bytes()), expected);
     }
 
     #[test]
     fn a_paste_is_one_key_with_its_line_breaks_and_control_bytes() {
         let bytes = b"\x1b[200~one\rtwo\r\nthree\n\x03\x1b[A!\x1b[201~\r";
-        assert_eq!(
-            keys(bytes),
-            [
-                Key::Paste("one\ntwo\nthree\n\x03\x1b[A!".into()),
-                Key::Enter
-            ]
-        );
+        assert_eq!(keys(bytes), [Key::Paste("one\ntwo\nthree\n\x03\x1b[A!".into()), Key::Enter]);
     }
 
     #[test]
     fn any_split_of_the_bytes_gives_the_same_keys() {
-        let bytes = "aé\u{1b}[200~x\r\ny \u{1b}[2 é\u{1b}[201~\r\u{1b}[A\u{1b}OB\u{1b}[1;5C\u{1b}\r\u{3}∙🙂\u{7f}".as_bytes();
+        let bytes =
+            "aé\u{1b}[200~x\r\ny \u{1b}[2 é\u{1b}[201~\r\u{1b}[A\u{1b}OB\u{1b}[1;5C\u{1b}\r\u{3}∙🙂\u{7f}"
+                .as_bytes();
         let whole = keys(bytes);
-        assert!(
-            whole.contains(&Key::Paste("x\ny \u{1b}[2 é".into())),
-            "{whole:?}"
-        );
+        assert!(whole.contains(&Key::Paste("x\ny \u{1b}[2 é".into())), "{whole:?}");
         for cut in 0..=bytes.len() {
             for cut2 in cut..=bytes.len() {
                 let mut parser = Parser::default();

@@ -54,9 +54,7 @@ pub fn run() -> ExitCode {
 
 fn dispatch(args: args::Args) -> Result<u8> {
     match &args.verb {
-        Some(args::Verb::Auth {
-            action: args::AuthAction::Status,
-        }) => auth::status(),
+        Some(args::Verb::Auth { action: args::AuthAction::Status }) => auth::status(),
         Some(args::Verb::VerifyNumbering(verify)) => {
             let report = numbering::read(&verify.git, &verify.git_ref, &verify.label)?;
             println!("{}", serde_json::to_string(&report)?);

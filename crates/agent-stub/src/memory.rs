@@ -79,22 +79,13 @@ mod tests {
     #[test]
     fn a_new_session_starts_at_one() {
         assert_eq!(Memory::replay("").next(), 1);
-        assert_eq!(
-            Memory::replay(r#"{"type":"user","n":7,"state":"done"}"#).next(),
-            1
-        );
+        assert_eq!(Memory::replay(r#"{"type":"user","n":7,"state":"done"}"#).next(), 1);
     }
 
     #[test]
     fn the_next_number_follows_the_last_done() {
         let text = [intent(1), done(1), intent(2), done(2)].join("\n");
-        assert_eq!(
-            Memory::replay(&text),
-            Memory {
-                last_done: 2,
-                pending: None
-            }
-        );
+        assert_eq!(Memory::replay(&text), Memory { last_done: 2, pending: None });
     }
 
     #[test]
@@ -109,13 +100,7 @@ mod tests {
         let whole = [intent(1), done(1), intent(2)].join("\n");
         for cut in 0..intent(2).len() {
             let torn = format!("{}\n{}", [intent(1), done(1)].join("\n"), &intent(2)[..cut]);
-            assert_eq!(
-                Memory::replay(&torn),
-                Memory {
-                    last_done: 1,
-                    pending: None
-                }
-            );
+            assert_eq!(Memory::replay(&torn), Memory { last_done: 1, pending: None });
             let later = format!("{torn}\n{}\n{}", intent(2), done(2));
             assert_eq!(Memory::replay(&later).last_done, 2);
         }

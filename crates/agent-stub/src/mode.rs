@@ -28,22 +28,9 @@ pub(crate) enum Reply {
 }
 
 /// The mode after a line, and the answer to it; None for what is no turn (crash, hang, exit).
-pub(crate) fn after(
-    mode: Mode,
-    command: &Command,
-    text: &str,
-    login_is_new: bool,
-) -> Option<(Mode, Reply)> {
+pub(crate) fn after(mode: Mode, command: &Command, text: &str, login_is_new: bool) -> Option<(Mode, Reply)> {
     let says = |mode, text: String| Some((mode, Reply::Says(text)));
-    let fails = |mode, text: &str, error| {
-        Some((
-            mode,
-            Reply::Fails {
-                text: text.to_owned(),
-                error,
-            },
-        ))
-    };
+    let fails = |mode, text: &str, error| Some((mode, Reply::Fails { text: text.to_owned(), error }));
     match command {
         Command::Crash(_) | Command::Hang | Command::Exit(_) => None,
         Command::Limit(text) => fails(Mode::Waiting, text, "rate_limit"),
@@ -71,33 +58,18 @@ mod tests {
 
     #[test]
     fn a_message_wakes_an_agent_that_waits() {
-        assert_eq!(
-            mode_after(Mode::Waiting, "go on", false),
-            Some(Mode::Working)
-        );
+        assert_eq!(mode_after(Mode::Waiting, "go on", false), Some(Mode::Working));
         for line in ["!stub pause", "!stub limit L", "!stub throttle"] {
             assert_eq!(mode_after(Mode::Working, line, false), Some(Mode::Waiting));
         }
-        assert_eq!(
-            mode_after(Mode::Waiting, "!stub say x", false),
-            Some(Mode::Waiting)
-        );
+        assert_eq!(mode_after(Mode::Waiting, "!stub say x", false), Some(Mode::Waiting));
     }
 
     #[test]
     fn only_a_new_login_ends_a_logout() {
-        assert_eq!(
-            mode_after(Mode::Working, "!stub login", false),
-            Some(Mode::LoggedOut)
-        );
-        assert_eq!(
-            mode_after(Mode::LoggedOut, "go on", false),
-            Some(Mode::LoggedOut)
-        );
-        assert_eq!(
-            mode_after(Mode::LoggedOut, "go on", true),
-            Some(Mode::Working)
-        );
+        assert_eq!(mode_after(Mode::Working, "!stub login", false), Some(Mode::LoggedOut));
+        assert_eq!(mode_after(Mode::LoggedOut, "go on", false), Some(Mode::LoggedOut));
+        assert_eq!(mode_after(Mode::LoggedOut, "go on", true), Some(Mode::Working));
     }
 
     #[test]
@@ -105,12 +77,6 @@ mod tests {
         let text = "!stub limit Weekly limit reached ∙ resets Oct 9 at 5:15pm (America/New_York)";
         let (_, reply) = after(Mode::Working, &Command::parse(text), text, false).unwrap();
         let text = "Weekly limit reached ∙ resets Oct 9 at 5:15pm (America/New_York)".to_owned();
-        assert_eq!(
-            reply,
-            Reply::Fails {
-                text,
-                error: "rate_limit"
-            }
-        );
+        assert_eq!(reply, Reply::Fails { text, error: "rate_limit" });
     }
 }

@@ -31,11 +31,7 @@ impl Numbering {
     /// Judges numbers in the order of their commits, oldest first.
     pub fn of(label: &str, numbers: &[u64]) -> Numbering {
         let mut seen = BTreeSet::new();
-        let repeats: BTreeSet<u64> = numbers
-            .iter()
-            .copied()
-            .filter(|n| !seen.insert(*n))
-            .collect();
+        let repeats: BTreeSet<u64> = numbers.iter().copied().filter(|n| !seen.insert(*n)).collect();
         let highest = seen.last().copied().unwrap_or_default();
         Numbering {
             label: label.to_owned(),
@@ -61,18 +57,8 @@ impl Numbering {
 pub fn read(repository: &Path, git_ref: &str, label: &str) -> Result<Numbering> {
     // The reader may be root and the repository an agent's; only commits are read.
     let git = Git::new(repository).with(&["-c", "safe.directory=*"]);
-    let subjects = git.out(&[
-        "log",
-        "--topo-order",
-        "--reverse",
-        "--format=%s",
-        git_ref,
-        "--",
-    ])?;
-    let numbers: Vec<u64> = subjects
-        .lines()
-        .filter_map(|subject| number(subject, label))
-        .collect();
+    let subjects = git.out(&["log", "--topo-order", "--reverse", "--format=%s", git_ref, "--"])?;
+    let numbers: Vec<u64> = subjects.lines().filter_map(|subject| number(subject, label)).collect();
     Ok(Numbering::of(label, &numbers))
 }
 
@@ -82,11 +68,7 @@ pub(crate) fn subject(label: &str, n: u64) -> String {
 }
 
 fn number(subject: &str, label: &str) -> Option<u64> {
-    subject
-        .strip_prefix(label)?
-        .strip_prefix(": work ")?
-        .parse()
-        .ok()
+    subject.strip_prefix(label)?.strip_prefix(": work ")?.parse().ok()
 }
 
 #[cfg(test)]
@@ -97,10 +79,7 @@ mod tests {
     fn contiguous_from_one_is_whole() {
         let numbering = Numbering::of("b", &[1, 2, 3]);
         assert!(numbering.is_whole());
-        assert_eq!(
-            (numbering.first, numbering.last, numbering.count),
-            (Some(1), Some(3), 3)
-        );
+        assert_eq!((numbering.first, numbering.last, numbering.count), (Some(1), Some(3), 3));
     }
 
     #[test]

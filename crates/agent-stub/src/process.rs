@@ -30,11 +30,7 @@ impl Finished {
         };
         let lines: Vec<&str> = self.stderr.trim().lines().collect();
         let tail = lines[lines.len().saturating_sub(6)..].join("\n");
-        if tail.is_empty() {
-            how
-        } else {
-            format!("{how}: {tail}")
-        }
+        if tail.is_empty() { how } else { format!("{how}: {tail}") }
     }
 }
 
@@ -51,10 +47,7 @@ pub(crate) fn run(command: &mut Command, input: &[u8], limit: Duration) -> io::R
         .stderr(Stdio::piped())
         .spawn()?;
     let outcome = watch(&mut child, input, Instant::now() + limit);
-    if outcome
-        .as_ref()
-        .map_or(true, |finished| finished.status.is_none())
-    {
+    if outcome.as_ref().map_or(true, |finished| finished.status.is_none()) {
         let _ = kill_process_group(Pid::from_child(&child), Signal::KILL);
         let _ = child.wait();
     }
@@ -66,11 +59,9 @@ fn watch(child: &mut Child, mut input: &[u8], deadline: Instant) -> io::Result<F
     let mut stdin = child.stdin.take();
     let (mut stdout, mut stderr) = (child.stdout.take(), child.stderr.take());
     let (mut out, mut err) = (Vec::new(), Vec::new());
-    for fd in [
-        stdin.as_ref().map(AsFd::as_fd),
-        stdout.as_ref().map(AsFd::as_fd),
-        stderr.as_ref().map(AsFd::as_fd),
-    ] {
+    for fd in
+        [stdin.as_ref().map(AsFd::as_fd), stdout.as_ref().map(AsFd::as_fd), stderr.as_ref().map(AsFd::as_fd)]
+    {
         nonblocking(fd)?;
     }
     let status = loop {
@@ -114,9 +105,7 @@ fn watch(child: &mut Child, mut input: &[u8], deadline: Instant) -> io::Result<F
 }
 
 fn nonblocking(fd: Option<BorrowedFd<'_>>) -> io::Result<()> {
-    fd.map_or(Ok(()), |fd| {
-        rustix::io::ioctl_fionbio(fd, true).map_err(Into::into)
-    })
+    fd.map_or(Ok(()), |fd| rustix::io::ioctl_fionbio(fd, true).map_err(Into::into))
 }
 
 fn retry(error: &io::Error) -> bool {
@@ -147,12 +136,7 @@ mod tests {
     #[test]
     fn input_output_and_status_come_through() {
         let big = vec![b'x'; 300_000];
-        let done = run(
-            &mut sh("wc -c; echo oops >&2; exit 3"),
-            &big,
-            Duration::from_secs(20),
-        )
-        .unwrap();
+        let done = run(&mut sh("wc -c; echo oops >&2; exit 3"), &big, Duration::from_secs(20)).unwrap();
         assert_eq!(done.stdout.trim(), "300000");
         assert_eq!(done.status.and_then(|s| s.code()), Some(3));
         assert!(done.why().ends_with("oops"));
@@ -169,12 +153,7 @@ mod tests {
     #[test]
     fn a_grandchild_that_keeps_the_pipe_is_not_waited_for() {
         let start = Instant::now();
-        let done = run(
-            &mut sh("sleep 20 & echo here"),
-            b"",
-            Duration::from_secs(15),
-        )
-        .unwrap();
+        let done = run(&mut sh("sleep 20 & echo here"), b"", Duration::from_secs(15)).unwrap();
         assert!(done.ok() && done.stdout.contains("here"));
         assert!(start.elapsed() < Duration::from_secs(10));
     }
@@ -182,10 +161,6 @@ mod tests {
     #[test]
     fn a_child_that_does_not_read_its_input_is_no_error() {
         let big = vec![b'x'; 300_000];
-        assert!(
-            run(&mut sh("exit 0"), &big, Duration::from_secs(20))
-                .unwrap()
-                .ok()
-        );
+        assert!(run(&mut sh("exit 0"), &big, Duration::from_secs(20)).unwrap().ok());
     }
 }

@@ -15,10 +15,7 @@ pub(crate) struct Schedule {
 
 impl Schedule {
     pub fn new(now: Instant) -> Schedule {
-        Schedule {
-            due: now,
-            failures: 0,
-        }
+        Schedule { due: now, failures: 0 }
     }
 
     pub fn is_due(&self, now: Instant) -> bool {

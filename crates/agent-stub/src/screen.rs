@@ -26,10 +26,7 @@ pub(crate) fn frame(view: &View<'_>, width: usize) -> Vec<String> {
     let first = lines.len().saturating_sub(DRAFT_ROWS);
     for (at, line) in lines.iter().enumerate().skip(first) {
         let prompt = if at == first { ">" } else { " " };
-        rows.push(format!(
-            "│ {prompt} {}",
-            tail(line, inner.saturating_sub(2))
-        ));
+        rows.push(format!("│ {prompt} {}", tail(line, inner.saturating_sub(2))));
     }
     rows.push(format!("╰{rule}╯"));
     rows.push(format!("  {}", view.status));
@@ -57,11 +54,7 @@ fn tail(text: &str, width: usize) -> String {
 
 /// A guess on the safe side: only what is surely narrow counts as one.
 fn columns(c: char) -> usize {
-    if c < '\u{1100}' || ('\u{2000}'..'\u{2e80}').contains(&c) {
-        1
-    } else {
-        2
-    }
+    if c < '\u{1100}' || ('\u{2000}'..'\u{2e80}').contains(&c) { 1 } else { 2 }
 }
 
 /// Control bytes of a draft must not steer the terminal.
@@ -106,11 +99,7 @@ mod tests {
 
     #[test]
     fn the_box_holds_the_draft() {
-        let view = View {
-            busy: Some(("Working… (3s)".into(), 1)),
-            draft: "one\ntwo",
-            status: "builder",
-        };
+        let view = View { busy: Some(("Working… (3s)".into(), 1)), draft: "one\ntwo", status: "builder" };
         let rows = frame(&view, 20);
         let expected = [
             "",
@@ -129,19 +118,9 @@ mod tests {
     fn no_row_is_wider_than_the_terminal_and_the_end_of_the_draft_shows() {
         let draft = format!("{}\u{1b}[2J日本語 end", "x".repeat(300));
         for width in [1, 5, 20, 80] {
-            let rows = frame(
-                &View {
-                    busy: None,
-                    draft: &draft,
-                    status: "a long status line",
-                },
-                width,
-            );
+            let rows = frame(&View { busy: None, draft: &draft, status: "a long status line" }, width);
             for row in &rows {
-                assert!(
-                    row.chars().map(columns).sum::<usize>() <= width,
-                    "{width}: {row:?}"
-                );
+                assert!(row.chars().map(columns).sum::<usize>() <= width, "{width}: {row:?}");
                 assert!(!row.contains('\u{1b}'));
             }
             assert!(width < 20 || rows.iter().any(|row| row.ends_with("end")));
@@ -153,10 +132,7 @@ mod tests {
         let mut screen = Screen::default();
         let rows = ["a".to_owned(), "b".to_owned(), "c".to_owned()];
         assert_eq!(screen.draw(&[], &rows), "\r\x1b[Ja\r\nb\r\nc");
-        assert_eq!(
-            screen.draw(&["hi".into()], &rows),
-            "\r\x1b[2A\x1b[Jhi\r\na\r\nb\r\nc"
-        );
+        assert_eq!(screen.draw(&["hi".into()], &rows), "\r\x1b[2A\x1b[Jhi\r\na\r\nb\r\nc");
         assert_eq!(screen.erase(), "\r\x1b[2A\x1b[J");
     }
 }

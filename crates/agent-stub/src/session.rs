@@ -39,11 +39,7 @@ pub(crate) struct Session {
 /// An id in use, unknown or no UUID; nothing to go on with.
 pub(crate) fn choose(args: &Args, folder: &Path) -> Result<Session> {
     let file = |id: &str| folder.join(format!("{id}.jsonl"));
-    let session = |id: String, source| Session {
-        transcript: file(&id),
-        id,
-        source,
-    };
+    let session = |id: String, source| Session { transcript: file(&id), id, source };
     if let Some(given) = &args.session_id {
         let Ok(id) = Uuid::parse_str(given) else {
             bail!("Invalid session ID. Must be a valid UUID.");

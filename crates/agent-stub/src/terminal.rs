@@ -22,8 +22,7 @@ impl Terminal {
         let before = tcgetattr(io::stdin()).context("cannot read the terminal's mode")?;
         let mut raw = before.clone();
         raw.make_raw();
-        tcsetattr(io::stdin(), OptionalActions::Now, &raw)
-            .context("cannot make the terminal raw")?;
+        tcsetattr(io::stdin(), OptionalActions::Now, &raw).context("cannot make the terminal raw")?;
         let terminal = Terminal { before };
         terminal.write(PASTE_ON)?;
         Ok(Some(terminal))
@@ -32,9 +31,7 @@ impl Terminal {
     /// Writes bytes as they are.
     pub fn write(&self, text: &str) -> Result<()> {
         let mut out = io::stdout().lock();
-        out.write_all(text.as_bytes())
-            .and_then(|()| out.flush())
-            .context("cannot write to the terminal")
+        out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("cannot write to the terminal")
     }
 
     /// Columns; 80 when the terminal does not know.

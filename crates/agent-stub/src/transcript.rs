@@ -19,11 +19,7 @@ pub(crate) struct Transcript {
 
 impl Transcript {
     pub fn new(path: PathBuf, session: &str) -> Transcript {
-        Transcript {
-            path,
-            session: session.to_owned(),
-            file: Mutex::new(None),
-        }
+        Transcript { path, session: session.to_owned(), file: Mutex::new(None) }
     }
 
     /// The text so far; empty when there is none.
@@ -31,17 +27,12 @@ impl Transcript {
         match fs::read(&self.path) {
             Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(String::new()),
-            Err(error) => {
-                Err(error).with_context(|| format!("cannot read {}", self.path.display()))
-            }
+            Err(error) => Err(error).with_context(|| format!("cannot read {}", self.path.display())),
         }
     }
 
     pub fn user(&self, text: &str) -> Result<()> {
-        self.append(
-            &json!({"type": "user", "message": {"role": "user", "content": text}}),
-            false,
-        )
+        self.append(&json!({"type": "user", "message": {"role": "user", "content": text}}), false)
     }
 
     pub fn assistant(&self, text: &str) -> Result<()> {
@@ -55,7 +46,8 @@ impl Transcript {
     /// The turn that an error of the API ended, marked as the real agent marks it.
     pub fn api_error(&self, text: &str, error: &str) -> Result<()> {
         let message = json!({"role": "assistant", "content": [{"type": "text", "text": text}]});
-        let record = json!({"type": "assistant", "isApiErrorMessage": true, "error": error, "message": message});
+        let record =
+            json!({"type": "assistant", "isApiErrorMessage": true, "error": error, "message": message});
         self.append(&record, false)
     }
 
@@ -74,25 +66,16 @@ impl Transcript {
         let mut slot = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         let written = match &mut *slot {
             Some(file) => write(file, &line, sync),
-            None => self
-                .open()
-                .and_then(|file| write(slot.insert(file), &line, sync)),
+            None => self.open().and_then(|file| write(slot.insert(file), &line, sync)),
         };
         written.with_context(|| format!("cannot append to {}", self.path.display()))
     }
 
     fn open(&self) -> std::io::Result<File> {
         let folder = self.path.parent().unwrap_or(Path::new("/"));
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(folder)?;
-        let mut file = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .read(true)
-            .mode(0o600)
-            .open(&self.path)?;
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        let mut file =
+            OpenOptions::new().create(true).append(true).read(true).mode(0o600).open(&self.path)?;
         // After a crash the last line may be torn: the next record starts on its own line.
         if file.seek(SeekFrom::End(0))? > 0 {
             file.seek(SeekFrom::End(-1))?;
@@ -123,14 +106,9 @@ mod tests {
         Transcript::new(path.clone(), "s").user("one").unwrap();
         let whole = fs::read_to_string(&path).unwrap();
         fs::write(&path, format!("{whole}{{\"type\":\"wo")).unwrap();
-        Transcript::new(path.clone(), "s")
-            .user("two\nlines")
-            .unwrap();
+        Transcript::new(path.clone(), "s").user("two\nlines").unwrap();
         let text = fs::read_to_string(&path).unwrap();
-        let good: Vec<Value> = text
-            .lines()
-            .filter_map(|line| serde_json::from_str(line).ok())
-            .collect();
+        let good: Vec<Value> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
         assert_eq!(text.lines().count(), 3);
         assert_eq!(good[0]["message"]["content"], "one");
         assert_eq!(good[1]["message"]["content"], "two\nlines");

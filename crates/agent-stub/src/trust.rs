@@ -13,8 +13,7 @@ use crate::input::Key;
 /// What the dialog's state says (`~/.claude.json`). No file, no dialog.
 pub(crate) fn is_needed(state: Option<&Value>, cwd: &str) -> bool {
     state.is_some_and(|state| {
-        state["hasCompletedOnboarding"] != true
-            || state["projects"][cwd]["hasTrustDialogAccepted"] != true
+        state["hasCompletedOnboarding"] != true || state["projects"][cwd]["hasTrustDialogAccepted"] != true
     })
 }
 
@@ -43,9 +42,7 @@ pub(crate) fn accept(file: &Path, mut state: Value, cwd: &str) -> Result<()> {
         .mode(mode)
         .open(&new)
         .and_then(|mut handle| {
-            handle
-                .write_all(state.to_string().as_bytes())
-                .and_then(|()| handle.sync_all())
+            handle.write_all(state.to_string().as_bytes()).and_then(|()| handle.sync_all())
         })
         .and_then(|()| fs::rename(&new, file))
         .with_context(|| format!("cannot write {}", file.display()))
@@ -93,14 +90,12 @@ mod tests {
 
     #[test]
     fn both_marks_are_needed_and_no_file_is_no_dialog() {
-        let trusted = json!({"hasCompletedOnboarding": true, "projects": {"/w": {"hasTrustDialogAccepted": true}}});
+        let trusted =
+            json!({"hasCompletedOnboarding": true, "projects": {"/w": {"hasTrustDialogAccepted": true}}});
         assert!(!is_needed(None, "/w"));
         assert!(!is_needed(Some(&trusted), "/w"));
         assert!(is_needed(Some(&trusted), "/other"));
-        assert!(is_needed(
-            Some(&json!({"projects": {"/w": {"hasTrustDialogAccepted": true}}})),
-            "/w"
-        ));
+        assert!(is_needed(Some(&json!({"projects": {"/w": {"hasTrustDialogAccepted": true}}})), "/w"));
         assert!(is_needed(Some(&json!({})), "/w"));
     }
 
@@ -113,14 +108,8 @@ mod tests {
         accept(&file, read(&file).unwrap().unwrap(), "/w").unwrap();
         let state = read(&file).unwrap().unwrap();
         assert!(!is_needed(Some(&state), "/w"));
-        assert_eq!(
-            (&state["a"], &state["projects"]["/o"]["x"]),
-            (&json!(1), &json!(2))
-        );
-        assert_eq!(
-            fs::metadata(&file).unwrap().permissions().mode() & 0o777,
-            0o600
-        );
+        assert_eq!((&state["a"], &state["projects"]["/o"]["x"]), (&json!(1), &json!(2)));
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 

@@ -31,11 +31,7 @@ pub(crate) struct Work {
 
 impl Work {
     pub fn new(cwd: &Path, transcript: Arc<Transcript>, memory: Memory) -> Work {
-        Work {
-            cwd: cwd.to_owned(),
-            transcript,
-            memory,
-        }
+        Work { cwd: cwd.to_owned(), transcript, memory }
     }
 
     /// Does one unit: the pending one if there is one, else the next. Returns its number.
@@ -48,15 +44,10 @@ impl Work {
             None => self.begin(label).and_then(|intent| {
                 let unit = Unit::new(&self.cwd, &intent);
                 unit.write_and_commit()?;
-                if push {
-                    unit.push().map(|()| intent.n)
-                } else {
-                    Ok(intent.n)
-                }
+                if push { unit.push().map(|()| intent.n) } else { Ok(intent.n) }
             }),
         }?;
-        self.transcript
-            .append_synced(&json!({"type": "work", "n": n, "state": "done"}))?;
+        self.transcript.append_synced(&json!({"type": "work", "n": n, "state": "done"}))?;
         self.memory.finish(n);
         Ok(n)
     }
@@ -70,11 +61,7 @@ impl Work {
             label: label.to_owned(),
             unit: Uuid::new_v4().to_string(),
             branch,
-            base: if base.ok() {
-                base.stdout.trim().to_owned()
-            } else {
-                String::new()
-            },
+            base: if base.ok() { base.stdout.trim().to_owned() } else { String::new() },
         };
         let mut record = serde_json::to_value(&intent)?;
         record["type"] = json!("work");
@@ -87,11 +74,7 @@ impl Work {
     fn complete(&self, intent: &Intent, push: bool) -> Result<()> {
         let unit = Unit::new(&self.cwd, intent);
         clone::settle(&unit.git, &intent.branch)?;
-        let remote = if push {
-            unit.remote_state()?
-        } else {
-            Remote::NotUsed
-        };
+        let remote = if push { unit.remote_state()? } else { Remote::NotUsed };
         match completion(unit.is_in("HEAD")?, remote) {
             Completion::DoIt => {
                 unit.forget_half_written()?;
@@ -102,10 +85,7 @@ impl Work {
             Completion::TakeFromRemote => unit.rebase(),
             Completion::MarkDone => Ok(()),
             Completion::WaitForRemote => {
-                bail!(
-                    "work {} waits: the remote does not say whether it has it",
-                    intent.n
-                )
+                bail!("work {} waits: the remote does not say whether it has it", intent.n)
             }
         }
     }
@@ -161,35 +141,20 @@ impl<'a> Unit<'a> {
             .append(true)
             .open(&path)
             .with_context(|| format!("cannot open {}", path.display()))?;
-        writeln!(file, "{}", self.intent.n)
-            .with_context(|| format!("cannot write {}", path.display()))?;
+        writeln!(file, "{}", self.intent.n).with_context(|| format!("cannot write {}", path.display()))?;
         self.git.out(&["add", "--", &self.file])?;
         // Only its own file: what else is staged belongs to somebody.
-        self.git.out(&[
-            "commit",
-            "-q",
-            "-m",
-            &self.subject(),
-            "-m",
-            &self.trailer,
-            "--",
-            &self.file,
-        ])?;
+        self.git.out(&["commit", "-q", "-m", &self.subject(), "-m", &self.trailer, "--", &self.file])?;
         Ok(())
     }
 
     /// The file as the last commit has it: a line may be written, staged, or neither.
     fn forget_half_written(&self) -> Result<()> {
-        if self
-            .git
-            .ok(&["cat-file", "-e", &format!("HEAD:./{}", self.file)])?
-        {
-            self.git
-                .out(&["checkout", "-q", "HEAD", "--", &self.file])?;
+        if self.git.ok(&["cat-file", "-e", &format!("HEAD:./{}", self.file)])? {
+            self.git.out(&["checkout", "-q", "HEAD", "--", &self.file])?;
             return Ok(());
         }
-        self.git
-            .out(&["rm", "-q", "--cached", "--ignore-unmatch", "--", &self.file])?;
+        self.git.out(&["rm", "-q", "--cached", "--ignore-unmatch", "--", &self.file])?;
         let path = self.cwd.join(&self.file);
         if path.exists() {
             fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
@@ -204,18 +169,10 @@ impl<'a> Unit<'a> {
             return Ok(false);
         }
         let base = &self.intent.base;
-        let base_is_here = !base.is_empty()
-            && self
-                .git
-                .ok(&["cat-file", "-e", &format!("{base}^{{commit}}")])?;
-        let range = if base_is_here {
-            format!("{base}..{rev}")
-        } else {
-            rev.to_owned()
-        };
-        let log = self
-            .git
-            .out(&["log", "--format=%s%n%b%x00", &range, "--"])?;
+        let base_is_here =
+            !base.is_empty() && self.git.ok(&["cat-file", "-e", &format!("{base}^{{commit}}")])?;
+        let range = if base_is_here { format!("{base}..{rev}") } else { rev.to_owned() };
+        let log = self.git.out(&["log", "--format=%s%n%b%x00", &range, "--"])?;
         let subject = self.subject();
         Ok(log.split('\0').any(|commit| {
             let mut lines = commit.trim_start().lines();
@@ -231,17 +188,12 @@ impl<'a> Unit<'a> {
         }
         // The branch is not there yet: ours will be its first push.
         let absent = done.stderr.contains("couldn't find remote ref");
-        Ok(if absent {
-            Remote::Lacks
-        } else {
-            Remote::Unknown
-        })
+        Ok(if absent { Remote::Lacks } else { Remote::Unknown })
     }
 
     fn fetch(&self) -> Result<crate::process::Finished> {
         let refspec = format!("+refs/heads/{}:{}", self.intent.branch, self.upstream());
-        self.git
-            .run(&["fetch", "-q", "--no-tags", &self.remote, &refspec])
+        self.git.run(&["fetch", "-q", "--no-tags", &self.remote, &refspec])
     }
 
     fn push(&self) -> Result<()> {
@@ -264,11 +216,7 @@ impl<'a> Unit<'a> {
             thread::sleep(Duration::from_millis(jitter));
             self.rebase()?;
         }
-        bail!(
-            "git push of {} from {} failed, {last}",
-            self.subject(),
-            self.cwd.display()
-        )
+        bail!("git push of {} from {} failed, {last}", self.subject(), self.cwd.display())
     }
 
     /// `git pull --rebase`, in two steps for two options that pull does not take: a commit
@@ -276,21 +224,10 @@ impl<'a> Unit<'a> {
     fn rebase(&self) -> Result<()> {
         let fetched = self.fetch()?;
         if !fetched.ok() {
-            bail!(
-                "git fetch in {} failed, {}",
-                self.cwd.display(),
-                fetched.why()
-            );
+            bail!("git fetch in {} failed, {}", self.cwd.display(), fetched.why());
         }
         let upstream = self.upstream();
-        let rebase = [
-            "rebase",
-            "-q",
-            "--autostash",
-            "--reapply-cherry-picks",
-            "--empty=keep",
-            &upstream,
-        ];
+        let rebase = ["rebase", "-q", "--autostash", "--reapply-cherry-picks", "--empty=keep", &upstream];
         let mut done = self.git.run(&rebase)?;
         if done.stderr.contains("untracked working tree files") {
             clone::settle(&self.git, &self.intent.branch)?;
@@ -299,11 +236,7 @@ impl<'a> Unit<'a> {
             done = self.git.run(&rebase)?;
         }
         if !done.ok() {
-            bail!(
-                "git rebase in {} failed, {}",
-                self.cwd.display(),
-                done.why()
-            );
+            bail!("git rebase in {} failed, {}", self.cwd.display(), done.why());
         }
         Ok(())
     }

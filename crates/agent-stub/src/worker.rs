@@ -78,10 +78,7 @@ impl Worker {
                 self.transcript.api_error(text, error)?;
                 self.say(format!("  ⎿  {text}"));
                 self.hook("StopFailure", Some(("error", error)));
-                self.hook(
-                    "Notification",
-                    Some(("message", "Claude is waiting for your input")),
-                );
+                self.hook("Notification", Some(("message", "Claude is waiting for your input")));
             }
         }
         Ok(())

@@ -24,9 +24,7 @@ impl Random {
 }
 
 fn seed() -> u64 {
-    let seed = std::env::var("STUB_SEED")
-        .ok()
-        .and_then(|seed| seed.parse().ok());
+    let seed = std::env::var("STUB_SEED").ok().and_then(|seed| seed.parse().ok());
     seed.unwrap_or(20_251_121)
 }
 
@@ -37,24 +35,16 @@ fn power_off(bed: &Bed, stub: &mut Running) {
     let mut found = vec![stub.0.id()];
     let mut at = 0;
     while at < found.len() {
-        for task in fs::read_dir(format!("/proc/{}/task", found[at]))
-            .into_iter()
-            .flatten()
-            .flatten()
-        {
+        for task in fs::read_dir(format!("/proc/{}/task", found[at])).into_iter().flatten().flatten() {
             let children = fs::read_to_string(task.path().join("children")).unwrap_or_default();
-            found.extend(
-                children
-                    .split_whitespace()
-                    .map(|pid| pid.parse::<u32>().unwrap()),
-            );
+            found.extend(children.split_whitespace().map(|pid| pid.parse::<u32>().unwrap()));
         }
         at += 1;
     }
     stub.kill();
     for pid in &found[1..] {
-        let in_clone = fs::read_link(format!("/proc/{pid}/cwd"))
-            .is_ok_and(|cwd| cwd.starts_with(bed.path("builder")));
+        let in_clone =
+            fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd.starts_with(bed.path("builder")));
         let pid = Pid::from_raw(i32::try_from(*pid).unwrap()).unwrap();
         if in_clone {
             let _ = kill_process(pid, Signal::KILL);

@@ -42,18 +42,12 @@ fn transcript(bed: &Bed) -> PathBuf {
 fn intend(bed: &Bed, n: u64) {
     let base = git(&bed.path("builder"), &["rev-parse", "HEAD"]);
     let record = json!({"type": "work", "state": "intent", "n": n, "label": "builder", "branch": "main", "unit": "U", "base": base});
-    let mut file = OpenOptions::new()
-        .append(true)
-        .open(transcript(bed))
-        .unwrap();
+    let mut file = OpenOptions::new().append(true).open(transcript(bed)).unwrap();
     writeln!(file, "{record}").unwrap();
 }
 
 fn write_line(clone: &Path, n: u64) {
-    let mut file = OpenOptions::new()
-        .append(true)
-        .open(clone.join("work/builder.txt"))
-        .unwrap();
+    let mut file = OpenOptions::new().append(true).open(clone.join("work/builder.txt")).unwrap();
     writeln!(file, "{n}").unwrap();
 }
 
@@ -137,17 +131,7 @@ fn a_rebase_stopped_half_way() {
     commit(&bed, last + 1);
     push_from_elsewhere(&bed);
     git(&clone, &["fetch", "-q"]);
-    git(
-        &clone,
-        &[
-            "-c",
-            "sequence.editor=sed -i 1ibreak",
-            "rebase",
-            "-q",
-            "-i",
-            "origin/main",
-        ],
-    );
+    git(&clone, &["-c", "sequence.editor=sed -i 1ibreak", "rebase", "-q", "-i", "origin/main"]);
     assert!(clone.join(".git/rebase-merge").exists());
     resume_is_whole(&bed, last);
 }
@@ -169,10 +153,7 @@ fn a_new_session_works_in_what_another_left_half_way() {
     bed.wait_for_done("builder", 2);
     stub.stop();
     bed.assert_whole("builder", "other");
-    assert!(
-        bed.assert_whole("builder", "builder") > last,
-        "the unpushed commit went along"
-    );
+    assert!(bed.assert_whole("builder", "builder") > last, "the unpushed commit went along");
 }
 
 #[test]
@@ -221,11 +202,7 @@ fn work_waits_for_a_remote_that_is_away() {
     let log = fs::File::create(bed.path("log")).unwrap();
     let mut command = bed.stub("builder");
     let mut stub = Running(command.args(["--resume", ID]).stdout(log).spawn().unwrap());
-    wait_until("the wait", || {
-        fs::read_to_string(bed.path("log"))
-            .unwrap()
-            .contains("waits: the remote")
-    });
+    wait_until("the wait", || fs::read_to_string(bed.path("log")).unwrap().contains("waits: the remote"));
     assert_eq!(git(&bed.path("builder"), &["rev-parse", "HEAD"]), head);
     fs::rename(bed.path("away.git"), bed.path("remote.git")).unwrap();
     bed.wait_for_done("builder", last + 2);
@@ -242,11 +219,7 @@ fn a_lost_transcript_shows_as_a_repeat() {
     stub.stop();
     let (code, report) = bed.verify("remote.git", "builder");
     assert_eq!(code, 1);
-    assert_eq!(
-        (&report["repeats"][0], &report["repeats"][1]),
-        (&json!(1), &json!(2)),
-        "{report}"
-    );
+    assert_eq!((&report["repeats"][0], &report["repeats"][1]), (&json!(1), &json!(2)), "{report}");
     assert_eq!(report["order_ok"], false);
 }
 
@@ -254,10 +227,7 @@ fn a_lost_transcript_shows_as_a_repeat() {
 fn an_older_transcript_shows_as_a_repeat() {
     let (bed, last) = worked();
     let text = fs::read_to_string(transcript(&bed)).unwrap();
-    let old: Vec<&str> = text
-        .lines()
-        .filter(|line| !line.contains(&format!("\"n\":{last},")))
-        .collect();
+    let old: Vec<&str> = text.lines().filter(|line| !line.contains(&format!("\"n\":{last},"))).collect();
     fs::write(transcript(&bed), old.join("\n")).unwrap();
     let mut stub = Running::start({
         let mut command = bed.stub("builder");
@@ -297,15 +267,9 @@ fn a_rig_that_runs_twice_shows_as_repeats() {
     fs::create_dir_all(&folder).unwrap();
     fs::copy(transcript(&bed), folder.join(format!("{ID}.jsonl"))).unwrap();
     let url = bed.path("remote.git");
-    git(
-        &second.path("builder"),
-        &["remote", "set-url", "origin", url.to_str().unwrap()],
-    );
+    git(&second.path("builder"), &["remote", "set-url", "origin", url.to_str().unwrap()]);
     git(&second.path("builder"), &["fetch", "-q"]);
-    git(
-        &second.path("builder"),
-        &["reset", "-q", "--hard", "origin/main"],
-    );
+    git(&second.path("builder"), &["reset", "-q", "--hard", "origin/main"]);
     let mut stubs = [&bed, &second].map(|bed| {
         bed.configure(json!({"interval_ms": 150}));
         let mut command = bed.stub("builder");
@@ -320,9 +284,6 @@ fn a_rig_that_runs_twice_shows_as_repeats() {
     assert_eq!(code, 1);
     let expected = [last + 1, last + 2, last + 3].map(|n| json!(n));
     for n in expected {
-        assert!(
-            report["repeats"].as_array().unwrap().contains(&n),
-            "{report}"
-        );
+        assert!(report["repeats"].as_array().unwrap().contains(&n), "{report}");
     }
 }

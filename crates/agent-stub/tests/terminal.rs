@@ -19,13 +19,9 @@ struct Tmux<'a> {
 
 impl Tmux<'_> {
     fn start<'a>(bed: &'a Bed, args: &str) -> Tmux<'a> {
-        let tmux = Tmux {
-            bed,
-            socket: bed.path("tmux.sock"),
-        };
-        let script = format!(
-            "stty -a > before; {STUB} {args}; echo ended with $?; stty -a > after; exec cat"
-        );
+        let tmux = Tmux { bed, socket: bed.path("tmux.sock") };
+        let script =
+            format!("stty -a > before; {STUB} {args}; echo ended with $?; stty -a > after; exec cat");
         let cwd = bed.path("builder");
         tmux.run(&[
             "-f",
@@ -67,9 +63,7 @@ impl Tmux<'_> {
     }
 
     fn wait_for(&self, text: &str) {
-        wait_until(&format!("{text:?} on the screen"), || {
-            self.screen().contains(text)
-        });
+        wait_until(&format!("{text:?} on the screen"), || self.screen().contains(text));
     }
 
     fn keys(&self, keys: &[&str]) {
@@ -83,18 +77,8 @@ impl Tmux<'_> {
 
     /// A bracketed paste as tmux makes it.
     fn paste(&self, text: &str, options: &[&str]) {
-        let mut child = self
-            .command()
-            .args(["load-buffer", "-"])
-            .stdin(Stdio::piped())
-            .spawn()
-            .unwrap();
-        child
-            .stdin
-            .take()
-            .unwrap()
-            .write_all(text.as_bytes())
-            .unwrap();
+        let mut child = self.command().args(["load-buffer", "-"]).stdin(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
         assert!(child.wait().unwrap().success());
         self.run(&[&["paste-buffer", "-p"], options].concat());
     }
@@ -127,10 +111,7 @@ fn typed_lines_are_answered_and_the_terminal_is_left_as_it_was() {
     tmux.wait_for("nestor · session");
     tmux.type_line("hé · quoted: 5-hour limit reached ∙ resets 5am");
     tmux.wait_for("● Understood (");
-    assert_eq!(
-        bed.user_messages("builder"),
-        ["hé · quoted: 5-hour limit reached ∙ resets 5am"]
-    );
+    assert_eq!(bed.user_messages("builder"), ["hé · quoted: 5-hour limit reached ∙ resets 5am"]);
     tmux.type_line("/exit");
     tmux.wait_for("ended with 0");
     wait_until("the mode after", || {
@@ -156,9 +137,7 @@ fn a_paste_is_submitted_by_a_following_enter_and_only_by_that() {
     tmux.paste(text, &["-r"]);
     tmux.wait_for("[Pasted text #2 +5 lines]");
     tmux.keys(&["Enter"]);
-    wait_until("the second message", || {
-        bed.user_messages("builder").len() == 2
-    });
+    wait_until("the second message", || bed.user_messages("builder").len() == 2);
     assert_eq!(bed.user_messages("builder"), [text, text]);
     wait_until("an empty box", || !tmux.live_part().contains("Pasted"));
 }
@@ -168,15 +147,11 @@ fn a_very_long_paste_comes_through_whole() {
     let bed = idle();
     let tmux = Tmux::start(&bed, "");
     tmux.wait_for("│ >");
-    let text: String = (0..3000)
-        .map(|n| format!("line {n} of a long prompt ∙\n"))
-        .collect();
+    let text: String = (0..3000).map(|n| format!("line {n} of a long prompt ∙\n")).collect();
     tmux.paste(&text, &[]);
     tmux.wait_for("[Pasted text #1 +3000 lines]");
     tmux.keys(&["Enter"]);
-    wait_until("the message", || {
-        bed.user_messages("builder") == [text.as_str()]
-    });
+    wait_until("the message", || bed.user_messages("builder") == [text.as_str()]);
 }
 
 #[test]
@@ -192,9 +167,7 @@ fn an_enter_too_soon_after_a_paste_stays_in_the_draft() {
     });
     assert!(bed.user_messages("builder").is_empty());
     tmux.keys(&["Enter"]);
-    wait_until("the message", || {
-        bed.user_messages("builder") == ["a nudge\n"]
-    });
+    wait_until("the message", || bed.user_messages("builder") == ["a nudge\n"]);
 }
 
 #[test]
@@ -206,17 +179,11 @@ fn it_works_while_its_spinner_turns_and_stops_at_a_limit() {
     tmux.wait_for("● builder: work 3");
     let spinner = |tmux: &Tmux| {
         let screen = tmux.screen();
-        let row = screen
-            .lines()
-            .rev()
-            .find(|row| row.contains("Working…"))
-            .map(|row| row.chars().next());
+        let row = screen.lines().rev().find(|row| row.contains("Working…")).map(|row| row.chars().next());
         row.flatten()
     };
     let first = spinner(&tmux);
-    wait_until("another spinner", || {
-        spinner(&tmux).is_some_and(|now| Some(now) != first)
-    });
+    wait_until("another spinner", || spinner(&tmux).is_some_and(|now| Some(now) != first));
     tmux.type_line("!stub limit You've hit your session limit · resets 4:20pm (Asia/Tbilisi)");
     tmux.wait_for("  ⎿  You've hit your session limit · resets 4:20pm (Asia/Tbilisi)");
     wait_until("rest", || !tmux.screen().contains("Working…"));
@@ -261,10 +228,7 @@ fn the_trust_dialog_holds_the_keyboard_and_comes_once() {
     tmux.paste("1\n", &[]);
     tmux.keys(&["Down"]);
     tmux.wait_for("❯ 2. No, exit");
-    assert!(
-        bed.transcripts("builder").is_empty(),
-        "no work, no message before the answer"
-    );
+    assert!(bed.transcripts("builder").is_empty(), "no work, no message before the answer");
     tmux.keys(&["Up"]);
     tmux.wait_for("❯ 1. Yes, proceed");
     tmux.keys(&["Enter"]);
@@ -299,9 +263,7 @@ fn an_expired_login_ends_with_a_new_one() {
     tmux.type_line("!stub login");
     tmux.wait_for("⎿  Login expired · Please run /login");
     tmux.type_line("one");
-    wait_until("the same again", || {
-        tmux.screen().matches("⎿  Login expired").count() == 2
-    });
+    wait_until("the same again", || tmux.screen().matches("⎿  Login expired").count() == 2);
     fs::write(&credentials, "{\"new\":1}").unwrap();
     tmux.type_line("two");
     tmux.wait_for("● Understood (3 bytes).");
@@ -318,14 +280,9 @@ fn an_idle_agent_sleeps() {
     let stub = children.trim();
     let wakes = || {
         let mut sum = 0;
-        for task in fs::read_dir(format!("/proc/{stub}/task"))
-            .unwrap()
-            .flatten()
-        {
+        for task in fs::read_dir(format!("/proc/{stub}/task")).unwrap().flatten() {
             let status = fs::read_to_string(task.path().join("status")).unwrap();
-            let line = status
-                .lines()
-                .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+            let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
             sum += line.unwrap().trim().parse::<u64>().unwrap();
         }
         sum
@@ -340,10 +297,7 @@ fn an_idle_agent_sleeps() {
         seen.1.elapsed() > std::time::Duration::from_secs(2)
     });
     let status = fs::read_to_string(format!("/proc/{stub}/status")).unwrap();
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))
-        .unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
     let kib: u64 = line.trim().trim_end_matches(" kB").parse().unwrap();
     assert!(kib < 20_000, "{kib} KiB");
     println!("resident: {kib} KiB");

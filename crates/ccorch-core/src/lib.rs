@@ -8,6 +8,8 @@ pub mod launch;
 pub mod lease;
 pub mod life;
 pub mod names;
+pub mod proxy;
 pub mod rig;
 pub mod seconds;
+pub mod target;
 pub mod units;

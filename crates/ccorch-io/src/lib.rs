@@ -9,6 +9,8 @@ pub mod lock;
 pub mod paths;
 pub mod process;
 pub mod quote;
+pub mod relay;
+pub mod socks;
 pub mod ssh;
 pub mod systemd;
 pub mod tmux;

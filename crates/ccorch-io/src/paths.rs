@@ -107,6 +107,16 @@ impl HostPaths {
         self.run().join("lease-ok")
     }
 
+    /// Runtime folder of the proxy: pinned host key, tailscaled's socket.
+    pub fn proxy_run(&self) -> PathBuf {
+        self.root.join("run/ccorch-proxy")
+    }
+
+    /// Durable state of the proxy: tailscaled's node key.
+    pub fn proxy_state(&self) -> PathBuf {
+        self.root.join("var/lib/ccorch-proxy")
+    }
+
     /// Runtime folder of one loop, owned by its user; a sibling of the supervisor's, never inside it.
     pub fn loop_run(&self, name: &LoopName) -> PathBuf {
         self.root.join("run/ccorch-loops").join(name.as_str())

@@ -8,5 +8,6 @@ pub const UNITS: &[(&str, &str)] = &[
     ("ccorch-supervisor.service", include_str!("../units/ccorch-supervisor.service")),
     ("ccorch-lease.service", include_str!("../units/ccorch-lease.service")),
     ("ccorch-lease.timer", include_str!("../units/ccorch-lease.timer")),
+    ("ccorch-proxy.service", include_str!("../units/ccorch-proxy.service")),
     ("ccorch-resume.service", include_str!("../units/ccorch-resume.service")),
 ];

@@ -44,9 +44,7 @@ impl App {
 
     fn paste_is_unsettled(&mut self) -> bool {
         let settle = Duration::from_millis(self.config.paste_settle_ms);
-        self.pasted_at
-            .take()
-            .is_some_and(|at| at.elapsed() < settle)
+        self.pasted_at.take().is_some_and(|at| at.elapsed() < settle)
     }
 
     /// Ctrl-C or SIGINT: the first stops what is going on, the next in a row ends the agent.

@@ -18,12 +18,7 @@ impl App {
             format!(" ✻ Agent stub {}", env!("CARGO_PKG_VERSION")),
             format!("   cwd: {}", self.cwd.display()),
         ];
-        rows.extend(
-            self.args
-                .model
-                .iter()
-                .map(|model| format!("   model: {model}")),
-        );
+        rows.extend(self.args.model.iter().map(|model| format!("   model: {model}")));
         if let Some(name) = &self.args.remote_control {
             rows.push(format!("   remote control: {name}"));
         }
@@ -79,11 +74,7 @@ impl App {
         let mut dialog = trust::Dialog::default();
         loop {
             terminal.write(&self.screen.draw(&[], &dialog.rows(&cwd)))?;
-            let wait = if self.parser.waits_for_time() {
-                ESCAPE
-            } else {
-                Duration::MAX
-            };
+            let wait = if self.parser.waits_for_time() { ESCAPE } else { Duration::MAX };
             let keys = match self.events.recv_timeout(wait) {
                 Ok(Event::Input(bytes)) => self.parser.feed(&bytes),
                 Ok(Event::Signal(SIGWINCH) | Event::Worker(_)) => continue,

@@ -34,12 +34,7 @@ impl App {
         let cwd = env::current_dir().context("cannot read the working directory")?;
         let folder = paths::transcripts(&paths::config_dir()?, &cwd);
         let session = session::choose(&args, &folder)?;
-        let hooks = Hooks::new(
-            args.settings.as_deref(),
-            &session.id,
-            &session.transcript,
-            &cwd,
-        )?;
+        let hooks = Hooks::new(args.settings.as_deref(), &session.id, &session.transcript, &cwd)?;
         let hooks = Arc::new(hooks);
         let transcript = Arc::new(Transcript::new(session.transcript, &session.id));
         let memory = Memory::replay(&transcript.read()?);
@@ -93,9 +88,6 @@ impl App {
 
 /// Crashes are asked for here, and nobody will read their cores.
 fn forbid_core_files() -> Result<()> {
-    let none = Rlimit {
-        current: Some(0),
-        maximum: Some(0),
-    };
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
     setrlimit(Resource::Core, none).context("cannot forbid core files")
 }

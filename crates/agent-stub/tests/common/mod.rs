@@ -26,10 +26,7 @@ impl Bed {
         let bed = Bed { dir, root };
         fs::create_dir_all(bed.home().join(".claude")).unwrap();
         bed.configure(json!({"interval_ms": 10}));
-        git(
-            &bed.root,
-            &["init", "-q", "--bare", "-b", "main", "remote.git"],
-        );
+        git(&bed.root, &["init", "-q", "--bare", "-b", "main", "remote.git"]);
         bed.clone_to("builder");
         fs::write(bed.path("builder/README"), "work\n").unwrap();
         git(&bed.path("builder"), &["add", "README"]);
@@ -95,26 +92,20 @@ impl Bed {
         assert!(files.len() <= 1, "{files:?}");
         let text = files.first().map(|file| fs::read_to_string(file).unwrap());
         let text = text.unwrap_or_default();
-        text.lines()
-            .filter_map(|line| serde_json::from_str(line).ok())
-            .collect()
+        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
     }
 
     pub fn user_messages(&self, cwd: &str) -> Vec<String> {
         let records = self.records(cwd);
         let users = records.iter().filter(|record| record["type"] == "user");
-        users
-            .map(|record| record["message"]["content"].as_str().unwrap().to_owned())
-            .collect()
+        users.map(|record| record["message"]["content"].as_str().unwrap().to_owned()).collect()
     }
 
     /// The highest number that is noted as done.
     pub fn done(&self, cwd: &str) -> u64 {
         let records = self.records(cwd);
         let done = records.iter().filter(|record| record["state"] == "done");
-        done.filter_map(|record| record["n"].as_u64())
-            .max()
-            .unwrap_or(0)
+        done.filter_map(|record| record["n"].as_u64()).max().unwrap_or(0)
     }
 
     pub fn wait_for_done(&self, cwd: &str, n: u64) {
@@ -172,13 +163,7 @@ pub struct Running(pub std::process::Child);
 
 impl Running {
     pub fn start(mut command: Command) -> Running {
-        Running(
-            command
-                .stdout(Stdio::null())
-                .stderr(Stdio::null())
-                .spawn()
-                .unwrap(),
-        )
+        Running(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
     }
 
     pub fn signal(&self, signal: rustix::process::Signal) {

@@ -1,9 +1,12 @@
 //! One file per verb; each has its `Args` (whose comments are its help) and a `run`.
 
 mod check;
+mod check;
+mod connect;
 mod lease;
 mod loops;
 mod plumbing;
+mod proxy;
 mod quiesce;
 mod reboots;
 mod resume;
@@ -35,6 +38,8 @@ pub enum Verb {
     LoopExec(plumbing::Args),
     #[command(hide = true)]
     LoopStop(plumbing::Args),
+    Connect(connect::Args),
+    Proxy(proxy::Args),
 }
 
 /// Runs one verb.
@@ -51,5 +56,7 @@ pub fn run(context: &Context, verb: Verb) -> Result<ExitCode> {
         Verb::LoopStart(args) => plumbing::start(context, &args),
         Verb::LoopExec(args) => plumbing::exec(context, &args),
         Verb::LoopStop(args) => plumbing::stop(context, &args),
+        Verb::Connect(args) => connect::run(context, &args),
+        Verb::Proxy(args) => proxy::run(context, &args),
     }
 }
