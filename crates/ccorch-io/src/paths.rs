@@ -72,6 +72,11 @@ impl HostPaths {
         self.state().join("reboots.jsonl")
     }
 
+    /// What a cutover leaves for the orchestrator sessions to be told at their next start.
+    pub fn handoff(&self) -> PathBuf {
+        self.state().join("handoff.txt")
+    }
+
     /// Events of the supervisor, JSON lines.
     pub fn events(&self) -> PathBuf {
         self.state().join("events.jsonl")

@@ -3,11 +3,13 @@
 mod cli;
 mod command;
 mod context;
+mod cutover;
 mod error;
 mod here;
 mod hints;
 mod reach;
 mod remote;
+mod staging;
 mod supervisor;
 mod table;
 mod units;

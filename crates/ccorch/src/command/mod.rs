@@ -1,8 +1,9 @@
 //! One file per verb; each has its `Args` (whose comments are its help) and a `run`.
 
-mod check;
+mod activate;
 mod check;
 mod connect;
+mod cutover;
 mod lease;
 mod loops;
 mod plumbing;
@@ -24,12 +25,16 @@ use crate::context::Context;
 #[derive(Debug, Subcommand)]
 pub enum Verb {
     Check(check::Args),
+    Cutover(cutover::Args),
+    Rollback(cutover::RollbackArgs),
     Resume(resume::Args),
     Status(status::Args),
     Loops(loops::Args),
     Reboots(reboots::Args),
     Lease(lease::Args),
     Supervise(supervise::Args),
+    #[command(hide = true)]
+    Activate(activate::Args),
     #[command(hide = true)]
     Quiesce(quiesce::Args),
     #[command(hide = true)]
@@ -46,12 +51,15 @@ pub enum Verb {
 pub fn run(context: &Context, verb: Verb) -> Result<ExitCode> {
     match verb {
         Verb::Check(args) => check::run(context, &args),
+        Verb::Cutover(args) => cutover::run(context, &args),
+        Verb::Rollback(args) => cutover::rollback(context, &args),
         Verb::Resume(args) => resume::run(context, &args),
         Verb::Status(args) => status::run(context, &args),
         Verb::Loops(args) => loops::run(context, &args),
         Verb::Reboots(args) => reboots::run(context, &args),
         Verb::Lease(args) => lease::run(context, &args),
         Verb::Supervise(args) => supervise::run(context, &args),
+        Verb::Activate(args) => activate::run(context, &args),
         Verb::Quiesce(args) => quiesce::run(context, &args),
         Verb::LoopStart(args) => plumbing::start(context, &args),
         Verb::LoopExec(args) => plumbing::exec(context, &args),

@@ -14,8 +14,8 @@ use std::fs;
 use anyhow::{Context as _, Result};
 use ccorch_core::names::HostName;
 use ccorch_core::rig::{Phase, Rig};
+use ccorch_io::durable;
 use ccorch_io::paths::HostPaths;
-use ccorch_io::{clock, durable};
 
 use crate::context::{Context, LoadedRig};
 use crate::error::{Kind, Problem};
@@ -94,10 +94,5 @@ impl Here {
             durable::create_dir(&dir, 0o755)?;
         }
         Ok(())
-    }
-
-    /// The kernel's id of this boot.
-    pub fn boot_id(&self) -> Result<String> {
-        clock::boot_id()
     }
 }

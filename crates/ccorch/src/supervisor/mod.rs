@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use ccorch_core::boot::Seen;
-use ccorch_io::{lock, systemd};
+use ccorch_io::{durable, lock, systemd};
 
 use crate::here::runtime::Runtime;
 use crate::here::{Here, boot, events, loop_state};
@@ -46,8 +46,8 @@ pub fn run(here: &Here) -> Result<()> {
     sources::folders(here, sender.clone())?;
     control::listen(here, sender.clone())?;
     let mut loops = Loops::new(here.clone(), Runtime::of(here), sender)?;
-    if let Seen::Rebooted(reboot) = &seen {
-        loops.tell_orchestrators(&reboot.sentence())?;
+    if let Some(news) = news(here, &seen)? {
+        loops.tell_orchestrators(&news)?;
     }
     events::record(here, "supervisor-started", None, format!("pid {}", std::process::id()));
     systemd::notify("READY=1")?;
@@ -75,6 +75,16 @@ pub fn run(here: &Here) -> Result<()> {
             Err(mpsc::RecvTimeoutError::Disconnected) => anyhow::bail!("every source of events is gone"),
         }
     }
+}
+
+/// What the orchestrator sessions should hear: that the host rebooted, or that the rig came here.
+fn news(here: &Here, seen: &Seen) -> Result<Option<String>> {
+    let handoff = here.paths.handoff();
+    let moved = std::fs::read_to_string(&handoff).ok();
+    let rebooted = if let Seen::Rebooted(reboot) = seen { Some(reboot.sentence()) } else { None };
+    durable::remove(&handoff)?;
+    let parts: Vec<String> = moved.into_iter().chain(rebooted).collect();
+    Ok(if parts.is_empty() { None } else { Some(parts.join("\n")) })
 }
 
 fn leave(here: &Here) -> Result<()> {
