@@ -2,6 +2,14 @@
 //!
 //! Everything that changes the world lives in `ccorch-io`; the binary joins the two.
 
+pub mod install;
 pub mod names;
 pub mod rig;
 pub mod seconds;
+
+use sha2::{Digest, Sha256};
+
+/// SHA-256 of some bytes, in hexadecimal as `sha256sum` prints it.
+pub fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
