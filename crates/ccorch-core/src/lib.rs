@@ -6,6 +6,7 @@ pub mod install;
 pub mod names;
 pub mod rig;
 pub mod seconds;
+pub mod stage;
 
 use sha2::{Digest, Sha256};
 

@@ -3,8 +3,10 @@
 pub mod clock;
 pub mod command;
 pub mod durable;
+pub mod git;
 pub mod host;
 pub mod lock;
 pub mod paths;
 pub mod quote;
+pub mod rsync;
 pub mod ssh;
