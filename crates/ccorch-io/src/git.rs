@@ -118,11 +118,11 @@ impl Clone<'_> {
         }
     }
 
-    /// Whether the clone has this commit with all that it needs.
+    /// Whether the clone has this commit with all that it needs. A torn transfer leaves commits without their files, so
+    /// everything that no ref vouches for is walked.
     pub fn has(&self, commit: &str) -> Result<bool> {
-        let output =
-            self.git(&["rev-list", "--quiet", "--objects", "--max-count=1", commit, "--"]).output()?;
-        Ok(output.status.success())
+        let walk = ["rev-list", "--quiet", "--objects", commit, "--not", "--all"];
+        Ok(self.git(&walk).deadline(SLOW).output()?.status.success())
     }
 
     /// Whether `old` is reached from `new`.
@@ -172,7 +172,7 @@ impl Clone<'_> {
         Ok(split(&output.stdout).into_iter().filter_map(|entry| entry.get(3..).map(<[u8]>::to_vec)).collect())
     }
 
-    /// Names that a commit holds, of those asked about.
+    /// Names of all files that a commit holds.
     pub fn names_in(&self, commit: &str) -> Result<Vec<Vec<u8>>> {
         let output = self.git(&["ls-tree", "-r", "-z", "--name-only", "--full-tree", commit]).run()?;
         Ok(split(&output.stdout))

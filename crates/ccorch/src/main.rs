@@ -6,6 +6,7 @@ mod context;
 mod error;
 mod hints;
 mod reach;
+mod staging;
 mod units;
 
 use std::process::ExitCode;

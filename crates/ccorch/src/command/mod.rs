@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod host;
+pub mod stage;
 
 use std::process::ExitCode;
 
@@ -15,6 +16,7 @@ use crate::context::Context;
 pub enum Verb {
     Check(check::Args),
     Host(host::Args),
+    Stage(stage::Args),
 }
 
 /// Runs one verb.
@@ -22,5 +24,6 @@ pub fn run(context: &Context, verb: Verb) -> Result<ExitCode> {
     match verb {
         Verb::Check(args) => check::run(context, &args),
         Verb::Host(args) => host::run(context, &args),
+        Verb::Stage(args) => stage::run(context, &args),
     }
 }
