@@ -3,6 +3,7 @@
 pub mod clock;
 pub mod command;
 pub mod durable;
+pub mod git;
 pub mod host;
 pub mod lease_ref;
 pub mod lock;
@@ -10,6 +11,7 @@ pub mod paths;
 pub mod process;
 pub mod quote;
 pub mod relay;
+pub mod rsync;
 pub mod socks;
 pub mod ssh;
 pub mod systemd;

@@ -4,6 +4,7 @@ mod activate;
 mod check;
 mod connect;
 mod cutover;
+mod host;
 mod lease;
 mod loops;
 mod plumbing;
@@ -11,6 +12,7 @@ mod proxy;
 mod quiesce;
 mod reboots;
 mod resume;
+mod stage;
 mod status;
 mod supervise;
 
@@ -45,6 +47,8 @@ pub enum Verb {
     LoopStop(plumbing::Args),
     Connect(connect::Args),
     Proxy(proxy::Args),
+    Host(host::Args),
+    Stage(stage::Args),
 }
 
 /// Runs one verb.
@@ -66,5 +70,7 @@ pub fn run(context: &Context, verb: Verb) -> Result<ExitCode> {
         Verb::LoopStop(args) => plumbing::stop(context, &args),
         Verb::Connect(args) => connect::run(context, &args),
         Verb::Proxy(args) => proxy::run(context, &args),
+        Verb::Host(args) => host::run(context, &args),
+        Verb::Stage(args) => stage::run(context, &args),
     }
 }

@@ -10,7 +10,7 @@ use super::side::Side;
 use super::{hosted, legacy, preflight, verify};
 use crate::context::LoadedRig;
 use crate::error::{Kind, Problem};
-use crate::staging;
+use crate::staging::{self, Mode};
 
 /// Left on a host that no longer runs the rig.
 const NOTE: &str = "/var/lib/ccorch/STANDBY.txt";
@@ -106,7 +106,7 @@ impl<'a> Steps<'a> {
     }
 
     fn sync(&self, from: &Side, to: &Side) -> Result<String> {
-        let carried = staging::sync(self.loaded, &from.host, &to.host)?;
+        let carried = staging::sync(self.loaded, &from.host, &to.host, Mode::Carry)?;
         if from.kind == SideKind::Ccorch && to.kind == SideKind::Ccorch {
             self.carry_sessions(from, to)?;
         }
