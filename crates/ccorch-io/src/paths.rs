@@ -177,9 +177,4 @@ impl OperatorPaths {
     pub fn lease_git(&self) -> PathBuf {
         self.dir.join("lease.git")
     }
-
-    /// ssh's multiplexing sockets.
-    pub fn ssh_control(&self) -> PathBuf {
-        self.dir.join("ssh")
-    }
 }

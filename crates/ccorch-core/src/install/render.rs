@@ -17,6 +17,10 @@ pub fn host_rig(rig: &Rig) -> Rig {
         host.qemu = None;
         host.size = None;
     }
+    if let Some(lease) = &mut rig.lease {
+        lease.identity = lease.identity_on_host().map(Into::into);
+        lease.key = None;
+    }
     if let Some(secrets) = &mut rig.secrets {
         let name = secrets.file.rsplit('/').next().unwrap_or(&secrets.file);
         secrets.file = format!("secrets/{name}");

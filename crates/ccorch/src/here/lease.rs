@@ -47,7 +47,7 @@ pub fn ok_mark(here: &Here) -> Result<Option<LeaseOk>> {
 pub fn arbiter(here: &Here) -> Option<LeaseRef> {
     let config = here.rig.lease.as_ref()?;
     let ssh = Ssh {
-        identity: config.identity.as_ref().map(Into::into),
+        identity: config.identity_on_host().map(Into::into),
         known_hosts: Some(here.paths.known_hosts()),
         ..Ssh::default()
     };

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 
 use super::pi::{LOOPS, work_of};
-use super::rig::{LEASE_LOGIN, WORKSPACE};
+use super::rig::WORKSPACE;
 use super::{Place, Scenario};
 use crate::report::Report;
 use crate::run::{Run, tail};
@@ -50,26 +50,20 @@ fn ssh(place: &Place, host: &str, options: &[&str], command: &[&str]) -> Result<
     command.iter().fold(run.arg(host), |run, word| run.arg(word)).output()
 }
 
-/// Hosts reach the lease, the agents' key does not, and neither key opens a shell.
+/// The lease's key opens its repository, the agents' key does not, and it opens no shell.
 fn lease(scenario: &Scenario) -> Result<String> {
     let (pi, place) = (&scenario.pi, &scenario.place);
-    let reach = |user: &str, key: &str, url: &str| {
-        let ssh = format!("GIT_SSH_COMMAND=ssh -i {key} -o IdentitiesOnly=yes -o BatchMode=yes");
-        pi.exec(&["runuser", "-u", user, "--", "env", &ssh, "git", "-C", "/", "ls-remote", url])
-    };
-    let agents = "/home/loops/.ssh/id_ed25519";
-    let hosts = format!("{LEASE_LOGIN}/id_ed25519");
-    let opened = reach("root", &hosts, &place.lease())?;
-    ensure!(opened.status.success(), "the lease's key does not open its repository: {}", tail(&opened));
-    let work = reach("loops", agents, &place.repository("cc-ci"))?;
+    let own = format!("ssh -F {} -i {}", place.ssh_config.display(), place.keys.lease.private.display());
+    Run::new(&["git", "ls-remote", &place.lease()]).env("GIT_SSH_COMMAND", own).run()?;
+    let as_loops = |argv: &[&str]| pi.exec(&[&["runuser", "-u", "loops", "--"], argv].concat());
+    let reach = |url: &str| as_loops(&["git", "-C", "/", "ls-remote", url]);
+    let work = reach(&place.repository("cc-ci"))?;
     ensure!(work.status.success(), "the agents' key does not open their repository: {}", tail(&work));
     let past = place.lease().replace("lease@", "git@");
     for url in [place.lease(), past] {
-        ensure!(!reach("loops", agents, &url)?.status.success(), "the agents' key opens {url}");
+        ensure!(!reach(&url)?.status.success(), "the agents' key opens {url}");
     }
-    ensure!(!reach("loops", &hosts, &place.lease())?.status.success(), "the loops can read the lease's key");
-    let shell =
-        pi.exec(&["runuser", "-u", "loops", "--", "ssh", &format!("git@{}", place.git_address), "id"])?;
+    let shell = as_loops(&["ssh", &format!("git@{}", place.git_address), "id"])?;
     ensure!(!shell.status.success(), "the agents' key opens a shell: {}", tail(&shell));
     Ok("opens the lease; the agents' key does not".to_owned())
 }

@@ -23,7 +23,7 @@ use crate::bed::{Bed, Instance, replace};
 use crate::report::Report;
 pub use keys::{Key, Keys};
 pub use pi::{LOOPS, work_of};
-pub use rig::{LEASE_LOGIN, PHASES, REFERENCES, WORKSPACE, rig_yaml};
+pub use rig::{PHASES, REFERENCES, WORKSPACE, rig_yaml};
 
 /// Last number of the git host's address.
 const GIT: u8 = 10;

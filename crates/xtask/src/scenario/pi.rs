@@ -8,7 +8,7 @@ use indoc::formatdoc;
 use serde_json::json;
 
 use super::Place;
-use super::rig::{LEASE_LOGIN, REFERENCES, WORKSPACE};
+use super::rig::{REFERENCES, WORKSPACE};
 use crate::bed::Instance;
 use crate::wait;
 
@@ -31,20 +31,14 @@ pub fn set_up(pi: &Instance, git: &Instance, agent: &Path, place: &Place) -> Res
     Ok(format!("legacy rig in {WORKSPACE}, started by its unit"))
 }
 
-/// The loops' git key and, for whoever arbitrates, the lease's: both with the
-/// git host's key pinned, so that nothing is trusted on first use.
+/// The loops' git key with the git host's key pinned, so that nothing is trusted on first use.
 fn login(pi: &Instance, git: &Instance, place: &Place) -> Result<()> {
     let known = format!("{} {}\n", place.git_address, git.host_key()?);
-    let homes = [("/home/loops/.ssh", "loops", &place.keys.loops), (LEASE_LOGIN, "root", &place.keys.lease)];
-    for (folder, owner, key) in homes {
-        let private =
-            std::fs::read(&key.private).with_context(|| format!("cannot read {}", key.private.display()))?;
-        pi.script(&format!("install -d -m 700 -o {owner} -g {owner} {folder}"))?;
-        let both = format!("{owner}:{owner}");
-        pi.push_file(&private, &format!("{folder}/id_ed25519"), "0600", &both)?;
-        pi.push_file(known.as_bytes(), &format!("{folder}/known_hosts"), "0644", &both)?;
-    }
-    pi.push_file(known.as_bytes(), "/etc/ssh/ssh_known_hosts", "0644", "root:root")
+    let key = &place.keys.loops.private;
+    let private = std::fs::read(key).with_context(|| format!("cannot read {}", key.display()))?;
+    pi.script("install -d -m 700 -o loops -g loops /home/loops/.ssh")?;
+    pi.push_file(&private, "/home/loops/.ssh/id_ed25519", "0600", "loops:loops")?;
+    pi.push_file(known.as_bytes(), "/home/loops/.ssh/known_hosts", "0644", "loops:loops")
 }
 
 /// What the agent program keeps for its user: login, trusted folders, rate of work.

@@ -11,8 +11,6 @@ pub const PHASES: [&str; 6] = ["1d", "2", "3", "4", "5", "6"];
 pub const WORKSPACE: &str = "/srv/cc-ci";
 /// Files the agents read, outside the repositories.
 pub const REFERENCES: &str = "/srv/recipe-maintainer";
-/// On a host: the key to the lease's repository, with known_hosts beside it.
-pub const LEASE_LOGIN: &str = "/etc/ccorch-lease";
 
 /// The rig as `ccorch.yaml`; keys and certificate lie beside it.
 /// `pi_key` is the public host key of the pi.
@@ -29,9 +27,8 @@ pub fn rig_yaml(place: &Place, bed: &State, pi_key: &str) -> String {
             cc-ci:     {{ url: "{inner}", branch: main }}
             cc-ci-adv: {{ url: "{inner}", branch: main }}
           copies:
-            references:  {{ from: {REFERENCES} }}
-            git-login:   {{ from: /home/loops/.ssh }}
-            lease-login: {{ from: {LEASE_LOGIN} }}
+            references: {{ from: {REFERENCES} }}
+            git-login:  {{ from: /home/loops/.ssh }}
           carry: [.cc-ci-logs, .testenv]
           phase_file: .cc-ci-logs/.phase-idx
           reboot_log: REBOOTS.md
@@ -54,7 +51,7 @@ pub fn rig_yaml(place: &Place, bed: &State, pi_key: &str) -> String {
             remote_control: autonomous-orchestrator
         lease:
           remote: "{lease}"
-          identity: {LEASE_LOGIN}/id_ed25519
+          key: lease_ed25519
           offline: wait
         tools: [git, tmux, rsync]
         hosts:

@@ -6,13 +6,13 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use ccorch_core::install::{Binary, Facts, File, SSH_CONFIG, UNIT_DIR, Wanted, host_rig, ssh_config};
 use ccorch_core::names::HostName;
-use ccorch_core::rig::{Backend, Rig};
+use ccorch_core::rig::{Backend, LEASE_KEY, Rig};
 use ccorch_core::sha256;
 
 use super::known_hosts;
 use crate::context::LoadedRig;
 use crate::error::{Kind, Problem};
-use crate::units;
+use crate::{reach, units};
 
 /// What ccorch itself runs on a host, beside what POSIX and systemd bring.
 const PROGRAMS: [&str; 9] =
@@ -33,12 +33,18 @@ pub fn binary(file: Option<&Path>) -> Result<Vec<u8>> {
 
 /// All that is wanted whatever is found on the host.
 pub fn of(loaded: &LoadedRig, host: &HostName, binary: &[u8]) -> Result<Wanted> {
-    let rig = host_rig(&loaded.rig);
+    let mut rig = host_rig(&loaded.rig);
+    address(loaded, &mut rig)?;
     let mut files = vec![
         file("/etc/ccorch/rig.json", "644", rendered(&rig)?),
         file("/etc/ccorch/host", "644", format!("{host}\n").into_bytes()),
         file("/etc/ccorch/known_hosts", "644", known_hosts::collect(loaded)?.into_bytes()),
     ];
+    if let Some(key) = loaded.rig.lease.as_ref().and_then(|lease| lease.key.as_ref()) {
+        let path = loaded.resolve(key);
+        let bytes = fs::read(&path).with_context(|| format!("read the lease's key {}", path.display()))?;
+        files.push(file(LEASE_KEY, "600", bytes));
+    }
     if let (Some(own), Some(theirs)) = (&loaded.rig.secrets, &rig.secrets) {
         let path = loaded.resolve(&own.file);
         let bytes = fs::read(&path).with_context(|| format!("read the secrets file {}", path.display()))?;
@@ -56,6 +62,17 @@ pub fn of(loaded: &LoadedRig, host: &HostName, binary: &[u8]) -> Result<Wanted> 
         install_packages: false,
         files,
     })
+}
+
+/// Hosts know each other by address: one that was provisioned has it from the operator's state.
+fn address(loaded: &LoadedRig, rig: &mut Rig) -> Result<()> {
+    for (name, host) in rig.hosts.iter_mut().filter(|(_, host)| host.ssh.is_none()) {
+        let known = reach::provisioned(loaded, name)?;
+        host.ssh = Some(known.as_ref().map_or_else(|| format!("root@{name}"), |known| known.ssh.clone()));
+        host.port = host.port.or(known.as_ref().map(|known| known.port));
+        host.host_key = host.host_key.take().or(known.map(|known| known.host_key));
+    }
+    Ok(())
 }
 
 /// Adds the ssh entries when they are asked for, or were when ccorch was installed before.
