@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use signal_hook::consts::SIGHUP;
 
 use crate::process;
 
@@ -95,7 +96,14 @@ impl Hooks {
             .args(["-c", &hook.command])
             .current_dir(&self.cwd)
             .env("CLAUDE_PROJECT_DIR", &self.cwd);
-        match process::run(&mut command, payload.as_bytes(), limit) {
+        let mut run = || process::run(&mut command, payload.as_bytes(), limit);
+        // A terminal that closes hangs up its processes twice, and the second time can hit
+        // the hook of the first before it is in a group of its own (about one in 200).
+        let done = match run() {
+            Ok(done) if done.signal() == Some(SIGHUP) => run(),
+            done => done,
+        };
+        match done {
             Ok(done) if done.ok() => None,
             Ok(done) => Some(format!(
                 "{event} hook [{}] failed, {}",
@@ -155,6 +163,25 @@ mod tests {
                    "hook_event_name": "SessionStart", "source": "startup"})
         );
         assert!(!dir.path().join("wrong").exists());
+    }
+
+    #[test]
+    fn a_hook_that_is_hung_up_runs_again_and_no_more_than_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = |command: &str| {
+            json!({"hooks": {"Stop": [{"hooks": [{"type": "command", "command": command}]}]}})
+                .to_string()
+        };
+        let run = |command: &str| {
+            let hooks = Hooks::new(Some(&settings(command)), "s", Path::new("/t"), dir.path());
+            hooks.unwrap().run("Stop", None)
+        };
+        assert!(run("[ -e once ] || { touch once; kill -HUP $$; }").is_empty());
+        assert_eq!(run("echo x >> twice; kill -HUP $$").len(), 1);
+        assert_eq!(
+            fs::read_to_string(dir.path().join("twice")).unwrap(),
+            "x\nx\n"
+        );
     }
 
     #[test]
