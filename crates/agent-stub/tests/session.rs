@@ -5,6 +5,7 @@ mod common;
 
 use std::fs;
 use std::process::Output;
+use std::time::{Duration, SystemTime};
 
 use common::{Bed, Running, wait_until};
 use rustix::process::Signal;
@@ -100,15 +101,20 @@ fn nothing_to_go_on_with_is_an_error() {
 fn continue_takes_the_newest() {
     let bed = Bed::new();
     bed.configure(json!({"work": false}));
-    for message in ["old", "new"] {
-        bed.run("builder", &[message], "");
-    }
-    let newest = bed.transcripts("builder").into_iter();
-    let newest = newest
-        .max_by_key(|file| fs::metadata(file).unwrap().modified().unwrap())
+    bed.run("builder", &["old"], "");
+    let old = bed.transcripts("builder").pop().unwrap();
+    let an_hour_ago = SystemTime::now() - Duration::from_secs(3600);
+    fs::File::options()
+        .append(true)
+        .open(&old)
+        .unwrap()
+        .set_modified(an_hour_ago)
         .unwrap();
+    bed.run("builder", &["new"], "");
     bed.run("builder", &["-c"], "go on\n");
-    let text = fs::read_to_string(newest).unwrap();
+    let files = bed.transcripts("builder");
+    let new = files.iter().find(|file| **file != old).unwrap();
+    let text = fs::read_to_string(new).unwrap();
     assert!(
         text.contains("\"new\"") && text.contains("\"go on\""),
         "{text}"
