@@ -2,7 +2,7 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -20,6 +20,11 @@ pub(crate) struct Finished {
 impl Finished {
     pub fn ok(&self) -> bool {
         self.status.is_some_and(|status| status.success())
+    }
+
+    /// The signal that ended it, if one did.
+    pub fn signal(&self) -> Option<i32> {
+        self.status.and_then(|status| status.signal())
     }
 
     /// `exit 1: last lines of its errors`, for messages.
