@@ -78,7 +78,8 @@ fn carry_commits(source: &Clone, target: &Clone, heads: &BTreeMap<String, String
     if missing.is_empty() { Ok(()) } else { Ok(target.unpack(source.pack(&missing, &target.tips()?)?)?) }
 }
 
-/// Brings every branch to the source's commit. Only ever forward: work that only the target has is never dropped.
+/// Brings every branch to the source's commit. Work that only the target has is never dropped: a branch there moves
+/// forward, or away from a commit that the source has seen itself and moved on from (a rebase since the last staging).
 fn move_branches(
     pair: &Pair,
     clones: &Clones,
@@ -95,6 +96,7 @@ fn move_branches(
         }
         if let Some(old) = old.filter(|_| !begun)
             && !target.is_ancestor(old, commit)?
+            && !clones.source.knows(old)?
         {
             let text = format!(
                 "{}: branch `{branch}` has commits that {} has not",
@@ -106,7 +108,7 @@ fn move_branches(
         }
         if !begun && current.as_deref() == Some(branch) {
             make_way(pair, clones, commit)?;
-            target.git(&["merge", "-q", "--ff-only", commit]).run()?;
+            target.git(&["reset", "-q", "--keep", commit]).run()?;
         } else {
             target.git(&["update-ref", &format!("refs/heads/{branch}"), commit]).run()?;
         }
