@@ -14,6 +14,7 @@ mod image;
 mod instance;
 mod layout;
 mod packages;
+mod pool;
 mod process;
 mod recipe;
 mod server;
@@ -63,7 +64,10 @@ impl Bed {
             let said = format!("{} {url}", if there { "listens on" } else { "now on" });
             Ok(((url, fingerprint), said))
         })?;
-        report.step("pool", || Ok(((), made(server::pool(&api)?, "of plain folders"))))?;
+        report.step("pool", || {
+            let (of, new) = pool::ensure(&api)?;
+            Ok(((), made(new, &of)))
+        })?;
         let subnet = report.step("bridge", || {
             let (subnet, new) = server::network(&api, layout)?;
             let said = made(new, &format!("{} with {subnet}", layout.bridge()));
@@ -83,7 +87,7 @@ impl Bed {
             project: server::PROJECT.to_owned(),
             certificate: layout.certificate(),
             key: layout.key(),
-            pool: server::POOL.to_owned(),
+            pool: pool::POOL.to_owned(),
             network: layout.bridge(),
             subnet,
             image: recipe::ALIAS.to_owned(),

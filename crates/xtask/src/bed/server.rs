@@ -1,4 +1,4 @@
-//! What the daemon is told: address, pool, bridge, project, profile, trust.
+//! What the daemon is told: address, bridge, project, profile, trust.
 //!
 //! Each part is looked at first and made only when it is not there, so a
 //! second run is a handful of reads.
@@ -10,12 +10,11 @@ use serde_json::{Value, json};
 
 use super::api::Api;
 use super::layout::Layout;
+use super::pool::POOL;
 use super::{certificate, subnet};
 
 /// The Incus project of the bed.
 pub const PROJECT: &str = "ccorch";
-/// The storage pool of the bed.
-pub const POOL: &str = "default";
 
 /// Has the REST API on a loopback port; returns its URL, the fingerprint of
 /// the daemon's certificate and whether that was so before.
@@ -50,12 +49,6 @@ fn accepts(address: &str) -> bool {
 fn free_port() -> Result<u16> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port on loopback")?;
     Ok(listener.local_addr()?.port())
-}
-
-/// A pool of plain folders: it needs nothing of the machine.
-pub fn pool(api: &Api) -> Result<bool> {
-    let path = format!("/1.0/storage-pools/{POOL}");
-    made_unless_there(api, &path, "/1.0/storage-pools", &json!({ "name": POOL, "driver": "dir" }))
 }
 
 /// The bridge; returns its subnet and whether it was made now.
