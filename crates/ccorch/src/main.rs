@@ -1,2 +1,25 @@
-//! ccorch: see ARCHITECTURE.md.
-fn main() {}
+//! `ccorch`: moves a rig of coding agents to a reboot-resilient host and keeps it alive there.
+
+mod cli;
+mod command;
+mod context;
+mod cutover;
+mod error;
+mod here;
+mod hints;
+mod reach;
+mod remote;
+mod staging;
+mod supervisor;
+mod table;
+mod units;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let (context, verb) = cli::parse();
+    match command::run(&context, verb) {
+        Ok(code) => code,
+        Err(error) => error::report(&error),
+    }
+}

@@ -1,0 +1,61 @@
+//! Loops: the long-running agents and what runs in each.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// One long-running agent, in a unit and a tmux server of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Loop {
+    /// What the supervisor knows about the program.
+    pub agent: Agent,
+    /// Its working directory, relative to the workspace's root; `.` is the root.
+    pub workdir: String,
+    /// For `agent: command`, the program and its arguments; for `agent: claude`, arguments added to ccorch's own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub command: Vec<String>,
+    /// The file whose text starts the first conversation, relative to the workspace's root.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompt: Option<String>,
+    /// A file others leave messages in, relative to the loop's working directory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inbox: Option<String>,
+    /// Whether this is the interactive session above the others.
+    #[serde(default, skip_serializing_if = "Role::is_worker")]
+    pub role: Role,
+    /// The name under which the agent offers remote control, where it has that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remote_control: Option<String>,
+    /// Environment variables added for this loop. Secrets belong in `secrets`, not here.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
+}
+
+/// The agent adapter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Agent {
+    /// Claude Code: sessions are chosen, resumed and watched.
+    Claude,
+    /// Anything: started and restarted, nothing more is known of it.
+    Command,
+}
+
+/// What a loop is to the rig.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Works on the phase's plan.
+    #[default]
+    Worker,
+    /// The interactive session above the loops; told about every reboot.
+    Orchestrator,
+}
+
+impl Role {
+    fn is_worker(&self) -> bool {
+        *self == Self::Worker
+    }
+}

@@ -1,0 +1,76 @@
+//! The rig file's schema: all that drives the loops, in one document (YAML on the operator's machine, JSON on hosts).
+
+mod hosts;
+mod lease;
+mod loops;
+mod parse;
+mod proxy;
+mod secrets;
+mod workspace;
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub use hosts::{CutoverHosts, Host, Incus, InstanceType, LegacyRuns, Provider, Qemu, Size};
+pub use lease::{LeaseConfig, Offline};
+pub use loops::{Agent, Loop, Role};
+pub use parse::{Finding, parse};
+pub use proxy::{Backend, Proxy};
+pub use secrets::{SecretItem, Secrets};
+pub use workspace::{Copy, Repository, Workspace};
+
+use crate::names::{HostName, LoopName, RigName};
+
+/// A rig: loops, watchdog, orchestrator session, proxy, secrets and workspace.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Rig {
+    /// The rig's name; it names the lease ref `refs/ccorch/lease/<rig>`.
+    pub rig: RigName,
+    /// Where the work lies and who owns it.
+    pub workspace: Workspace,
+    /// The ordered plans; the phase index counts them from 0.
+    pub phases: Vec<Phase>,
+    /// The long-running agents, by name.
+    pub loops: BTreeMap<LoopName, Loop>,
+    /// The SOCKS proxy that gets agents to the machines they manage.
+    #[serde(default, skip_serializing_if = "Proxy::is_none")]
+    pub proxy: Proxy,
+    /// Files with secrets that the agents need.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secrets: Option<Secrets>,
+    /// Where the lease is arbitrated. Without it the host's own file alone decides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease: Option<LeaseConfig>,
+    /// Programs the agents expect on a host, by command name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tools: Vec<String>,
+    /// The machines that can hold the rig.
+    pub hosts: BTreeMap<HostName, Host>,
+    /// What `ccorch cutover` does when neither `--from` nor `--to` is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cutover: Option<CutoverHosts>,
+    /// Who is told when a person is needed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notify: Vec<Notify>,
+}
+
+/// One entry of the ordered list of plans.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Phase {
+    /// A short name people use for it, for example `1d`.
+    pub id: String,
+    /// The plan's path, relative to the workspace.
+    pub plan: String,
+}
+
+/// A way to tell a person.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Notify {
+    /// The URL of an ntfy topic (<https://docs.ntfy.sh/publish/>).
+    pub ntfy: String,
+}

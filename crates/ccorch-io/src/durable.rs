@@ -1,0 +1,124 @@
+//! Files that survive a crash: atomic replacement and appends that are on disk before the caller goes on.
+//!
+//! A rename is durable only when its directory is synced too (fsync(2), "Calling fsync() does not necessarily ensure
+//! that the entry in the directory containing the file has also reached disk").
+
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// Replaces `path` with `bytes` so that after a crash either the old or the new content is there, whole.
+pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
+    write_beside(path, bytes, mode).with_context(|| format!("write {}", path.display()))
+}
+
+fn write_beside(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    let dir = path.parent().unwrap_or(Path::new("."));
+    let mut file = tempfile::Builder::new().prefix(".ccorch-").tempfile_in(dir)?;
+    file.write_all(bytes)?;
+    file.as_file().set_permissions(Permissions::from_mode(mode))?;
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|e| e.error)?;
+    File::open(dir)?.sync_all()
+}
+
+/// [`replace`] with `value` as JSON.
+pub fn replace_json(path: &Path, value: &impl Serialize, mode: u32) -> Result<()> {
+    let mut bytes =
+        serde_json::to_vec_pretty(value).with_context(|| format!("serialise {}", path.display()))?;
+    bytes.push(b'\n');
+    replace(path, &bytes, mode)
+}
+
+/// Reads a JSON file; `None` when it does not exist.
+pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
+    match fs::read(path) {
+        Ok(bytes) => {
+            serde_json::from_slice(&bytes).map(Some).with_context(|| format!("{} is damaged", path.display()))
+        }
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(e).with_context(|| format!("read {}", path.display())),
+    }
+}
+
+/// Appends one line and syncs it. A torn last line of an earlier crash is closed first, so lines never merge.
+pub fn append_line(path: &Path, line: &str, mode: u32) -> Result<()> {
+    append(path, line, mode).with_context(|| format!("append to {}", path.display()))
+}
+
+fn append(path: &Path, line: &str, mode: u32) -> io::Result<()> {
+    use std::os::unix::fs::FileExt;
+    let existed = path.exists();
+    let mut file = OpenOptions::new().create(true).read(true).append(true).mode(mode).open(path)?;
+    let length = file.metadata()?.len();
+    let mut last = [b'\n'];
+    if length > 0 {
+        file.read_exact_at(&mut last, length - 1)?;
+    }
+    let torn = if last == *b"\n" { "" } else { "\n" };
+    file.write_all(format!("{torn}{line}\n").as_bytes())?;
+    file.sync_all()?;
+    if !existed {
+        File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()?;
+    }
+    Ok(())
+}
+
+/// Removes a file; that it is not there is fine.
+pub fn remove(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => {
+            Err(e).with_context(|| format!("remove {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Creates a directory and its parents with this mode, or corrects the mode of the one that is there.
+pub fn create_dir(path: &Path, mode: u32) -> Result<()> {
+    let make = || -> io::Result<()> {
+        fs::create_dir_all(path)?;
+        fs::set_permissions(path, Permissions::from_mode(mode))
+    };
+    make().with_context(|| format!("create directory {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replace_leaves_mode_and_no_litter() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state.json");
+        replace_json(&path, &[1, 2], 0o640).unwrap();
+        replace_json(&path, &[3], 0o640).unwrap();
+        assert_eq!(read_json::<Vec<u8>>(&path).unwrap(), Some(vec![3]));
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_damaged_file_is_named_and_an_absent_one_is_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.json");
+        assert_eq!(read_json::<u8>(&path).unwrap(), None);
+        fs::write(&path, "{").unwrap();
+        assert!(format!("{:#}", read_json::<u8>(&path).unwrap_err()).contains("x.json is damaged"));
+    }
+
+    #[test]
+    fn a_torn_line_is_closed_before_the_next() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        append_line(&path, "one", 0o600).unwrap();
+        fs::write(&path, "one\nto").unwrap();
+        append_line(&path, "three", 0o600).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "one\nto\nthree\n");
+    }
+}

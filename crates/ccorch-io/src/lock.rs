@@ -1,0 +1,70 @@
+//! One run at a time: an advisory lock (flock(2)) on a file that says who holds it.
+//!
+//! The kernel releases the lock with the process, so a crash leaves nothing to clean up.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use rustix::fs::{FlockOperation, flock};
+
+/// A held lock; released when dropped.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+/// Somebody else holds the lock.
+#[derive(Debug, thiserror::Error)]
+#[error("another run is at work: {holder} (lock {})", path.display())]
+pub struct Held {
+    /// Who, in their own words: command, pid and start time.
+    pub holder: String,
+    /// The lock file.
+    pub path: PathBuf,
+}
+
+/// Takes the lock or fails at once with [`Held`]. `who` is what the next one is told.
+pub fn acquire(path: &Path, who: &str) -> Result<Lock> {
+    let opened =
+        OpenOptions::new().create(true).truncate(false).read(true).write(true).mode(0o600).open(path);
+    let mut file = opened.with_context(|| format!("open lock {}", path.display()))?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => {}
+        Err(rustix::io::Errno::WOULDBLOCK) => {
+            let holder = fs::read_to_string(path).unwrap_or_default().trim().to_owned();
+            return Err(Held { holder, path: path.into() }.into());
+        }
+        Err(error) => return Err(error).with_context(|| format!("lock {}", path.display())),
+    }
+    file.set_len(0)
+        .and_then(|()| writeln!(file, "{who}"))
+        .with_context(|| format!("write {}", path.display()))?;
+    Ok(Lock { _file: file })
+}
+
+/// Waits for one's turn, for short sections that several processes of one host share.
+pub fn wait(path: &Path) -> Result<Lock> {
+    let opened = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path);
+    let file = opened.with_context(|| format!("open lock {}", path.display()))?;
+    flock(&file, FlockOperation::LockExclusive).with_context(|| format!("lock {}", path.display()))?;
+    Ok(Lock { _file: file })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_second_is_told_who_holds_it_and_the_third_gets_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let first = acquire(&path, "cutover, pid 7").unwrap();
+        let refused = acquire(&path, "other").unwrap_err();
+        assert_eq!(refused.downcast_ref::<Held>().unwrap().holder, "cutover, pid 7");
+        drop(first);
+        acquire(&path, "third").unwrap();
+    }
+}

@@ -1,0 +1,91 @@
+//! From an error's chain to its kind and to what a person can do about it. All hints that are not the verb's own are here.
+
+use ccorch_io::command::{CommandError, Failure};
+use ccorch_io::lock::Held;
+use ccorch_io::socks::SocksError;
+use ccorch_io::ssh::{SshFailure, classify};
+
+use crate::error::{Kind, Problem};
+
+/// The kind of an error and its hint: the first cause that is known decides.
+pub fn of(error: &anyhow::Error) -> (Kind, Option<String>) {
+    error.chain().find_map(known).unwrap_or((Kind::General, None))
+}
+
+fn known(cause: &(dyn std::error::Error + 'static)) -> Option<(Kind, Option<String>)> {
+    if let Some(problem) = cause.downcast_ref::<Problem>() {
+        return Some((problem.kind, problem.hint.clone()));
+    }
+    if cause.is::<Held>() {
+        return Some((Kind::Conflict, Some("wait for it to end, or end that process".into())));
+    }
+    if let Some(error) = cause.downcast_ref::<SocksError>() {
+        let (kind, hint) = socks(error);
+        return Some((kind, Some(hint.into())));
+    }
+    let (kind, hint) = command(cause.downcast_ref::<CommandError>()?)?;
+    Some((kind, Some(hint)))
+}
+
+fn socks(error: &SocksError) -> (Kind, &'static str) {
+    match error {
+        SocksError::NotListening { .. } => {
+            (Kind::Unreachable, "see why the proxy is down: `systemctl status ccorch-proxy`")
+        }
+        SocksError::Handshake { .. } => {
+            (Kind::Unfit, "see what listens there (`ss -tlnp`), or give the proxy another `proxy.listen`")
+        }
+        SocksError::Login { .. } => (Kind::Unfit, "let the proxy serve its own machine without a login"),
+        SocksError::Target { .. } | SocksError::TargetClosed { .. } => (
+            Kind::General,
+            "the proxy works: see that the target is up, and that the proxy's far side may reach it",
+        ),
+        SocksError::Deadline { .. } => {
+            (Kind::TimedOut, "see whether the proxy's own connection is up: `journalctl -u ccorch-proxy`")
+        }
+    }
+}
+
+fn command(error: &CommandError) -> Option<(Kind, String)> {
+    let host = error.host.as_deref().unwrap_or("this machine");
+    if let Some(failure) = classify(error) {
+        return Some(ssh(failure, host));
+    }
+    let says = |text: &str| error.tail.contains(text);
+    Some(match error.failure {
+        Failure::NotFound => (Kind::Unfit, format!("install the program that is missing on {host}")),
+        Failure::Deadline(_) => {
+            (Kind::TimedOut, format!("see what it waits for on {host}, then run this again"))
+        }
+        _ if says("No space left on device") || says("Disk quota exceeded") => {
+            (Kind::Unfit, format!("free space on {host}, then run this again"))
+        }
+        _ if says("Could not read from remote repository") || says("unable to access '") => (
+            Kind::Unreachable,
+            format!(
+                "see that {host} reaches the git remote: the url, the network, the key and the known host key"
+            ),
+        ),
+        _ => return None,
+    })
+}
+
+fn ssh(failure: SshFailure, host: &str) -> (Kind, String) {
+    match failure {
+        SshFailure::HostKey => (
+            Kind::Identity,
+            format!(
+                "make sure {host} really is the machine meant, then put its public host key in the rig file (`hosts.{host}.host_key`)"
+            ),
+        ),
+        SshFailure::Denied => (
+            Kind::Identity,
+            format!("let your key in on {host}, or name it in the rig file (`hosts.{host}.identity`)"),
+        ),
+        SshFailure::Unreachable => (
+            Kind::Unreachable,
+            format!("see that {host} is up and its sshd answers at the address of the rig file"),
+        ),
+        SshFailure::Broken => (Kind::Unreachable, format!("the connection to {host} broke: run this again")),
+    }
+}
