@@ -13,8 +13,8 @@ use sha2::{Digest as _, Sha256};
 /// Longest name of a unix socket address (`sun_path`, less its final zero).
 const SOCKET_PATH_MAX: usize = 107;
 
-/// The longest socket path that Incus and LXC make inside the Incus folder.
-const LONGEST_INSIDE: &str = "/containers/ccorch_a-name-of-some-length/command";
+/// The longest path of a socket inside the Incus folder.
+const LONGEST_INSIDE: &str = "/guestapi/sock";
 
 /// Taken where the user's cache folder is closed to others, as root's mostly is.
 const SYSTEM_CACHE: &str = "/var/cache/ccorch-testbed";
@@ -110,6 +110,12 @@ impl Layout {
     /// Files of the rehearsal's scenario.
     pub fn scenario(&self) -> PathBuf {
         self.home.join("scenario")
+    }
+
+    /// The Incus project: control groups of containers carry its name, and no
+    /// other bed's.
+    pub fn project(&self) -> String {
+        format!("ccorch-{}", self.id)
     }
 
     /// The bridge; at most 15 characters, as the kernel wants it.

@@ -13,9 +13,6 @@ use super::layout::Layout;
 use super::pool::POOL;
 use super::{certificate, subnet};
 
-/// The Incus project of the bed.
-pub const PROJECT: &str = "ccorch";
-
 /// Has the REST API on a loopback port; returns its URL, the fingerprint of
 /// the daemon's certificate and whether that was so before.
 pub fn https(api: &Api) -> Result<(String, String, bool)> {
@@ -96,9 +93,9 @@ fn subnet_of(address: &str) -> Result<String> {
 pub fn project(api: &Api, layout: &Layout) -> Result<bool> {
     let config =
         json!({ "features.images": "true", "features.profiles": "true", "features.storage.volumes": "true" });
-    let wanted = json!({ "name": PROJECT, "description": "ccorch test bed", "config": config });
-    let made = made_unless_there(api, &format!("/1.0/projects/{PROJECT}"), "/1.0/projects", &wanted)?;
-    let path = format!("/1.0/profiles/default?project={PROJECT}");
+    let wanted = json!({ "name": api.project, "description": "ccorch test bed", "config": config });
+    let made = made_unless_there(api, &format!("/1.0/projects/{}", api.project), "/1.0/projects", &wanted)?;
+    let path = format!("/1.0/profiles/default?project={}", api.project);
     let profile = api.get(&path)?.context("the project has no default profile")?;
     let devices = json!({
         "root": { "type": "disk", "path": "/", "pool": POOL },
@@ -120,7 +117,7 @@ pub fn trust(api: &Api, pem: &str) -> Result<bool> {
         return Ok(false);
     }
     let entry = json!({
-        "name": "ccorch-testbed", "type": "client", "certificate": ours, "restricted": true, "projects": [PROJECT],
+        "name": "ccorch-testbed", "type": "client", "certificate": ours, "restricted": true, "projects": [api.project],
     });
     api.send("POST", "/1.0/certificates", &entry)?;
     Ok(true)
