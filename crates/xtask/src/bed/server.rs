@@ -112,9 +112,14 @@ pub fn project(api: &Api, layout: &Layout) -> Result<bool> {
 pub fn trust(api: &Api, pem: &str) -> Result<bool> {
     let known = api.get("/1.0/certificates?recursion=1")?.unwrap_or_default();
     let ours = certificate::body(pem);
-    let mut entries = known.as_array().into_iter().flatten();
-    if entries.any(|entry| entry["certificate"].as_str().is_some_and(|pem| certificate::body(pem) == ours)) {
-        return Ok(false);
+    let same =
+        |entry: &&Value| entry["certificate"].as_str().is_some_and(|pem| certificate::body(pem) == ours);
+    if let Some(entry) = known.as_array().into_iter().flatten().find(same) {
+        if entry["projects"] == json!([api.project]) {
+            return Ok(false);
+        }
+        let fingerprint = entry["fingerprint"].as_str().context("a certificate has no fingerprint")?;
+        api.delete(&format!("/1.0/certificates/{fingerprint}"))?;
     }
     let entry = json!({
         "name": "ccorch-testbed", "type": "client", "certificate": ours, "restricted": true, "projects": [api.project],
