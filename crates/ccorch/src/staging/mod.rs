@@ -17,7 +17,7 @@ use serde::Serialize;
 use crate::context::LoadedRig;
 
 use pair::Pair;
-pub use prove::{Difference, prove};
+pub use prove::prove;
 
 /// Whether to do it or to say what would be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
