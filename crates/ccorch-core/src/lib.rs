@@ -2,11 +2,19 @@
 //!
 //! Everything that changes the world lives in `ccorch-io`; the binary joins the two.
 
+pub mod boot;
+pub mod cutover;
 pub mod install;
+pub mod launch;
+pub mod lease;
+pub mod life;
 pub mod names;
+pub mod proxy;
 pub mod rig;
 pub mod seconds;
 pub mod stage;
+pub mod target;
+pub mod units;
 
 use sha2::{Digest, Sha256};
 

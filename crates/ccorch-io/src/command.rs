@@ -219,6 +219,16 @@ impl Command {
         }
     }
 
+    /// Becomes the program: same process id, standard streams kept, no deadline. It returns only when it could not.
+    pub fn exec(&self) -> CommandError {
+        let mut command = std::process::Command::new(&self.program);
+        command.args(&self.args).envs(self.env.iter().map(|(k, v)| (k, v)));
+        if let Some(dir) = &self.cwd {
+            command.current_dir(dir);
+        }
+        self.not_started(&command.exec())
+    }
+
     /// The error for an exit status that the caller does not accept.
     pub fn failed(&self, output: &Output) -> CommandError {
         let failure = match (output.status.code(), output.status.signal()) {
@@ -236,18 +246,17 @@ impl Command {
         if let Some(dir) = &self.cwd {
             command.current_dir(dir);
         }
-        command.spawn().map_err(|error| {
-            let missing_dir = self.cwd.as_ref().is_some_and(|dir| !dir.is_dir());
-            let failure = match error.kind() {
-                std::io::ErrorKind::NotFound if !missing_dir => Failure::NotFound,
-                _ if missing_dir => Failure::System(format!(
-                    "working directory {} does not exist",
-                    self.cwd.as_deref().unwrap_or(Path::new(".")).display()
-                )),
-                _ => Failure::System(error.to_string()),
-            };
-            self.error(failure, b"", b"")
-        })
+        command.spawn().map_err(|error| self.not_started(&error))
+    }
+
+    fn not_started(&self, error: &std::io::Error) -> CommandError {
+        let missing_dir = self.cwd.as_ref().filter(|dir| !dir.is_dir());
+        let failure = match (missing_dir, error.kind()) {
+            (Some(dir), _) => Failure::System(format!("working directory {} does not exist", dir.display())),
+            (None, std::io::ErrorKind::NotFound) => Failure::NotFound,
+            _ => Failure::System(error.to_string()),
+        };
+        self.error(failure, b"", b"")
     }
 
     fn wait(&self, child: &mut Child) -> Result<ExitStatus, Failure> {

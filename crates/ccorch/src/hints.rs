@@ -2,6 +2,7 @@
 
 use ccorch_io::command::{CommandError, Failure};
 use ccorch_io::lock::Held;
+use ccorch_io::socks::SocksError;
 use ccorch_io::ssh::{SshFailure, classify};
 
 use crate::error::{Kind, Problem};
@@ -18,8 +19,31 @@ fn known(cause: &(dyn std::error::Error + 'static)) -> Option<(Kind, Option<Stri
     if cause.is::<Held>() {
         return Some((Kind::Conflict, Some("wait for it to end, or end that process".into())));
     }
+    if let Some(error) = cause.downcast_ref::<SocksError>() {
+        let (kind, hint) = socks(error);
+        return Some((kind, Some(hint.into())));
+    }
     let (kind, hint) = command(cause.downcast_ref::<CommandError>()?)?;
     Some((kind, Some(hint)))
+}
+
+fn socks(error: &SocksError) -> (Kind, &'static str) {
+    match error {
+        SocksError::NotListening { .. } => {
+            (Kind::Unreachable, "see why the proxy is down: `systemctl status ccorch-proxy`")
+        }
+        SocksError::Handshake { .. } => {
+            (Kind::Unfit, "see what listens there (`ss -tlnp`), or give the proxy another `proxy.listen`")
+        }
+        SocksError::Login { .. } => (Kind::Unfit, "let the proxy serve its own machine without a login"),
+        SocksError::Target { .. } | SocksError::TargetClosed { .. } => (
+            Kind::General,
+            "the proxy works: see that the target is up, and that the proxy's far side may reach it",
+        ),
+        SocksError::Deadline { .. } => {
+            (Kind::TimedOut, "see whether the proxy's own connection is up: `journalctl -u ccorch-proxy`")
+        }
+    }
 }
 
 fn command(error: &CommandError) -> Option<(Kind, String)> {

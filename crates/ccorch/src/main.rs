@@ -3,10 +3,15 @@
 mod cli;
 mod command;
 mod context;
+mod cutover;
 mod error;
+mod here;
 mod hints;
 mod reach;
+mod remote;
 mod staging;
+mod supervisor;
+mod table;
 mod units;
 
 use std::process::ExitCode;

@@ -1,11 +1,13 @@
-//! The systemd units, embedded: what Debian hosts are given is what the Nix package ships.
+//! The systemd units, embedded: their one text is in `crates/ccorch/units`, and the Nix package ships the same files.
 
-use ccorch_core::rig::Rig;
-
-/// File name below `/etc/systemd/system` and text.
-pub const UNITS: &[(&str, &str)] = &[("ccorch.target", include_str!("../units/ccorch.target"))];
-
-/// What the rig adds to the units: path below `/etc/systemd/system` and text.
-pub fn drop_ins(_rig: &Rig) -> Vec<(String, String)> {
-    Vec::new()
-}
+/// Unit file name and text.
+pub const UNITS: &[(&str, &str)] = &[
+    ("ccorch.target", include_str!("../units/ccorch.target")),
+    ("ccorch-loops.slice", include_str!("../units/ccorch-loops.slice")),
+    ("ccorch-loop@.service", include_str!("../units/ccorch-loop@.service")),
+    ("ccorch-supervisor.service", include_str!("../units/ccorch-supervisor.service")),
+    ("ccorch-lease.service", include_str!("../units/ccorch-lease.service")),
+    ("ccorch-lease.timer", include_str!("../units/ccorch-lease.timer")),
+    ("ccorch-proxy.service", include_str!("../units/ccorch-proxy.service")),
+    ("ccorch-resume.service", include_str!("../units/ccorch-resume.service")),
+];

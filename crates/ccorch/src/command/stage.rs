@@ -79,7 +79,7 @@ fn prove(loaded: &LoadedRig, source: &Host, target: &Host, args: &Args) -> Resul
     } else if equal {
         println!("{} and {} hold the same", source.name, target.name);
     } else {
-        differences.iter().for_each(|d| println!("{}: {}", d.place, d.what));
+        differences.iter().for_each(|difference| println!("{difference}"));
     }
     Ok(if equal { ExitCode::SUCCESS } else { ExitCode::from(Kind::General as u8) })
 }
@@ -95,10 +95,7 @@ fn print(from: &HostName, args: &Args, carried: &Carried, seconds: f64) {
         println!("note: {note}");
     }
     let verb = if args.dry_run { "would carry" } else { "carried" };
-    println!(
-        "{from} -> {host}: {verb} {} repositories, {} files ({} bytes), {} removed, in {seconds:.1} s",
-        carried.repositories, carried.files, carried.bytes, carried.removed
-    );
+    println!("{from} -> {host}: {verb} {carried}, in {seconds:.1} s");
     if carried.is_nothing() {
         println!("{host} has everything that {from} has");
     }

@@ -10,6 +10,8 @@ mod pair;
 mod prove;
 mod repositories;
 
+use std::fmt;
+
 use anyhow::Result;
 use ccorch_io::host::Host;
 use serde::Serialize;
@@ -53,6 +55,13 @@ impl Carried {
         self.files += stats.files;
         self.removed += stats.deleted;
         self.bytes += stats.bytes;
+    }
+}
+
+impl fmt::Display for Carried {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { repositories, files, removed, bytes, .. } = self;
+        write!(f, "{repositories} repositories, {files} files ({bytes} bytes), {removed} removed")
     }
 }
 

@@ -1,6 +1,7 @@
 //! The proof that source and target hold the same: commits, cleanliness, and a manifest of every carried file.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use anyhow::Result;
 use ccorch_core::stage::agent_state;
@@ -19,6 +20,12 @@ pub struct Difference {
     pub place: String,
     /// What differs, in words.
     pub what: String,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place, self.what)
+    }
 }
 
 /// Prints, for names on standard input below a folder: kind, mode and path, then the hash of each file's content.

@@ -45,7 +45,7 @@ pub fn of(loaded: &LoadedRig, host: &HostName, binary: &[u8]) -> Result<Wanted> 
         files.push(file(&format!("/etc/ccorch/{}", theirs.file), "600", bytes));
     }
     let units = units::UNITS.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
-    let units = units.chain(units::drop_ins(&loaded.rig));
+    let units = units.chain(ccorch_core::units::drop_ins(&loaded.rig));
     files.extend(units.map(|(name, text)| file(&format!("{UNIT_DIR}/{name}"), "644", text.into_bytes())));
     Ok(Wanted {
         user: rig.workspace.user.clone(),
