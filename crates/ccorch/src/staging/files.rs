@@ -10,7 +10,16 @@ use super::pair::Pair;
 use super::{Carried, Mode};
 use crate::error::{Kind, Problem};
 
-/// Carries files of the workspace, then the copies.
+/// Carries the folders beside the workspace.
+pub fn sync_copies(pair: &Pair, mode: Mode, carried: &mut Carried) -> Result<()> {
+    for (name, copy) in &pair.rig.workspace.copies {
+        eprintln!("{}: copy {name}", pair.target.name);
+        copy_folder(pair, &copy.from, mode, carried).with_context(|| format!("copy `{name}`"))?;
+    }
+    Ok(())
+}
+
+/// Carries files of the workspace.
 pub fn sync(pair: &Pair, mode: Mode, carried: &mut Carried) -> Result<()> {
     eprintln!("{}: files that git does not hold", pair.target.name);
     let names = names(pair)?;
@@ -18,10 +27,6 @@ pub fn sync(pair: &Pair, mode: Mode, carried: &mut Carried) -> Result<()> {
     carried.removed += set_stale_aside(pair, &names, mode)?;
     let list: Vec<Vec<u8>> = names.into_iter().collect();
     carried.add(pair.transfer(pair.root, pair.root, Some(&list), mode)?);
-    for (name, copy) in &pair.rig.workspace.copies {
-        eprintln!("{}: copy {name}", pair.target.name);
-        copy_folder(pair, &copy.from, mode, carried).with_context(|| format!("copy `{name}`"))?;
-    }
     Ok(())
 }
 
