@@ -145,6 +145,17 @@ fn later_runs_follow_the_work() {
 }
 
 #[test]
+fn what_the_source_rewrites_is_rewritten() {
+    let bed = rig();
+    bed.pi.sh("/srv/w/cc-ci", "git commit -q --allow-empty -m unpushed");
+    bed.ok(&["stage", "vm"]);
+    bed.pi.sh("/srv/w/cc-ci", "git commit -q --allow-empty --amend -m rebased");
+    bed.ok(&["stage", "vm"]);
+    assert_eq!(bed.vm.sh("/srv/w/cc-ci", "git log -1 --format=%s"), "rebased");
+    assert_eq!(bed.ok(&["stage", "vm", "--prove"]), "pi and vm hold the same\n");
+}
+
+#[test]
 fn an_interrupted_run_is_repaired() {
     let bed = rig();
     let vm = &bed.vm;

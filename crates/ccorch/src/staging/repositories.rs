@@ -78,8 +78,9 @@ fn carry_commits(source: &Clone, target: &Clone, heads: &BTreeMap<String, String
     if missing.is_empty() { Ok(()) } else { Ok(target.unpack(source.pack(&missing, &target.tips()?)?)?) }
 }
 
-/// Brings every branch to the source's commit. Work that only the target has is never dropped: a branch there moves
-/// forward, or away from a commit that the source has seen itself and moved on from (a rebase since the last staging).
+/// Brings every branch to the source's commit. A commit of the target that the source never had is work of its own, and
+/// is never dropped; one that the source has had is the source's, and may be rewritten as the source rewrote it (loops
+/// rebase what they have not pushed yet).
 fn move_branches(
     pair: &Pair,
     clones: &Clones,

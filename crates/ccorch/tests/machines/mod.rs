@@ -187,7 +187,13 @@ impl Bed {
     /// Runs ccorch and demands success; its standard output.
     pub fn ok(&self, args: &[&str]) -> String {
         let output = self.ccorch(args);
-        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        let logs = || [&self.pi, &self.vm].map(|m| fs::read_to_string(m.dir.join("log")).unwrap_or_default());
+        assert!(
+            output.status.success(),
+            "{args:?}: {} {:#?}",
+            String::from_utf8_lossy(&output.stderr),
+            logs()
+        );
         String::from_utf8(output.stdout).unwrap()
     }
 
