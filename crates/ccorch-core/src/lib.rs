@@ -3,5 +3,6 @@
 //! Everything that changes the world lives in `ccorch-io`; the binary joins the two.
 
 pub mod names;
+pub mod provision;
 pub mod rig;
 pub mod seconds;
