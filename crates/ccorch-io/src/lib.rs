@@ -4,6 +4,7 @@ pub mod clock;
 pub mod command;
 pub mod durable;
 pub mod host;
+pub mod incus;
 pub mod lock;
 pub mod paths;
 pub mod quote;
