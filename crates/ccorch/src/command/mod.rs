@@ -1,6 +1,7 @@
 //! One file per verb; each has its `Args` (whose comments are its help) and a `run`.
 
 pub mod check;
+pub mod provision;
 
 use std::process::ExitCode;
 
@@ -13,11 +14,13 @@ use crate::context::Context;
 #[derive(Debug, Subcommand)]
 pub enum Verb {
     Check(check::Args),
+    Provision(provision::Args),
 }
 
 /// Runs one verb.
 pub fn run(context: &Context, verb: Verb) -> Result<ExitCode> {
     match verb {
         Verb::Check(args) => check::run(context, &args),
+        Verb::Provision(args) => provision::run(context, &args),
     }
 }
