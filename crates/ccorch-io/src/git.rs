@@ -154,12 +154,6 @@ impl Clone<'_> {
         }
     }
 
-    /// Whether the clone has seen this commit, whatever its branches are at now.
-    pub fn knows(&self, commit: &str) -> Result<bool> {
-        let command = self.git(&["cat-file", "-e", &format!("{commit}^{{commit}}")]);
-        Ok(command.output()?.status.success())
-    }
-
     /// All commits that some ref names: what another clone need not send.
     pub fn tips(&self) -> Result<Vec<String>> {
         let text = self.git(&["for-each-ref", "--format=%(objectname)"]).read()?;
