@@ -2,14 +2,13 @@
 
 mod activate;
 mod check;
-pub mod check;
 mod connect;
 mod cutover;
 mod host;
 mod lease;
 mod loops;
 mod plumbing;
-pub mod provision;
+mod provision;
 mod proxy;
 mod quiesce;
 mod reboots;
