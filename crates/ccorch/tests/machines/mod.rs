@@ -1,5 +1,6 @@
 //! Two machines for tests on loopback: each a real sshd in a mount and pid namespace of its own, so that the same path
 //! (`/srv/w`, `/home/loops`) is another folder on each. Needs root; all of it ends with the value that holds it.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 use std::fs;
