@@ -82,10 +82,10 @@ fn parse_states(text: &str) -> BTreeMap<String, UnitState> {
 
 /// Whether the machine is on its way down. `is-system-running` does not always tell: while the first boot's jobs are not
 /// all done it says `starting` even then (seen), so the shutdown's own job is asked for.
-pub fn is_shutting_down() -> bool {
+pub fn is_shutting_down() -> Result<bool, CommandError> {
     let show = ["show", "--property=Job,ActiveState", "--", "shutdown.target"];
     let command = Command::new("systemctl").args(show).deadline(Duration::from_secs(5));
-    command.output().is_ok_and(|output| has_job_or_is_active(&output.text()))
+    Ok(has_job_or_is_active(&command.read()?))
 }
 
 /// An idle unit has no `Job=` line.
