@@ -4,6 +4,7 @@ mod cli;
 mod command;
 mod context;
 mod error;
+mod findings;
 mod hints;
 mod reach;
 

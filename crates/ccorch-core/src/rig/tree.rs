@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use saphyr_parser::{Event, Parser, ScalarStyle, StrInput, Tag};
+use saphyr_parser::{Event, Parser, ScalarStyle, Tag};
 
 use super::finding::{Finding, child, item, shown};
 
@@ -72,8 +72,14 @@ pub(super) fn read(text: &str) -> (Option<Node>, Vec<Finding>) {
             format!("the file has {} bytes; expected a rig file of at most {MAX_BYTES}", text.len());
         return (None, vec![Finding::error(0, "", message)]);
     }
+    // YAML allows none of these in a file, and the reader would take a NUL for the end.
+    if let Some(at) = text.find(|c: char| c.is_control() && !matches!(c, '\t' | '\n' | '\r' | '\u{85}')) {
+        let line = 1 + text[..at].matches('\n').count();
+        let found = shown(&text[at..].chars().take(1).collect::<String>());
+        return (None, vec![Finding::error(line, "", format!("not a text file: control character {found}"))]);
+    }
     let mut builder = Builder::new(&mut findings);
-    let root = match builder.run(Parser::new_from_str(text)) {
+    let root = match builder.run(text) {
         Ok(root) => root,
         Err(stop) => {
             findings.push(*stop);
@@ -84,6 +90,17 @@ pub(super) fn read(text: &str) -> (Option<Node>, Vec<Finding>) {
         findings.push(Finding::error(1, "", "the file is empty; a rig file starts with `rig: NAME`"));
     }
     (root, findings)
+}
+
+/// What the YAML parser stumbled over. It reports where a value began; a tab may stand lines further on.
+fn syntax(text: &str, line: usize, info: &str) -> Finding {
+    let tab = |l: &str| l.trim_start_matches(' ').starts_with('\t');
+    match text.lines().enumerate().skip(line.saturating_sub(1)).find(|(_, l)| tab(l)) {
+        Some((index, _)) if info.contains("tab") => {
+            Finding::error(index + 1, "", "not valid YAML: a tab indents this line; expected spaces")
+        }
+        _ => Finding::error(line, "", format!("not valid YAML: {info}")),
+    }
 }
 
 /// Ends the reading: nothing after it can be trusted.
@@ -115,11 +132,10 @@ impl<'f> Builder<'f> {
         Self { findings, open: Vec::new(), anchors: HashMap::new(), weight: 0, root: None }
     }
 
-    fn run(&mut self, mut parser: Parser<'_, StrInput<'_>>) -> Result<Option<Node>, Stop> {
+    fn run(&mut self, text: &str) -> Result<Option<Node>, Stop> {
+        let mut parser = Parser::new_from_str(text);
         while let Some(next) = parser.next_event() {
-            let (event, span) = next.map_err(|e| {
-                Box::new(Finding::error(e.marker().line(), "", format!("not valid YAML: {}", e.info())))
-            })?;
+            let (event, span) = next.map_err(|e| Box::new(syntax(text, e.marker().line(), e.info())))?;
             let line = span.start.line();
             match event {
                 Event::DocumentStart(_) if self.root.is_some() => {

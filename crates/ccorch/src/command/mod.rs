@@ -1,6 +1,7 @@
 //! One file per verb; each has its `Args` (whose comments are its help) and a `run`.
 
 pub mod check;
+pub mod schema;
 
 use std::process::ExitCode;
 
@@ -13,11 +14,13 @@ use crate::context::Context;
 #[derive(Debug, Subcommand)]
 pub enum Verb {
     Check(check::Args),
+    Schema(schema::Args),
 }
 
 /// Runs one verb.
 pub fn run(context: &Context, verb: Verb) -> Result<ExitCode> {
     match verb {
         Verb::Check(args) => check::run(context, &args),
+        Verb::Schema(args) => schema::run(&args),
     }
 }
