@@ -56,3 +56,24 @@ pub fn problem(file: &Path, findings: &[Finding]) -> Problem {
 pub fn counted(number: usize, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_verb_that_needs_the_rig_tells_the_errors_as_check_does() {
+        let found = [
+            Finding::warning(1, "lease", "no remote"),
+            Finding::error(2, "rig", "is odd"),
+            Finding::error(0, "", "is large"),
+        ];
+        let problem = problem(Path::new("a/ccorch.yaml"), &found);
+        assert_eq!(problem.kind, Kind::Rig);
+        insta::assert_snapshot!(problem.message, @"
+        2 errors in the rig file
+        a/ccorch.yaml:2: rig: is odd
+        a/ccorch.yaml: is large
+        ");
+    }
+}

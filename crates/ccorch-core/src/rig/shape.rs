@@ -136,7 +136,7 @@ impl<'s> Walk<'s> {
                 return None;
             }
             let at = Place { line: entry.line, path: child(&place.path, &entry.key) };
-            if entry.key == "<<" {
+            if entry.merge {
                 self.error(at.line, &at.path, "merge keys are not part of YAML 1.2; write the keys out");
                 continue;
             }

@@ -70,6 +70,21 @@ fn json_is_read_too() {
 }
 
 #[test]
+fn json_keeps_every_character() {
+    let mut rig = parse(GOOD).unwrap();
+    let odd: String =
+        (1..0x300u32).chain([0x2028, 0x2029, 0xfeff, 0x1f600]).filter_map(char::from_u32).collect();
+    rig.loops.values_mut().next().unwrap().env.insert("ODD".into(), odd);
+    assert_eq!(parse(&serde_json::to_string(&rig).unwrap()), Ok(rig));
+}
+
+#[test]
+fn a_quoted_merge_sign_is_a_key_like_any_other() {
+    let secrets = "secrets: { file: s.yaml, items: { \"<<\": { path: /x } } }\nlease:";
+    assert_eq!(replaced("lease:", secrets), "");
+}
+
+#[test]
 fn anchors_are_resolved() {
     let text = GOOD.replace("plans/1d.md", "&p plans/1d.md").replace("plans/2.md", "*p");
     assert_eq!(parse(&text).unwrap().phases[1].plan, "plans/1d.md");
@@ -149,7 +164,7 @@ fn scalars_that_are_not_strings_say_how_to_write_them() {
 #[test]
 fn what_is_not_yaml_is_refused_with_its_line() {
     assert_snapshot!(say("rig: x\n\tworkspace: {}\n"), @"2: : not valid YAML: a tab indents this line; expected spaces");
-    assert_snapshot!(say("rig: [x\n"), @"2: : not valid YAML: while parsing a flow sequence, expected ',' or ']'");
+    assert_snapshot!(say("rig: [x\n"), @"1: : not valid YAML: while parsing a flow sequence, expected ',' or ']'");
     assert_snapshot!(say("\0\u{1}"), @r#"1: : not a text file: control character `\u{0}`"#);
     assert_snapshot!(say(""), @"1: : the file is empty; a rig file starts with `rig: NAME`");
     assert_snapshot!(say("# nothing\n"), @"1: : the file is empty; a rig file starts with `rig: NAME`");
