@@ -28,18 +28,24 @@ pub struct Finding {
 impl Finding {
     /// Something that has to be mended.
     pub fn error(line: usize, key: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { line, key: key.into(), severity: Severity::Error, message: message.into() }
+        Self { line, key: key.into(), severity: Severity::Error, message: tamed(&message.into()) }
     }
 
     /// Something to know.
     pub fn warning(line: usize, key: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { line, key: key.into(), severity: Severity::Warning, message: message.into() }
+        Self { line, key: key.into(), severity: Severity::Warning, message: tamed(&message.into()) }
     }
 
     /// Whether it has to be mended.
     pub fn is_error(&self) -> bool {
         self.severity == Severity::Error
     }
+}
+
+/// A message on one line and of bounded length, whatever it quotes.
+fn tamed(message: &str) -> String {
+    const MOST: usize = 600;
+    message.chars().take(MOST).flat_map(char_shown).collect()
 }
 
 /// Text of the file for use in a message: in backquotes, on one line, of bounded length.

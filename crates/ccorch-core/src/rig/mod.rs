@@ -6,6 +6,8 @@ mod hosts;
 mod lease;
 mod loops;
 mod parse;
+#[cfg(test)]
+mod properties;
 mod proxy;
 mod rules;
 mod scalar;

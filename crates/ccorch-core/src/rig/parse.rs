@@ -18,6 +18,9 @@ pub fn parse(text: &str) -> Result<Rig, Vec<Finding>> {
 pub fn check(text: &str) -> (Option<Rig>, Vec<Finding>) {
     let (root, mut findings) = tree::read(text);
     let rig = root.and_then(|root| meaning(&root, &mut findings));
+    // What is missed at the end is found behind it, on a line no editor has.
+    let last = tree::last_line(text);
+    findings.iter_mut().for_each(|f| f.line = f.line.min(last));
     // Stable: what stands on one line keeps the order in which it was found.
     findings.sort_by_key(|f| f.line);
     let sound = !findings.iter().any(Finding::is_error);

@@ -2,7 +2,7 @@
 //!
 //! What is kept goes on to be a [`Rig`](super::Rig) even when something else is wrong, so that the checks of
 //! meaning speak in the same run. A value that cannot be kept is left out of its mapping, a list with such an
-//! item is kept empty, and a mapping that lacks what it must have is left out itself.
+//! item is kept empty, and a mapping that lacks what nothing can stand in for is left out itself.
 
 use serde_json::{Map, Value as Json};
 
@@ -136,36 +136,53 @@ impl<'s> Walk<'s> {
                 return None;
             }
             let at = Place { line: entry.line, path: child(&place.path, &entry.key) };
-            if entry.key == "<<" {
+            if entry.merge {
                 self.error(at.line, &at.path, "merge keys are not part of YAML 1.2; write the keys out");
                 continue;
             }
-            let value_schema = match known.and_then(|k| k.get(&entry.key)) {
-                Some(schema) => schema,
+            let (key, value_schema) = match known.and_then(|k| k.get_key_value(&entry.key)) {
+                Some((key, schema)) => (key.as_str(), schema),
                 None => match self.other_key(schema, &entry.key, &at) {
-                    Ok(schema) => schema,
-                    Err(near) => {
-                        meant.extend(near);
-                        continue;
+                    Ok(schema) => (entry.key.as_str(), schema),
+                    // What is misspelt counts as what was meant, so that nothing else seems to be missing.
+                    Err(Some(near)) if node.get(near).is_none() => {
+                        meant.push(near);
+                        (near, known.map_or(schema, |k| &k[near]))
                     }
+                    Err(_) => continue,
                 },
             };
             if let Some(value) = self.visit(value_schema, &entry.node, &at) {
-                kept.insert(entry.key.clone(), value);
+                kept.insert(key.to_owned(), value);
             }
         }
         let mut whole = true;
         for required in schema["required"].as_array().into_iter().flatten().filter_map(Json::as_str) {
-            whole &= kept.contains_key(required);
-            // A key that was misspelt is not missing too.
             if node.get(required).is_none() && !meant.contains(&required) {
                 let about = known.and_then(|k| k[required]["description"].as_str()).unwrap_or_default();
                 let about = about.split(". ").next().unwrap_or_default().trim_end_matches('.');
                 let message = format!("missing; expected here: {about}");
                 self.error(place.line, child(&place.path, required), message);
             }
+            if !kept.contains_key(required) {
+                let stand_in = known.and_then(|k| self.stand_in(&k[required]));
+                whole &= stand_in.is_some();
+                kept.extend(stand_in.map(|value| (required.to_owned(), value)));
+            }
         }
         whole.then(|| kept.into())
+    }
+
+    /// What can stand for a required value that is missing or wrong, so that the rest can be checked in this run.
+    /// There is a finding at its key, and with it no further one about that key is made, nor any rig.
+    fn stand_in(&self, schema: &Json) -> Option<Json> {
+        match (schema["$ref"].as_str(), schema["type"].as_str()) {
+            (Some(reference), _) if reference.ends_with("/RigName") => Some("unnamed".into()),
+            (None, Some("string")) => Some("".into()),
+            (None, Some("array")) => Some(Json::Array(Vec::new())),
+            (None, Some("object")) => Some(Json::Object(Map::new())),
+            _ => None,
+        }
     }
 
     /// The schema of a key that is none of the fixed ones; on error a finding is made and what was meant returned.
@@ -252,8 +269,7 @@ fn mismatch(expected: &str, schema: &Json, found: &Kind, node: &Node) -> String 
     };
     let written = scalar_text(node).unwrap_or_default();
     let hint = match (expected, found) {
-        ("string", Kind::Null) if written.is_empty() => String::new(),
-        ("string", Kind::Null | Kind::Bool(_) | Kind::Int(_) | Kind::Float(_)) => {
+        ("string", Kind::Bool(_) | Kind::Int(_) | Kind::Float(_)) => {
             format!("; put it in quotes: \"{}\"", shown(written).trim_matches('`'))
         }
         ("array", Kind::Text(text)) => format!("; write [{}]", shown(text).trim_matches('`')),

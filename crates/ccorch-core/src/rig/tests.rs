@@ -70,6 +70,21 @@ fn json_is_read_too() {
 }
 
 #[test]
+fn json_keeps_every_character() {
+    let mut rig = parse(GOOD).unwrap();
+    let odd: String =
+        (1..0x300u32).chain([0x2028, 0x2029, 0xfeff, 0x1f600]).filter_map(char::from_u32).collect();
+    rig.loops.values_mut().next().unwrap().env.insert("ODD".into(), odd);
+    assert_eq!(parse(&serde_json::to_string(&rig).unwrap()), Ok(rig));
+}
+
+#[test]
+fn a_quoted_merge_sign_is_a_key_like_any_other() {
+    let secrets = "secrets: { file: s.yaml, items: { \"<<\": { path: /x } } }\nlease:";
+    assert_eq!(replaced("lease:", secrets), "");
+}
+
+#[test]
 fn anchors_are_resolved() {
     let text = GOOD.replace("plans/1d.md", "&p plans/1d.md").replace("plans/2.md", "*p");
     assert_eq!(parse(&text).unwrap().phases[1].plan, "plans/1d.md");
@@ -102,15 +117,28 @@ fn all_problems_are_told_at_once_and_none_twice() {
     "#};
     assert_snapshot!(say(text), @r#"
     1: rig: rig name `CC CI` is not allowed: 1 to 32 characters of a-z, 0-9 and `-`, not starting with `-`
+    1: lease: warning: no lease remote: each host's own file alone decides, so nothing stops a copied disk, or a source that comes back, from running the loops a second time
+    3: workspace.root: expected an absolute path without `.`, `..`, a doubled or a trailing `/`, found `srv/cc-ci`
+    4: workspace.user: warning: the agents would run as root; expected a user of their own (Claude Code refuses to skip permissions as root)
     6: workspace.repositories.cc-ci.brunch: unknown key; did you mean `branch`?
+    6: workspace.repositories.cc-ci.url: there is a password in this URL, and URLs are seen in process lists and logs; use an ssh key or a credential helper
+    7: workspace.repositories."../up": expected a relative path without `.`, `..`, `~`, a doubled or a trailing `/`, found `../up` (`.` is the root itself)
+    7: workspace.repositories."../up".branch: expected a git ref name, found `a b`
     8: workspace.phase_file: expected a string, found a number; put it in quotes: "7"
     9: workspace.tooling: unknown key; expected one of `root`, `user`, `repositories`, `copies`, `carry`, `phase_file` and `reboot_log`
     11: phases[0].id: expected a string, found a number; put it in quotes: "2"
     13: loops.builder.agent: `claud` is not known; did you mean `claude`? expected `claude` or `command`
+    14: loops.runner.command: missing; `agent: command` needs the program and its arguments
     15: loops."Big Loop": loop name `Big Loop` is not allowed: 1 to 32 characters of a-z, 0-9 and `-`, not starting with `-`
-    19: hosts.vm.size.cpus: expected a whole number from 0 to 4294967295, found a string
+    16: proxy.listen: expected a loopback address (others could use the proxy), found `0.0.0.0:1055`
+    16: proxy.ssh: missing; `backend: ssh` needs the destination of `ssh -N -D`
+    18: hosts.pi: expected `ssh` (where it is) or `provider` (what makes it)
+    19: hosts.vm.size.cpus: expected a whole number from 1 to 4294967295, found a string
+    19: hosts.vm.incus: missing; `provider: incus` needs this section
+    19: hosts.vm.size.memory: expected a size like `2GiB` or `512MiB`, found `2G`
     20: hosts.qm.provider: `quemu` is not known; did you mean `qemu`? expected `incus` or `qemu`
-    20: hosts.qm.qemu.ssh_port: expected a whole number from 0 to 65535, found `70000`
+    20: hosts.qm.qemu.ssh_port: expected a whole number from 1 to 65535, found `70000`
+    21: cutover.to: there is no host `nowhere`; expected one of `pi`, `qm`, `vm`
     "#);
 }
 
@@ -126,8 +154,8 @@ fn an_unknown_key_names_the_nearest_or_all() {
 #[test]
 fn scalars_that_are_not_strings_say_how_to_write_them() {
     assert_snapshot!(replaced("id: \"2\"", "id: 2"), @r#"10: phases[1].id: expected a string, found a number; put it in quotes: "2""#);
-    assert_snapshot!(replaced("plan: plans/2.md", "plan:"), @r#"10: phases[1].plan: expected a string, found nothing; put it in quotes: "~""#);
-    assert_snapshot!(replaced("ssh: root@vm", "ssh: root@vm, port: \"22\""), @"16: hosts.vm.port: expected a whole number from 0 to 65535, found a string; leave the quotes out");
+    assert_snapshot!(replaced("plan: plans/2.md", "plan:"), @"10: phases[1].plan: expected a string, found nothing");
+    assert_snapshot!(replaced("ssh: root@vm", "ssh: root@vm, port: \"22\""), @"16: hosts.vm.port: expected a whole number from 1 to 65535, found a string; leave the quotes out");
     assert_snapshot!(replaced("lease:", "tools: jq\nlease:"), @"13: tools: expected a list, found a string; write [jq]");
     assert_snapshot!(replaced("lease: {", "lease: { heartbeat: 60,"), @r#"13: lease.heartbeat: expected a string, found a number; put it in quotes: "60""#);
     assert_snapshot!(replaced("lease: {", "lease: { heartbeat: \"60\","), @"13: lease.heartbeat: `60` is not a duration like `90s`, `20m` or `1h30m`");
@@ -135,9 +163,9 @@ fn scalars_that_are_not_strings_say_how_to_write_them() {
 
 #[test]
 fn what_is_not_yaml_is_refused_with_its_line() {
-    assert_snapshot!(say("rig: x\n\tworkspace: {}\n"), @"1: : not valid YAML: while scanning a plain scalar, found a tab");
-    assert_snapshot!(say("rig: [x\n"), @"2: : not valid YAML: while parsing a flow sequence, expected ',' or ']'");
-    assert_snapshot!(say("\0\u{1}"), @"1: : the file is empty; a rig file starts with `rig: NAME`");
+    assert_snapshot!(say("rig: x\n\tworkspace: {}\n"), @"2: : not valid YAML: a tab indents this line; expected spaces");
+    assert_snapshot!(say("rig: [x\n"), @"1: : not valid YAML: while parsing a flow sequence, expected ',' or ']'");
+    assert_snapshot!(say("\0\u{1}"), @r#"1: : not a text file: control character `\u{0}`"#);
     assert_snapshot!(say(""), @"1: : the file is empty; a rig file starts with `rig: NAME`");
     assert_snapshot!(say("# nothing\n"), @"1: : the file is empty; a rig file starts with `rig: NAME`");
     assert_snapshot!(say("- a\n- b\n"), @"1: : expected a mapping of keys to values, found a list");
@@ -271,8 +299,9 @@ fn hosts_make_sense() {
     assert_snapshot!(replaced("ssh: root@vm", "provider: incus"), @"16: hosts.vm.incus: missing; `provider: incus` needs this section");
     assert_snapshot!(replaced("ssh: root@vm", "port: 22"), @"16: hosts.vm: expected `ssh` (where it is) or `provider` (what makes it)");
     assert_snapshot!(replaced("ssh: root@vm", "ssh: pi@raspberrypi, port: 0, host_key: ssh-rsa"), @"
-    16: hosts.vm.port: expected a port from 1 to 65535, found 0
+    16: hosts.vm.port: expected a whole number from 1 to 65535, found `0`
     16: hosts.vm.host_key: expected a public host key like `ssh-ed25519 AAAA...`, found `ssh-rsa`
+    16: hosts.vm.ssh: warning: is where host `pi` is too; they would be one machine
     ");
     assert_snapshot!(replaced("ssh: root@vm", "ssh: pi@raspberrypi, qemu: { image: a, ssh_port: 2222, authorized_key: ~root/x }"), @"
     16: hosts.vm.qemu: expected `provider: qemu` beside this section
@@ -280,10 +309,9 @@ fn hosts_make_sense() {
     16: hosts.vm.ssh: warning: is where host `pi` is too; they would be one machine
     ");
     assert_snapshot!(replaced("ssh: root@vm", "ssh: root@vm, size: { cpus: 0, memory: 2MiB, disk: 30 GiB }"), @"
-    16: hosts.vm.size.cpus: expected at least 1, found 0
+    16: hosts.vm.size.cpus: expected a whole number from 1 to 4294967295, found `0`
     16: hosts.vm.size.memory: `2MiB` is too small: expected at least `256MiB`
     16: hosts.vm.size.disk: expected a size like `2GiB` or `512MiB`, found `30 GiB`
-    16: hosts.vm.size: warning: has no effect without `provider`
     ");
     assert_snapshot!(replaced("ssh: root@vm", "ssh: root@vm, runs: { stop: [], start: [\"\"], units: [a.service, b, c.servce, d@1.timer] }"), @"
     16: hosts.vm.runs.stop: expected a program and its arguments

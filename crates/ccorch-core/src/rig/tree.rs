@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use saphyr_parser::{Event, Parser, ScalarStyle, StrInput, Tag};
+use saphyr_parser::{Event, Parser, ScalarStyle, Tag};
 
 use super::finding::{Finding, child, item, shown};
 
@@ -33,6 +33,8 @@ pub(super) enum Value {
 pub(super) struct Entry {
     pub line: usize,
     pub key: String,
+    /// Whether the key is a bare `<<`, which YAML 1.1 took for "merge".
+    pub merge: bool,
     pub node: Node,
 }
 
@@ -72,18 +74,43 @@ pub(super) fn read(text: &str) -> (Option<Node>, Vec<Finding>) {
             format!("the file has {} bytes; expected a rig file of at most {MAX_BYTES}", text.len());
         return (None, vec![Finding::error(0, "", message)]);
     }
+    // Neither YAML nor JSON allows these in a file, and the reader would take a NUL for the end.
+    if let Some(at) = text.find(|c: char| c < ' ' && !matches!(c, '\t' | '\n' | '\r')) {
+        let line = 1 + text[..at].matches('\n').count();
+        let found = shown(&text[at..].chars().take(1).collect::<String>());
+        return (None, vec![Finding::error(line, "", format!("not a text file: control character {found}"))]);
+    }
     let mut builder = Builder::new(&mut findings);
-    let root = match builder.run(Parser::new_from_str(text)) {
-        Ok(root) => root,
+    let result = builder.run(text);
+    let root = match result {
+        Ok(Some(root)) => Some(root),
+        Ok(None) => {
+            findings.push(Finding::error(1, "", "the file is empty; a rig file starts with `rig: NAME`"));
+            None
+        }
         Err(stop) => {
             findings.push(*stop);
-            return (None, findings);
+            None
         }
     };
-    if root.is_none() {
-        findings.push(Finding::error(1, "", "the file is empty; a rig file starts with `rig: NAME`"));
-    }
     (root, findings)
+}
+
+/// The number of the last line; lines end with `\n`, `\r\n` or, for YAML, `\r`.
+pub(super) fn last_line(text: &str) -> usize {
+    let unix = text.replace("\r\n", "\n").replace('\r', "\n");
+    unix.lines().count().max(1)
+}
+
+/// What the YAML parser stumbled over. It reports where a value began; a tab may stand lines further on.
+fn syntax(text: &str, line: usize, info: &str) -> Finding {
+    let tab = |l: &str| l.trim_start_matches(' ').starts_with('\t');
+    match text.lines().enumerate().skip(line.saturating_sub(1)).find(|(_, l)| tab(l)) {
+        Some((index, _)) if info.contains("tab") => {
+            Finding::error(index + 1, "", "not valid YAML: a tab indents this line; expected spaces")
+        }
+        _ => Finding::error(line, "", format!("not valid YAML: {info}")),
+    }
 }
 
 /// Ends the reading: nothing after it can be trusted.
@@ -105,9 +132,15 @@ struct Open {
     holds: Holds,
 }
 
+struct Key {
+    line: usize,
+    text: String,
+    plain: bool,
+}
+
 enum Holds {
     List(Vec<Node>),
-    Map { entries: Vec<Entry>, lines: HashMap<String, usize>, key: Option<(usize, String)> },
+    Map { entries: Vec<Entry>, lines: HashMap<String, usize>, key: Option<Key> },
 }
 
 impl<'f> Builder<'f> {
@@ -115,11 +148,10 @@ impl<'f> Builder<'f> {
         Self { findings, open: Vec::new(), anchors: HashMap::new(), weight: 0, root: None }
     }
 
-    fn run(&mut self, mut parser: Parser<'_, StrInput<'_>>) -> Result<Option<Node>, Stop> {
+    fn run(&mut self, text: &str) -> Result<Option<Node>, Stop> {
+        let mut parser = Parser::new_from_str(text);
         while let Some(next) = parser.next_event() {
-            let (event, span) = next.map_err(|e| {
-                Box::new(Finding::error(e.marker().line(), "", format!("not valid YAML: {}", e.info())))
-            })?;
+            let (event, span) = next.map_err(|e| Box::new(syntax(text, e.marker().line(), e.info())))?;
             let line = span.start.line();
             match event {
                 Event::DocumentStart(_) if self.root.is_some() => {
@@ -162,7 +194,7 @@ impl<'f> Builder<'f> {
             None => String::new(),
             Some(open) => match &open.holds {
                 Holds::List(items) => item(&open.path, items.len()),
-                Holds::Map { key: Some((_, key)), .. } => child(&open.path, key),
+                Holds::Map { key: Some(key), .. } => child(&open.path, &key.text),
                 Holds::Map { key: None, .. } => open.path.clone(),
             },
         }
@@ -249,20 +281,21 @@ impl<'f> Builder<'f> {
             Holds::List(items) => items.push(node),
             Holds::Map { entries, lines, key } => match key.take() {
                 None => match node.value {
-                    Value::Scalar { text, .. } => *key = Some((node.line, text)),
+                    Value::Scalar { text, plain } => *key = Some(Key { line: node.line, text, plain }),
                     _ => {
                         let message = "an alias of a list or mapping stands where a key was expected";
                         return Err(Box::new(Finding::error(node.line, path.clone(), message)));
                     }
                 },
-                Some((line, key)) => match lines.get(&key) {
+                Some(Key { line, text: key, plain }) => match lines.get(&key) {
                     Some(first) => {
                         let message = format!("this key is given twice; it stands on line {first} already");
                         self.findings.push(Finding::error(line, child(path, &key), message));
                     }
                     None => {
                         lines.insert(key.clone(), line);
-                        entries.push(Entry { line, key, node });
+                        let merge = plain && key == "<<";
+                        entries.push(Entry { line, key, merge, node });
                     }
                 },
             },

@@ -50,3 +50,50 @@ pub(in crate::rig) fn ref_name(text: &str) -> Verdict {
         && text != "@";
     if ok { Ok(()) } else { expected("a git ref name", text) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_repository_has_many_spellings() {
+        let one = repository_identity("ssh://git@git.example.org:2222/ci/lease.git");
+        for same in [
+            "git@git.example.org:ci/lease",
+            "https://git.example.org/ci/lease/",
+            "git@GIT.EXAMPLE.ORG:/ci/lease.git",
+        ] {
+            assert_eq!(repository_identity(same), one, "{same}");
+        }
+        for other in ["git@git.example.org:ci/lease2", "git@example.org:ci/lease", "/ci/lease.git"] {
+            assert_ne!(repository_identity(other), one, "{other}");
+        }
+        assert_eq!(repository_identity("file:///srv/a.git"), repository_identity("/srv/a"));
+    }
+
+    #[test]
+    fn a_remote_is_never_an_option_or_a_command() {
+        for good in
+            ["ssh://git@h/x.git", "git@h:x.git", "/srv/x.git", "../x", "https://h/x", "ssh://git@[::1]/x"]
+        {
+            assert_eq!(git_remote(good), Ok(()), "{good}");
+        }
+        for bad in ["", "-x", "--upload-pack=x", "ext::sh -c x", "ext::x", "https://a:b@h/x", "a b", "a\nb"] {
+            assert!(git_remote(bad).is_err(), "{bad}");
+        }
+    }
+
+    /// The examples of git-check-ref-format(1).
+    #[test]
+    fn refs_follow_git() {
+        for good in ["main", "a/b", "refs/heads/ccorch-lease/x", "v1.0", "é"] {
+            assert_eq!(ref_name(good), Ok(()), "{good}");
+        }
+        for bad in [
+            "", "-a", "a..b", "a b", "a~1", "a^", "a:b", "a?", "a*", "a[", "a\\b", "/a", "a/", "a//b", ".a",
+            "a/.b", "a.lock", "a.", "a@{b", "@",
+        ] {
+            assert!(ref_name(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -100,3 +100,72 @@ pub(in crate::rig) fn instance_name(text: &str) -> Verdict {
     }
     expected("a name that starts with a letter and does not end with `-` (Incus takes no other)", text)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all(rule: fn(&str) -> Verdict, good: &[&str], bad: &[&str]) {
+        for text in good {
+            assert_eq!(rule(text), Ok(()), "{text}");
+        }
+        for text in bad {
+            assert!(rule(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_proxy_is_for_this_machine_alone() {
+        all(
+            loopback_socket,
+            &["127.0.0.1:1055", "127.9.9.9:1", "[::1]:1055"],
+            &[
+                "",
+                "1055",
+                "localhost:1055",
+                "0.0.0.0:1055",
+                "[::]:1",
+                "10.0.0.1:1",
+                "127.0.0.1:0",
+                "127.0.0.1",
+            ],
+        );
+    }
+
+    #[test]
+    fn a_destination_is_never_an_option_or_a_command() {
+        all(
+            ssh_destination,
+            &["pi", "pi@raspberrypi", "root@10.0.0.1", "a.b@c-d.example.org", "DOMAIN@user@host"],
+            &["", "-oProxyCommand=x", "a@-x", "-l@a", "@a", "a b", "a:22", "ssh://a", "a;b", "$(a)@b", "a@"],
+        );
+        all(
+            host_port,
+            &["a:1", "a.example.org:22", "[::1]:22"],
+            &["", "a", "a:", ":1", "a:0", "a:70000", "a:+1", "a b:1"],
+        );
+    }
+
+    #[test]
+    fn a_key_and_a_fingerprint_look_like_one() {
+        let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ1ZQ0VdmkPyd0Vwyh4c5oX2y3mJ9s0dGZ7bqL5pR8Tn";
+        all(
+            host_key,
+            &[key, &format!("{key} comment")],
+            &["", "ssh-ed25519", "AAAA", "ssh-ed25519 AAAA", &key[12..]],
+        );
+        all(fingerprint, &[&"0aF".repeat(22)[..64]], &["", "00", &"g".repeat(64), &"ä".repeat(32)]);
+    }
+
+    #[test]
+    fn a_password_in_a_url_is_refused_and_not_repeated() {
+        let https = |text: &str| url(text, &["https"]);
+        all(
+            https,
+            &["https://b1:8443", "https://a.example.org/x"],
+            &["", "http://b1", "https://", "https:///x", "https://a b"],
+        );
+        let message = https("https://me:hunter2@b1").unwrap_err();
+        assert!(message.contains("password") && !message.contains("hunter2"), "{message}");
+    }
+}

@@ -62,3 +62,41 @@ pub(in crate::rig) fn secret_mode(mode: &str) -> Verdict {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_has_one_spelling() {
+        for good in ["/srv", "/srv/cc-ci", "/srv/with space", "/.x"] {
+            assert_eq!(absolute_path(good), Ok(()), "{good}");
+        }
+        for bad in ["", "/", "srv", "//srv", "/srv/", "/srv/.", "/a/../b", "/a\nb"] {
+            assert!(absolute_path(bad).is_err(), "{bad}");
+        }
+        for good in ["a", "a/b", ".a", "..a"] {
+            assert_eq!(path_below(good), Ok(()), "{good}");
+        }
+        for bad in ["", ".", "..", "../a", "a/../b", "/a", "a/", "a//b", "./a", "~/a"] {
+            assert!(path_below(bad).is_err(), "{bad}");
+        }
+        assert_eq!(path_in("."), Ok(()));
+    }
+
+    #[test]
+    fn within_is_by_whole_names() {
+        assert!(is_within("/srv/a", "/srv/a") && is_within("/srv/a/b", "/srv/a"));
+        assert!(!is_within("/srv/ab", "/srv/a") && !is_within("/srv", "/srv/a"));
+    }
+
+    #[test]
+    fn a_secret_is_not_for_everybody() {
+        for good in ["0600", "600", "0400", "0640"] {
+            assert_eq!(secret_mode(good), Ok(()), "{good}");
+        }
+        for bad in ["", "6", "0644", "0604", "4600", "0800", "rw", "-600", "+600", "00600", "0000", "0060"] {
+            assert!(secret_mode(bad).is_err(), "{bad}");
+        }
+    }
+}

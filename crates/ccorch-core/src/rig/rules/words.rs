@@ -86,3 +86,77 @@ pub(in crate::rig) fn program(text: &str) -> Verdict {
         !text.is_empty() && !text.starts_with('-') && text.chars().all(|c| c.is_ascii_graphic() && c != '/');
     if ok { Ok(()) } else { expected("the bare name of a command", text) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_size_is_a_number_and_a_unit() {
+        for (text, bytes) in
+            [("2GiB", 2 << 30), ("512MiB", 512 << 20), ("1KiB", 1024), ("3GB", 3_000_000_000)]
+        {
+            assert_eq!(size_bytes(text), Ok(bytes), "{text}");
+        }
+        for bad in [
+            "",
+            "2",
+            "GiB",
+            "2G",
+            "2 GiB",
+            "-2GiB",
+            "2.5GiB",
+            "0GiB",
+            "99999999999999999999GiB",
+            "18446744073709551615TiB",
+            "２GiB",
+        ] {
+            assert!(size_bytes(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn units_have_a_type() {
+        for good in ["a.service", "a@.service", "a@b.timer", "ccorch.target", "srv-x\\x2dy.mount"] {
+            assert_eq!(unit(good), Ok(()), "{good}");
+        }
+        for bad in
+            ["", "a", "a.servce", ".service", "-a.service", "a b.service", "a/b.service", "a.service\n"]
+        {
+            assert!(unit(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_known_by_name_or_shape_and_paths_to_them_are_not_secrets() {
+        for (name, value) in [
+            ("API_TOKEN", "x"),
+            ("DB_PASSWORD", "x"),
+            ("OPENAI_API_KEY", "x"),
+            ("X", "ghp_abc"),
+            ("apikey", "x"),
+        ] {
+            assert!(looks_secret(name, value), "{name}={value}");
+        }
+        for (name, value) in [
+            ("TOKEN_FILE", "x"),
+            ("TOKEN", "/run/x"),
+            ("MAX_TOKENS", "5"),
+            ("EDITOR", "vi"),
+            ("TOKEN", ""),
+            ("KEYBOARD", "us"),
+        ] {
+            assert!(!looks_secret(name, value), "{name}={value}");
+        }
+    }
+
+    #[test]
+    fn users_are_unix_users() {
+        for good in ["loops", "_x", "a-b_1"] {
+            assert_eq!(user(good), Ok(()), "{good}");
+        }
+        for bad in ["", "Loops", "1a", "-a", "a b", "a:b", &"a".repeat(33)] {
+            assert!(user(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -50,9 +50,6 @@ fn one(name: &HostName, host: &Host, report: &mut Report) {
         report.error(&["hosts", name], "expected `ssh` (where it is) or `provider` (what makes it)");
     }
     report.must_if(&at("ssh"), host.ssh.as_deref(), rules::ssh_destination);
-    if host.port == Some(0) {
-        report.error(&at("port"), "expected a port from 1 to 65535, found 0");
-    }
     report.must_if(&at("host_key"), host.host_key.as_deref(), rules::host_key);
     report.must_if(&at("identity"), host.identity.as_deref(), rules::operator_path);
     section(name, host, Provider::Incus, "incus", host.incus.is_some(), report);
@@ -108,16 +105,10 @@ fn qemu(name: &str, qemu: &Qemu, report: &mut Report) {
     let at = |key| ["hosts", name, "qemu", key];
     report.must(&at("image"), rules::operator_path(&qemu.image));
     report.must(&at("authorized_key"), rules::operator_path(&qemu.authorized_key));
-    if qemu.ssh_port == 0 {
-        report.error(&at("ssh_port"), "expected a port from 1 to 65535, found 0");
-    }
 }
 
 fn size(name: &str, size: &Size, report: &mut Report) {
     let at = |key| ["hosts", name, "size", key];
-    if size.cpus == Some(0) {
-        report.error(&at("cpus"), "expected at least 1, found 0");
-    }
     if let Some(memory) = &size.memory {
         report.must(&at("memory"), rules::size(memory, LEAST_MEMORY, "expected at least `256MiB`"));
     }

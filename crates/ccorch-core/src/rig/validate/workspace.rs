@@ -46,6 +46,9 @@ fn copies(rig: &Rig, report: &mut Report) {
     for (name, copy) in &rig.workspace.copies {
         let keys = ["workspace", "copies", name, "from"];
         report.must(&keys, rules::absolute_path(&copy.from));
+        if rules::absolute_path(root).is_err() {
+            continue;
+        }
         if rules::is_within(&copy.from, root) {
             report.error(&keys, "is inside the workspace; expected a folder outside (use `workspace.carry` for what git does not hold)");
         } else if rules::is_within(root, &copy.from) {
