@@ -80,7 +80,7 @@ fn a_new_instance_has_size_key_and_marks() {
         "extra"
       ],
       "config": {
-        "cloud-init.user-data": "#cloud-config\nhostname: vm\nlocale: false\nusers: []\ndisable_root: false\nssh_pwauth: false\nssh_authorized_keys:\n  - \"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ0t1vV0d7m3X5C0s8m8yJ6q0mO0p5m5iQ0m5x0x0x0x\"\n",
+        "cloud-init.user-data": "#cloud-config\nhostname: vm\nlocale: \"false\"\nssh_pwauth: false\ndisable_root: false\nusers:\n  - name: root\n    ssh_authorized_keys: [\"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ0t1vV0d7m3X5C0s8m8yJ6q0mO0p5m5iQ0m5x0x0x0x\"]\n",
         "limits.cpu": "2",
         "limits.memory": "2GiB",
         "user.ccorch.host": "vm",
