@@ -139,6 +139,7 @@ fn one_decision_for_each_state() {
     let in_state = |status: &str| decide(&wanted(), Some(&Instance { status: status.into(), ..made() }));
     assert_eq!(decide(&wanted(), None), Ok(vec![Step::Create, Step::Start]));
     assert_eq!(in_state("Running"), Ok(vec![]));
+    assert_eq!(in_state("Ready"), Ok(vec![]));
     assert_eq!(in_state("Stopped"), Ok(vec![Step::Start]));
     assert_eq!(in_state("Frozen"), Ok(vec![Step::Unfreeze]));
     assert_eq!(in_state("Error"), Err(Refusal::Status("Error".into())));
