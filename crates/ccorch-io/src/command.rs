@@ -3,6 +3,8 @@
 //! Every process of the product goes through here. The child gets a process group of its own, so that a deadline
 //! ends what it started too; both pipes are drained by threads, so that a chatty child cannot block.
 
+mod crossed;
+
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io::{Read, Write};
@@ -202,7 +204,7 @@ impl Command {
 
     /// Runs it; any exit status is an answer. Only a deadline or a failed start is an error.
     pub fn output(&self) -> Result<Output, CommandError> {
-        let mut child = self.spawn()?;
+        let mut child = self.spawn(Stdio::piped(), Stdio::piped())?;
         let stdin = child.stdin.take();
         let input = self.input.clone();
         // A child that closes its input early is no failure: its exit status tells.
@@ -217,6 +219,16 @@ impl Command {
         }
     }
 
+    /// Becomes the program: same process id, standard streams kept, no deadline. It returns only when it could not.
+    pub fn exec(&self) -> CommandError {
+        let mut command = std::process::Command::new(&self.program);
+        command.args(&self.args).envs(self.env.iter().map(|(k, v)| (k, v)));
+        if let Some(dir) = &self.cwd {
+            command.current_dir(dir);
+        }
+        self.not_started(&command.exec())
+    }
+
     /// The error for an exit status that the caller does not accept.
     pub fn failed(&self, output: &Output) -> CommandError {
         let failure = match (output.status.code(), output.status.signal()) {
@@ -227,25 +239,24 @@ impl Command {
         self.error(failure, &output.stdout, &output.stderr)
     }
 
-    fn spawn(&self) -> Result<Child, CommandError> {
+    fn spawn(&self, stdin: Stdio, stdout: Stdio) -> Result<Child, CommandError> {
         let mut command = std::process::Command::new(&self.program);
         command.args(&self.args).envs(self.env.iter().map(|(k, v)| (k, v))).process_group(0);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdin(stdin).stdout(stdout).stderr(Stdio::piped());
         if let Some(dir) = &self.cwd {
             command.current_dir(dir);
         }
-        command.spawn().map_err(|error| {
-            let missing_dir = self.cwd.as_ref().is_some_and(|dir| !dir.is_dir());
-            let failure = match error.kind() {
-                std::io::ErrorKind::NotFound if !missing_dir => Failure::NotFound,
-                _ if missing_dir => Failure::System(format!(
-                    "working directory {} does not exist",
-                    self.cwd.as_deref().unwrap_or(Path::new(".")).display()
-                )),
-                _ => Failure::System(error.to_string()),
-            };
-            self.error(failure, b"", b"")
-        })
+        command.spawn().map_err(|error| self.not_started(&error))
+    }
+
+    fn not_started(&self, error: &std::io::Error) -> CommandError {
+        let missing_dir = self.cwd.as_ref().filter(|dir| !dir.is_dir());
+        let failure = match (missing_dir, error.kind()) {
+            (Some(dir), _) => Failure::System(format!("working directory {} does not exist", dir.display())),
+            (None, std::io::ErrorKind::NotFound) => Failure::NotFound,
+            _ => Failure::System(error.to_string()),
+        };
+        self.error(failure, b"", b"")
     }
 
     fn wait(&self, child: &mut Child) -> Result<ExitStatus, Failure> {

@@ -72,6 +72,11 @@ impl HostPaths {
         self.state().join("reboots.jsonl")
     }
 
+    /// What a cutover leaves for the orchestrator sessions to be told at their next start.
+    pub fn handoff(&self) -> PathBuf {
+        self.state().join("handoff.txt")
+    }
+
     /// Events of the supervisor, JSON lines.
     pub fn events(&self) -> PathBuf {
         self.state().join("events.jsonl")
@@ -105,6 +110,16 @@ impl HostPaths {
     /// Present while this boot holds the lease.
     pub fn lease_ok(&self) -> PathBuf {
         self.run().join("lease-ok")
+    }
+
+    /// Runtime folder of the proxy: pinned host key, tailscaled's socket.
+    pub fn proxy_run(&self) -> PathBuf {
+        self.root.join("run/ccorch-proxy")
+    }
+
+    /// Durable state of the proxy: tailscaled's node key.
+    pub fn proxy_state(&self) -> PathBuf {
+        self.root.join("var/lib/ccorch-proxy")
     }
 
     /// Runtime folder of one loop, owned by its user; a sibling of the supervisor's, never inside it.

@@ -5,6 +5,7 @@ mod incus;
 use ccorch_io::command::{CommandError, Failure};
 use ccorch_io::incus::{CredentialError, IncusError};
 use ccorch_io::lock::Held;
+use ccorch_io::socks::SocksError;
 use ccorch_io::ssh::{SshFailure, classify};
 
 use crate::error::{Kind, Problem};
@@ -27,8 +28,31 @@ fn known(cause: &(dyn std::error::Error + 'static)) -> Option<(Kind, Option<Stri
     if let Some(error) = cause.downcast_ref::<IncusError>() {
         return Some(incus::call(error));
     }
+    if let Some(error) = cause.downcast_ref::<SocksError>() {
+        let (kind, hint) = socks(error);
+        return Some((kind, Some(hint.into())));
+    }
     let (kind, hint) = command(cause.downcast_ref::<CommandError>()?)?;
     Some((kind, Some(hint)))
+}
+
+fn socks(error: &SocksError) -> (Kind, &'static str) {
+    match error {
+        SocksError::NotListening { .. } => {
+            (Kind::Unreachable, "see why the proxy is down: `systemctl status ccorch-proxy`")
+        }
+        SocksError::Handshake { .. } => {
+            (Kind::Unfit, "see what listens there (`ss -tlnp`), or give the proxy another `proxy.listen`")
+        }
+        SocksError::Login { .. } => (Kind::Unfit, "let the proxy serve its own machine without a login"),
+        SocksError::Target { .. } | SocksError::TargetClosed { .. } => (
+            Kind::General,
+            "the proxy works: see that the target is up, and that the proxy's far side may reach it",
+        ),
+        SocksError::Deadline { .. } => {
+            (Kind::TimedOut, "see whether the proxy's own connection is up: `journalctl -u ccorch-proxy`")
+        }
+    }
 }
 
 fn command(error: &CommandError) -> Option<(Kind, String)> {
@@ -45,7 +69,7 @@ fn command(error: &CommandError) -> Option<(Kind, String)> {
         _ if says("No space left on device") || says("Disk quota exceeded") => {
             (Kind::Unfit, format!("free space on {host}, then run this again"))
         }
-        _ if says("Could not read from remote repository") => (
+        _ if says("Could not read from remote repository") || says("unable to access '") => (
             Kind::Unreachable,
             format!(
                 "see that {host} reaches the git remote: the url, the network, the key and the known host key"

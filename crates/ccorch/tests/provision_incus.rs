@@ -23,7 +23,7 @@ fn made_once_then_nothing_changes_and_only_sizes_change_in_place() {
     out|   would be created from image debian-12, profiles default, limits.cpu 1, limits.memory 512MiB, root 5GiB
     out|   would be started
     err| - asking URL
-    err| - project ccorch, image debian-12 (IMAGE)
+    err| - project PROJECT, image debian-12 (IMAGE)
     ");
     assert!(!host.place.dir().join("state").exists(), "a dry run leaves nothing");
     let first = host.place.command(&[&host.name]).output().unwrap();
@@ -35,7 +35,7 @@ fn made_once_then_nothing_changes_and_only_sizes_change_in_place() {
     out|   started
     out|   recorded: root@ADDRESS and its host key
     err| - asking URL
-    err| - project ccorch, image debian-12 (IMAGE)
+    err| - project PROJECT, image debian-12 (IMAGE)
     err| - creating NAME
     err| - starting NAME
     err| - waiting for its address
@@ -49,7 +49,7 @@ fn made_once_then_nothing_changes_and_only_sizes_change_in_place() {
     out| NAME: ready at root@ADDRESS
     out|   nothing changed: it is as the rig file says
     err| - asking URL
-    err| - project ccorch, image debian-12 (IMAGE)
+    err| - project PROJECT, image debian-12 (IMAGE)
     err| - waiting for its address
     err| - address ADDRESS; waiting for its ssh host key
     err| - waiting for ssh
@@ -71,7 +71,7 @@ fn made_once_then_nothing_changes_and_only_sizes_change_in_place() {
     out|   }
     out| }
     err| - asking URL
-    err| - project ccorch, image debian-12 (IMAGE)
+    err| - project PROJECT, image debian-12 (IMAGE)
     err| - waiting for its address
     err| - address ADDRESS; waiting for its ssh host key
     err| - waiting for ssh
@@ -87,7 +87,7 @@ fn made_once_then_nothing_changes_and_only_sizes_change_in_place() {
     out|   "machine": null
     out| }
     err| - asking URL
-    err| - project ccorch, image debian-12 (IMAGE)
+    err| - project PROJECT, image debian-12 (IMAGE)
     "#);
 
     host.rig(&[("512MiB", "768MiB"), ("cpus: 1", "cpus: 2")]);
@@ -96,14 +96,14 @@ fn made_once_then_nothing_changes_and_only_sizes_change_in_place() {
     out| NAME: dry run
     out|   would be changed: limits.cpu: 1 -> 2; limits.memory: 512MiB -> 768MiB
     err| - asking URL
-    err| - project ccorch, image debian-12 (IMAGE)
+    err| - project PROJECT, image debian-12 (IMAGE)
     ");
     assert_snapshot!(host.run(&[]), @r"
     status 0
     out| NAME: ready at root@ADDRESS
     out|   changed: limits.cpu: 1 -> 2; limits.memory: 512MiB -> 768MiB
     err| - asking URL
-    err| - project ccorch, image debian-12 (IMAGE)
+    err| - project PROJECT, image debian-12 (IMAGE)
     err| - changing NAME
     err| - waiting for its address
     err| - address ADDRESS; waiting for its ssh host key
@@ -126,8 +126,8 @@ fn made_once_then_nothing_changes_and_only_sizes_change_in_place() {
     assert_snapshot!(host.run(&[]), @r"
     status 6
     err| - asking URL
-    err| - project ccorch, image debian-12 (IMAGE)
-    err| error: Incus server URL, project `ccorch`, instance `NAME`: the instance differs from the rig file: authorized_key: another key -> OTHER-KEY; size.disk (disks cannot shrink): 5GiB -> 4GiB
+    err| - project PROJECT, image debian-12 (IMAGE)
+    err| error: Incus server URL, project `PROJECT`, instance `NAME`: the instance differs from the rig file: authorized_key: another key -> OTHER-KEY; size.disk (disks cannot shrink): 5GiB -> 4GiB
     err| hint: correct the rig file, or delete the instance if nothing on it is needed (`incus delete --force NAME`) and run this again
     ");
 
@@ -135,7 +135,7 @@ fn made_once_then_nothing_changes_and_only_sizes_change_in_place() {
     assert_snapshot!(host.run(&[]), @r"
     status 5
     err| - asking URL
-    err| - project ccorch, image debian-12 (IMAGE)
+    err| - project PROJECT, image debian-12 (IMAGE)
     err| - changing NAME
     err| - waiting for its address
     err| - address ADDRESS; waiting for its ssh host key
@@ -183,7 +183,7 @@ fn what_the_server_does_not_know_or_allow() {
     assert_snapshot!(host.run(&[]), @r"
     status 3
     err| - asking URL
-    err| error: Incus server URL, project `ccorch`: no image with alias `nixos`
+    err| error: Incus server URL, project `PROJECT`: no image with alias `nixos`
     err| hint: the aliases there are: debian-12
     ");
     host.rig(&[(&format!("project: {}", host.bed.project), "project: nowhere")]);
@@ -191,21 +191,21 @@ fn what_the_server_does_not_know_or_allow() {
     status 3
     err| - asking URL
     err| error: Incus server URL has no project `nowhere` for this certificate
-    err| hint: the projects it may use: ccorch
+    err| hint: the projects it may use: PROJECT
     ");
     host.rig(&[("type: container", "type: container, profiles: [default, big]")]);
     assert_snapshot!(host.run(&[]), @r"
     status 3
     err| - asking URL
-    err| - project ccorch, image debian-12 (IMAGE)
-    err| error: Incus server URL, project `ccorch`: no profile `big`
+    err| - project PROJECT, image debian-12 (IMAGE)
+    err| error: Incus server URL, project `PROJECT`: no profile `big`
     err| hint: correct `incus.profiles` of the host in the rig file
     ");
     host.rig(&[("type: container", "type: virtual-machine")]);
     assert_snapshot!(host.run(&[]), @r"
     status 3
     err| - asking URL
-    err| - project ccorch, image debian-12 (IMAGE)
+    err| - project PROJECT, image debian-12 (IMAGE)
     err| error: host `NAME`: image alias `debian-12` is of a container, but `type: virtual-machine` is asked for
     err| hint: correct `hosts.NAME` in the rig file
     ");
@@ -239,8 +239,8 @@ fn a_name_that_somebody_else_uses() {
     assert_snapshot!(host.run(&[]), @r"
     status 6
     err| - asking URL
-    err| - project ccorch, image debian-12 (IMAGE)
-    err| error: Incus server URL, project `ccorch`, instance `NAME`: the name is taken by an instance that ccorch did not make
+    err| - project PROJECT, image debian-12 (IMAGE)
+    err| error: Incus server URL, project `PROJECT`, instance `NAME`: the name is taken by an instance that ccorch did not make
     err| hint: give the host another name in the rig file, or remove that instance if nobody needs it
     ");
     let theirs = host.bed.client().instance(&host.name).unwrap().unwrap();
@@ -257,7 +257,7 @@ fn an_instance_that_does_not_let_the_operator_in() {
     assert_snapshot!(host.place.shown(&refused), @r"
     status 5
     err| - asking URL
-    err| - project ccorch, image debian-12 (IMAGE)
+    err| - project PROJECT, image debian-12 (IMAGE)
     err| - creating NAME
     err| - starting NAME
     err| - waiting for its address
@@ -281,7 +281,7 @@ fn an_instance_whose_sshd_does_not_run() {
     assert_snapshot!(host.place.shown(&refused), @r"
     status 4
     err| - asking URL
-    err| - project ccorch, image debian-12 (IMAGE)
+    err| - project PROJECT, image debian-12 (IMAGE)
     err| - changing NAME
     err| - starting NAME
     err| - waiting for its address

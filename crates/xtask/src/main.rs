@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use xtask::testbed;
+use xtask::{rehearse, testbed};
 
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", about = "Set-up and whole-system jobs of ccorch")]
@@ -14,11 +14,13 @@ struct Xtask {
 
 #[derive(Debug, Subcommand)]
 enum Job {
+    Rehearse(rehearse::RehearseArgs),
     Testbed(testbed::TestbedArgs),
 }
 
 fn main() -> ExitCode {
     let result = match &Xtask::parse().job {
+        Job::Rehearse(args) => rehearse::run(args),
         Job::Testbed(args) => testbed::run(args),
     };
     result.unwrap_or_else(|error| {

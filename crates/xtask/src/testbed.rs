@@ -64,20 +64,20 @@ enum Verb {
 fn agent_or_stub(agent: Option<&Path>, report: &mut Report) -> Result<PathBuf> {
     match agent {
         Some(agent) => Ok(agent.to_owned()),
-        None => report.step("agent", agent_stub),
+        None => report.step("agent", || build("agent-stub")),
     }
 }
 
-/// Builds the agent stub in the profile that this program was built in.
-pub fn agent_stub() -> Result<(PathBuf, String)> {
+/// Builds a program of this checkout in the profile that this one was built in; its path.
+pub fn build(package: &str) -> Result<(PathBuf, String)> {
     let this = std::env::current_exe()?;
     let folder = this.parent().context("this program is in no folder")?;
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let build = Run::new(&[cargo]).arg("build").arg("--quiet").arg("--package").arg("agent-stub");
+    let build = Run::new(&[cargo]).arg("build").arg("--quiet").arg("--package").arg(package);
     let release = folder.file_name().is_some_and(|name| name == "release");
     let build = if release { build.arg("--release") } else { build };
     build.arg("--manifest-path").arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../../Cargo.toml")).run()?;
-    Ok((folder.join("agent-stub"), "built".to_owned()))
+    Ok((folder.join(package), format!("{package} built")))
 }
 
 /// Runs the verb.

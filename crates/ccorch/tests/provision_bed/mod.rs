@@ -60,7 +60,8 @@ impl Host {
         let name = format!("t-{purpose}-{}", std::process::id());
         fs::copy(&bed.certificate, place.dir().join("client.crt")).unwrap();
         place.write("client.key", &fs::read_to_string(&bed.key).unwrap(), 0o600);
-        place.names.extend([(bed.url.clone(), "URL".into()), (name.clone(), "NAME".into())]);
+        let known = [(&bed.url, "URL"), (&name, "NAME"), (&bed.project, "PROJECT")];
+        place.names.extend(known.map(|(text, stands)| (text.clone(), stands.to_owned())));
         let host = Self { place, name, bed };
         host.rig(&[]);
         host
