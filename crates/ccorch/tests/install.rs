@@ -2,7 +2,6 @@
 //!
 //! Run with `--features bed-tests` and CCORCH_TESTBED naming the bed's `bed.json`.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
-#![cfg(feature = "bed-tests")]
 
 use std::fs;
 use std::io::Write;
