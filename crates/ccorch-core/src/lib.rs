@@ -2,8 +2,23 @@
 //!
 //! Everything that changes the world lives in `ccorch-io`; the binary joins the two.
 
+pub mod boot;
+pub mod cutover;
+pub mod install;
+pub mod launch;
+pub mod lease;
+pub mod life;
 pub mod names;
 pub mod proxy;
 pub mod rig;
 pub mod seconds;
+pub mod stage;
 pub mod target;
+pub mod units;
+
+use sha2::{Digest, Sha256};
+
+/// SHA-256 of some bytes, in hexadecimal as `sha256sum` prints it.
+pub fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}

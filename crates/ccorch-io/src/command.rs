@@ -3,6 +3,8 @@
 //! Every process of the product goes through here. The child gets a process group of its own, so that a deadline
 //! ends what it started too; both pipes are drained by threads, so that a chatty child cannot block.
 
+mod crossed;
+
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io::{Read, Write};
@@ -202,7 +204,7 @@ impl Command {
 
     /// Runs it; any exit status is an answer. Only a deadline or a failed start is an error.
     pub fn output(&self) -> Result<Output, CommandError> {
-        let mut child = self.spawn()?;
+        let mut child = self.spawn(Stdio::piped(), Stdio::piped())?;
         let stdin = child.stdin.take();
         let input = self.input.clone();
         // A child that closes its input early is no failure: its exit status tells.
@@ -237,10 +239,10 @@ impl Command {
         self.error(failure, &output.stdout, &output.stderr)
     }
 
-    fn spawn(&self) -> Result<Child, CommandError> {
+    fn spawn(&self, stdin: Stdio, stdout: Stdio) -> Result<Child, CommandError> {
         let mut command = std::process::Command::new(&self.program);
         command.args(&self.args).envs(self.env.iter().map(|(k, v)| (k, v))).process_group(0);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdin(stdin).stdout(stdout).stderr(Stdio::piped());
         if let Some(dir) = &self.cwd {
             command.current_dir(dir);
         }

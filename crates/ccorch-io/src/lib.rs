@@ -3,10 +3,16 @@
 pub mod clock;
 pub mod command;
 pub mod durable;
+pub mod git;
 pub mod host;
+pub mod lease_ref;
 pub mod lock;
 pub mod paths;
+pub mod process;
 pub mod quote;
 pub mod relay;
+pub mod rsync;
 pub mod socks;
 pub mod ssh;
+pub mod systemd;
+pub mod tmux;

@@ -45,6 +45,14 @@ pub fn acquire(path: &Path, who: &str) -> Result<Lock> {
     Ok(Lock { _file: file })
 }
 
+/// Waits for one's turn, for short sections that several processes of one host share.
+pub fn wait(path: &Path) -> Result<Lock> {
+    let opened = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path);
+    let file = opened.with_context(|| format!("open lock {}", path.display()))?;
+    flock(&file, FlockOperation::LockExclusive).with_context(|| format!("lock {}", path.display()))?;
+    Ok(Lock { _file: file })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

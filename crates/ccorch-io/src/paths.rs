@@ -72,6 +72,11 @@ impl HostPaths {
         self.state().join("reboots.jsonl")
     }
 
+    /// What a cutover leaves for the orchestrator sessions to be told at their next start.
+    pub fn handoff(&self) -> PathBuf {
+        self.state().join("handoff.txt")
+    }
+
     /// Events of the supervisor, JSON lines.
     pub fn events(&self) -> PathBuf {
         self.state().join("events.jsonl")
@@ -171,10 +176,5 @@ impl OperatorPaths {
     /// The driver's cache of the lease repository.
     pub fn lease_git(&self) -> PathBuf {
         self.dir.join("lease.git")
-    }
-
-    /// ssh's multiplexing sockets.
-    pub fn ssh_control(&self) -> PathBuf {
-        self.dir.join("ssh")
     }
 }

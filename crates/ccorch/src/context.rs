@@ -73,7 +73,12 @@ impl Context {
 
     /// Reads and checks the rig file.
     pub fn rig(&self) -> Result<LoadedRig> {
-        let file = self.rig_file()?;
+        self.rig_at(&self.rig_file()?)
+    }
+
+    /// Reads and checks the rig file at a path.
+    pub fn rig_at(&self, file: &Path) -> Result<LoadedRig> {
+        let file = file.to_owned();
         let text = fs::read_to_string(&file).with_context(|| format!("read rig file {}", file.display()))?;
         let rig = parse(&text).map_err(|findings| {
             let lines =

@@ -60,7 +60,7 @@ fn command(error: &CommandError) -> Option<(Kind, String)> {
         _ if says("No space left on device") || says("Disk quota exceeded") => {
             (Kind::Unfit, format!("free space on {host}, then run this again"))
         }
-        _ if says("Could not read from remote repository") => (
+        _ if says("Could not read from remote repository") || says("unable to access '") => (
             Kind::Unreachable,
             format!(
                 "see that {host} reaches the git remote: the url, the network, the key and the known host key"

@@ -3,9 +3,16 @@
 mod cli;
 mod command;
 mod context;
+mod cutover;
 mod error;
+mod here;
 mod hints;
 mod reach;
+mod remote;
+mod staging;
+mod supervisor;
+mod table;
+mod units;
 
 use std::process::ExitCode;
 

@@ -1,6 +1,8 @@
 //! From a host's name in the rig file to a host that commands run on.
 
 use std::fs;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::PathBuf;
 
 use anyhow::Result;
 use ccorch_core::names::HostName;
@@ -39,7 +41,7 @@ pub fn entry<'a>(loaded: &'a LoadedRig, name: &HostName) -> Result<&'a rig::Host
 pub fn ssh(loaded: &LoadedRig, name: &HostName) -> Result<Ssh> {
     let host = entry(loaded, name)?;
     let paths = loaded.operator()?;
-    let provisioned: Option<Provisioned> = durable::read_json(&paths.host(name.as_str()))?;
+    let provisioned = provisioned(loaded, name)?;
     let destination = host.ssh.clone().or_else(|| provisioned.as_ref().map(|p| p.ssh.clone()));
     let destination = destination.ok_or_else(|| {
         Problem::new(
@@ -53,20 +55,36 @@ pub fn ssh(loaded: &LoadedRig, name: &HostName) -> Result<Ssh> {
     if let Some(key) = &host_key {
         trust(&paths, &alias, key)?;
     }
-    durable::create_dir(&paths.ssh_control(), 0o700)?;
     Ok(Ssh {
         destination,
         port: host.port.or_else(|| provisioned.map(|p| p.port)),
         identity: host.identity.as_deref().map(|path| loaded.resolve(path)),
         known_hosts: Some(paths.known_hosts()),
         key_alias: host_key.map(|_| alias),
-        control_dir: Some(paths.ssh_control()),
+        control_dir: control_dir(),
     })
+}
+
+/// What provisioning found out about a host, if ccorch made it.
+pub fn provisioned(loaded: &LoadedRig, name: &HostName) -> Result<Option<Provisioned>> {
+    durable::read_json(&loaded.operator()?.host(name.as_str()))
 }
 
 /// Connects to a host.
 pub fn connect(loaded: &LoadedRig, name: &HostName) -> Result<Host> {
     Host::connect(name.as_str(), Reach::Ssh(Box::new(ssh(loaded, name)?)))
+}
+
+/// Where connections are shared between commands: a folder of this user's alone, with a path short enough for a socket.
+/// Without such a folder every command connects anew, which is slower and as safe.
+fn control_dir() -> Option<PathBuf> {
+    let uid = rustix::process::geteuid().as_raw();
+    let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(|dir| PathBuf::from(dir).join("ccorch"));
+    let dir = runtime.unwrap_or_else(|| format!("/tmp/ccorch-ssh-{uid}").into());
+    // Made by somebody else before us, it is not ours to use.
+    let _ = fs::DirBuilder::new().mode(0o700).create(&dir);
+    let meta = fs::symlink_metadata(&dir).ok()?;
+    (meta.is_dir() && meta.uid() == uid && meta.mode() & 0o077 == 0).then_some(dir)
 }
 
 /// Writes the one key that is known for `alias`, in place of any other.

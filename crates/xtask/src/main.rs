@@ -1,2 +1,30 @@
-//! xtask: see ARCHITECTURE.md.
-fn main() {}
+//! Set-up and whole-system jobs of ccorch, as `cargo xtask JOB`.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use xtask::{rehearse, testbed};
+
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", about = "Set-up and whole-system jobs of ccorch")]
+struct Xtask {
+    #[command(subcommand)]
+    job: Job,
+}
+
+#[derive(Debug, Subcommand)]
+enum Job {
+    Rehearse(rehearse::RehearseArgs),
+    Testbed(testbed::TestbedArgs),
+}
+
+fn main() -> ExitCode {
+    let result = match &Xtask::parse().job {
+        Job::Rehearse(args) => rehearse::run(args),
+        Job::Testbed(args) => testbed::run(args),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}

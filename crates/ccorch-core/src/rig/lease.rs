@@ -15,7 +15,12 @@ pub struct LeaseConfig {
     /// The full ref name; `refs/ccorch/lease/<rig>` when absent. Some forges take only branches: `refs/heads/ccorch-lease/<rig>`.
     #[serde(default, rename = "ref", skip_serializing_if = "Option::is_none")]
     pub ref_name: Option<String>,
-    /// Private ssh key for the remote, a path on the hosts; the user's own configuration decides when absent.
+    /// The private ssh key for the remote on the operator's machine, a path relative to the rig file or starting with
+    /// `~/`: `ccorch host install` puts it on the host, for root alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// The private ssh key for the remote on a host, where something else puts it there; root's own ssh configuration
+    /// decides when neither this nor `key` is given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity: Option<String>,
     /// What a host does at boot when the remote is away.
@@ -26,7 +31,15 @@ pub struct LeaseConfig {
     pub heartbeat: Seconds,
 }
 
+/// Where `ccorch host install` puts the key for the lease's remote.
+pub const LEASE_KEY: &str = "/etc/ccorch/lease_key";
+
 impl LeaseConfig {
+    /// The private key's path on a host, if the rig says one.
+    pub fn identity_on_host(&self) -> Option<&str> {
+        self.identity.as_deref().or(self.key.as_ref().map(|_| LEASE_KEY))
+    }
+
     /// The ref that holds the lease of `rig`.
     pub fn ref_name(&self, rig: &RigName) -> String {
         self.ref_name.clone().unwrap_or_else(|| format!("refs/ccorch/lease/{rig}"))

@@ -14,7 +14,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use hosts::{CutoverHosts, Host, Incus, InstanceType, LegacyRuns, Provider, Qemu, Size};
-pub use lease::{LeaseConfig, Offline};
+pub use lease::{LEASE_KEY, LeaseConfig, Offline};
 pub use loops::{Agent, Loop, Role};
 pub use parse::{Finding, parse};
 pub use proxy::{Backend, Proxy};

@@ -1,8 +1,20 @@
 //! One file per verb; each has its `Args` (whose comments are its help) and a `run`.
 
-pub mod check;
-pub mod connect;
-pub mod proxy;
+mod activate;
+mod check;
+mod connect;
+mod cutover;
+mod host;
+mod lease;
+mod loops;
+mod plumbing;
+mod proxy;
+mod quiesce;
+mod reboots;
+mod resume;
+mod stage;
+mod status;
+mod supervise;
 
 use std::process::ExitCode;
 
@@ -15,15 +27,50 @@ use crate::context::Context;
 #[derive(Debug, Subcommand)]
 pub enum Verb {
     Check(check::Args),
+    Cutover(cutover::Args),
+    Rollback(cutover::RollbackArgs),
+    Resume(resume::Args),
+    Status(status::Args),
+    Loops(loops::Args),
+    Reboots(reboots::Args),
+    Lease(lease::Args),
+    Supervise(supervise::Args),
+    #[command(hide = true)]
+    Activate(activate::Args),
+    #[command(hide = true)]
+    Quiesce(quiesce::Args),
+    #[command(hide = true)]
+    LoopStart(plumbing::Args),
+    #[command(hide = true)]
+    LoopExec(plumbing::Args),
+    #[command(hide = true)]
+    LoopStop(plumbing::Args),
     Connect(connect::Args),
     Proxy(proxy::Args),
+    Host(host::Args),
+    Stage(stage::Args),
 }
 
 /// Runs one verb.
 pub fn run(context: &Context, verb: Verb) -> Result<ExitCode> {
     match verb {
         Verb::Check(args) => check::run(context, &args),
+        Verb::Cutover(args) => cutover::run(context, &args),
+        Verb::Rollback(args) => cutover::rollback(context, &args),
+        Verb::Resume(args) => resume::run(context, &args),
+        Verb::Status(args) => status::run(context, &args),
+        Verb::Loops(args) => loops::run(context, &args),
+        Verb::Reboots(args) => reboots::run(context, &args),
+        Verb::Lease(args) => lease::run(context, &args),
+        Verb::Supervise(args) => supervise::run(context, &args),
+        Verb::Activate(args) => activate::run(context, &args),
+        Verb::Quiesce(args) => quiesce::run(context, &args),
+        Verb::LoopStart(args) => plumbing::start(context, &args),
+        Verb::LoopExec(args) => plumbing::exec(context, &args),
+        Verb::LoopStop(args) => plumbing::stop(context, &args),
         Verb::Connect(args) => connect::run(context, &args),
         Verb::Proxy(args) => proxy::run(context, &args),
+        Verb::Host(args) => host::run(context, &args),
+        Verb::Stage(args) => stage::run(context, &args),
     }
 }

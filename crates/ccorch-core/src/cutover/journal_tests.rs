@@ -1,0 +1,132 @@
+//! Tests of the journal: the table is total, every prefix is read back, no damage is misread.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::cutover::{Side, SideKind};
+use crate::names::HostName;
+
+fn plan() -> Plan {
+    let side = |name: &str| Side { name: HostName::new(name).unwrap(), kind: SideKind::Ccorch };
+    Plan { from: side("a"), to: side("b"), steps: Step::ALL.into() }
+}
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(second).unwrap()
+}
+
+/// A journal whose every step succeeds up to `failing`, which fails; then all is undone. With its text.
+fn story(failing: Option<Step>) -> (Journal, String) {
+    let (mut journal, first) = Journal::begin("j1".into(), RigName::new("r").unwrap(), plan(), at(0));
+    let mut text = format!("{first}\n");
+    let mut clock = 0;
+    loop {
+        clock += 1;
+        let entry = match journal.next() {
+            Next::Perform(step) => Entry::Started { step },
+            Next::Probe(step) if Some(step) == failing => Entry::Failed { step, why: "full disk".into() },
+            Next::Probe(step) => Entry::Done { step, note: String::new() },
+            Next::Undo(step) if journal.status(step) == Status::Undoing => Entry::UndoDone { step },
+            Next::Undo(step) => Entry::UndoStarted { step },
+            Next::Close(outcome) => Entry::End { outcome },
+            Next::Over(_) => return (journal, text),
+        };
+        let turn = matches!(entry, Entry::Failed { .. });
+        text += &format!("{}\n", journal.append(at(clock), entry).unwrap());
+        if turn {
+            let back = Entry::TurnBack { why: "it failed".into() };
+            text += &format!("{}\n", journal.append(at(clock), back).unwrap());
+        }
+    }
+}
+
+#[test]
+fn every_story_ends_where_it_should() {
+    assert_eq!(story(None).0.outcome(), Some(Outcome::Completed));
+    for step in Step::ALL {
+        let (journal, _) = story(Some(step));
+        assert_eq!(journal.outcome(), Some(Outcome::RolledBack));
+        for step in Step::ALL {
+            assert!(matches!(journal.status(step), Status::Pending | Status::Undone));
+        }
+    }
+}
+
+#[test]
+fn undo_goes_backwards_through_what_was_begun() {
+    let (journal, _) = story(Some(Step::Fence));
+    let undone: Vec<Step> = journal
+        .lines
+        .iter()
+        .filter_map(|line| if let Entry::UndoDone { step } = line.entry { Some(step) } else { None })
+        .collect();
+    assert_eq!(undone, [Step::Fence, Step::Quiesce, Step::Presync, Step::Preflight]);
+}
+
+#[test]
+fn every_truncation_is_an_earlier_state_of_the_same_journal() {
+    let (whole, text) = story(Some(Step::Verify));
+    for cut in 0..text.len() {
+        match Journal::read(&text[..cut]) {
+            Ok(journal) => assert_eq!(journal.lines, whole.lines[..journal.lines.len()]),
+            Err(damage) => assert_eq!((damage, cut < text.find('\n').unwrap() + 1), (Damage::Empty, true)),
+        }
+    }
+    assert_eq!(Journal::read(&text).unwrap(), whole);
+}
+
+#[test]
+fn every_flipped_byte_is_refused_or_costs_the_torn_end_alone() {
+    let (whole, text) = story(None);
+    for position in 0..text.len() {
+        for flip in [0x01_u8, 0x20, 0x0a, 0x80] {
+            let mut bytes = text.clone().into_bytes();
+            bytes[position] ^= flip;
+            let Ok(damaged) = String::from_utf8(bytes) else { continue };
+            if let Ok(journal) = Journal::read(&damaged) {
+                // Only the last newline can be lost without damage: then the last line counts as torn.
+                assert_eq!(position, text.len() - 1, "byte {position} ^ {flip:#x} was misread");
+                assert_eq!(journal.lines, whole.lines[..whole.lines.len() - 1]);
+            }
+        }
+    }
+}
+
+#[test]
+fn another_version_is_refused_by_name() {
+    let json = r#"{"at":"1970-01-01T00:00:00Z","entry":"begin","version":9,"id":"x","rig":"r","plan":PLAN}"#;
+    let json = json.replace("PLAN", &serde_json::to_string(&plan()).unwrap());
+    let text = format!("{} {json}\n", checksum("", &json));
+    assert_eq!(Journal::read(&text), Err(Damage::Version(9)));
+}
+
+fn entry() -> impl Strategy<Value = Entry> {
+    let step = prop::sample::select(Step::ALL.to_vec());
+    let why = String::from("x");
+    (step, 0..6).prop_map(move |(step, kind)| match kind {
+        0 => Entry::Started { step },
+        1 => Entry::Done { step, note: why.clone() },
+        2 => Entry::Failed { step, why: why.clone() },
+        3 => Entry::UndoStarted { step },
+        4 => Entry::UndoDone { step },
+        _ => Entry::UndoFailed { step, why: why.clone() },
+    })
+}
+
+proptest! {
+    /// The table answers everything, and what it refuses leaves the journal as it was.
+    #[test]
+    fn the_table_is_total(entries in prop::collection::vec(entry(), 0..40)) {
+        let (mut journal, first) = Journal::begin("j".into(), RigName::new("r").unwrap(), plan(), at(0));
+        let mut text = format!("{first}\n");
+        for entry in entries {
+            let before = journal.clone();
+            match journal.append(at(1), entry) {
+                Ok(line) => text += &format!("{line}\n"),
+                Err(_) => prop_assert_eq!(&journal, &before),
+            }
+            journal.next();
+        }
+        prop_assert_eq!(Journal::read(&text).unwrap(), journal);
+    }
+}

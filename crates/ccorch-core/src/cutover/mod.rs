@@ -1,0 +1,220 @@
+//! A cutover as data: its steps in order, what each does to which kind of host, and what undoes it.
+//!
+//! A linear saga after Garcia-Molina and Salem, "Sagas" (1987): every step can be performed, probed and undone.
+
+mod journal;
+
+use serde::{Deserialize, Serialize};
+
+pub use journal::{Damage, Entry, Illegal, Journal, Line, Next, Outcome, Status, after};
+
+use crate::names::HostName;
+use crate::rig::Rig;
+
+/// The steps, in the order they are performed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Step {
+    /// Look at both hosts; change nothing.
+    Preflight,
+    /// Carry what can be carried while the source works.
+    Presync,
+    /// Stop the source's loops at their safe point and keep them down.
+    Quiesce,
+    /// Make the source standby, in its own file and at the arbiter.
+    Fence,
+    /// Carry what changed since the presync.
+    FinalSync,
+    /// Compare both sides before anything starts.
+    Prove,
+    /// Give the target the lease and start it.
+    Activate,
+    /// Wait until every loop works on the target.
+    Verify,
+    /// Leave the source as a tidy standby.
+    Decommission,
+}
+
+impl Step {
+    /// All steps in order.
+    pub const ALL: [Self; 9] = [
+        Self::Preflight,
+        Self::Presync,
+        Self::Quiesce,
+        Self::Fence,
+        Self::FinalSync,
+        Self::Prove,
+        Self::Activate,
+        Self::Verify,
+        Self::Decommission,
+    ];
+
+    /// The name people and journals use.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Preflight => "preflight",
+            Self::Presync => "presync",
+            Self::Quiesce => "quiesce",
+            Self::Fence => "fence",
+            Self::FinalSync => "final-sync",
+            Self::Prove => "prove",
+            Self::Activate => "activate",
+            Self::Verify => "verify",
+            Self::Decommission => "decommission",
+        }
+    }
+
+    /// Whether a failure turns the cutover back. Once the target has proven itself, tidying the source must not.
+    pub fn failure_turns_back(self) -> bool {
+        self != Self::Decommission
+    }
+
+    /// Whether the step changes a host, so that it may have to be undone.
+    pub fn has_undo(self) -> bool {
+        matches!(self, Self::Quiesce | Self::Fence | Self::Activate | Self::Decommission)
+    }
+}
+
+/// How a host runs the rig.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SideKind {
+    /// By scripts and units of its owner's.
+    Legacy,
+    /// By ccorch.
+    Ccorch,
+}
+
+/// One of the two hosts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Side {
+    /// The host.
+    pub name: HostName,
+    /// How it runs the rig.
+    pub kind: SideKind,
+}
+
+/// Everything a driver needs to know; it leaves no meaningful choice to who performs it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// Where the rig runs.
+    pub from: Side,
+    /// Where it goes.
+    pub to: Side,
+    /// The steps in order.
+    pub steps: Vec<Step>,
+}
+
+/// Why there can be no such cutover.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NoPlan {
+    /// A host the rig does not have.
+    #[error("the rig has no host `{0}`")]
+    UnknownHost(HostName),
+    /// Both are the same.
+    #[error("source and target are both `{0}`")]
+    SameHost(HostName),
+    /// Neither can speak to the arbiter.
+    #[error("neither `{0}` nor `{1}` runs ccorch, so nobody could move the lease")]
+    NoCcorch(HostName, HostName),
+}
+
+/// Plans a cutover.
+pub fn plan(rig: &Rig, from: &HostName, to: &HostName) -> Result<Plan, NoPlan> {
+    let side = |name: &HostName| {
+        let host = rig.hosts.get(name).ok_or_else(|| NoPlan::UnknownHost(name.clone()))?;
+        let kind = if host.runs.is_some() { SideKind::Legacy } else { SideKind::Ccorch };
+        Ok(Side { name: name.clone(), kind })
+    };
+    let (from, to) = (side(from)?, side(to)?);
+    if from.name == to.name {
+        return Err(NoPlan::SameHost(from.name));
+    }
+    if from.kind == SideKind::Legacy && to.kind == SideKind::Legacy {
+        return Err(NoPlan::NoCcorch(from.name, to.name));
+    }
+    Ok(Plan { from, to, steps: Step::ALL.into() })
+}
+
+impl Plan {
+    /// What a step does, in one line for people.
+    pub fn describe(&self, step: Step) -> String {
+        let (from, to) = (&self.from.name, &self.to.name);
+        let legacy = |side: &Side| side.kind == SideKind::Legacy;
+        match step {
+            Step::Preflight => format!("look at {from}, {to} and the lease; change nothing"),
+            Step::Presync => {
+                format!("carry clones, copies and agents' state from {from} to {to} while {from} works")
+            }
+            Step::Quiesce if legacy(&self.from) => {
+                format!(
+                    "stop the rig's units on {from}, run its stop command, end what is left in the workspace"
+                )
+            }
+            Step::Quiesce => format!("stop every loop on {from} at its safe point and keep it down"),
+            Step::Fence if legacy(&self.from) => {
+                format!("fence the units on {from} by a condition; lease to standby at the arbiter")
+            }
+            Step::Fence => format!("lease to standby: the file on {from}, then the arbiter"),
+            Step::FinalSync => format!("carry what changed since from {from} to {to}"),
+            Step::Prove => {
+                "compare commits of every branch and hashes of every carried file on both sides".into()
+            }
+            Step::Activate if legacy(&self.to) => {
+                format!("lease to {to} at the arbiter; lift its fence, start its units")
+            }
+            Step::Activate => format!("lease to {to}: the arbiter, then its file; start ccorch.target there"),
+            Step::Verify => format!("wait until every loop on {to} runs and has worked since"),
+            Step::Decommission => format!("leave {from} as standby with a note"),
+        }
+    }
+
+    /// What undoes a step, in one line for people.
+    pub fn describe_undo(&self, step: Step) -> String {
+        let (from, to) = (&self.from.name, &self.to.name);
+        match step {
+            Step::Quiesce => format!("start the loops on {from} again"),
+            Step::Fence => format!("lease back to {from}; lift its fence"),
+            Step::Activate => format!("stop {to}, lease to standby, carry its work back to {from}"),
+            Step::Decommission => format!("remove the note on {from}"),
+            _ => "nothing to undo".into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rig() -> Rig {
+        let yaml = indoc::indoc! {"
+            rig: r
+            workspace: { root: /srv/r, user: u, repositories: {} }
+            phases: []
+            loops: {}
+            hosts:
+              pi: { ssh: pi, runs: { stop: [x], start: [y] } }
+              old: { ssh: old, runs: { stop: [x], start: [y] } }
+              vm: { ssh: vm }
+        "};
+        serde_yaml::from_str(yaml).unwrap()
+    }
+
+    fn host(name: &str) -> HostName {
+        HostName::new(name).unwrap()
+    }
+
+    #[test]
+    fn a_plan_knows_both_sides() {
+        let plan = plan(&rig(), &host("pi"), &host("vm")).unwrap();
+        assert_eq!((plan.from.kind, plan.to.kind), (SideKind::Legacy, SideKind::Ccorch));
+        assert_eq!(plan.steps, Step::ALL);
+    }
+
+    #[test]
+    fn senseless_pairs_are_refused() {
+        assert_eq!(plan(&rig(), &host("no"), &host("vm")), Err(NoPlan::UnknownHost(host("no"))));
+        assert_eq!(plan(&rig(), &host("vm"), &host("vm")), Err(NoPlan::SameHost(host("vm"))));
+        assert_eq!(plan(&rig(), &host("pi"), &host("old")), Err(NoPlan::NoCcorch(host("pi"), host("old"))));
+    }
+}

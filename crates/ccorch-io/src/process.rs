@@ -1,0 +1,68 @@
+//! Processes by pid: waiting for the end of one that is not ours, and asking one to leave.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fd::OwnedFd;
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
+
+/// A handle on a process that stays right when its number is used again. Works across users for waiting.
+#[derive(Debug)]
+pub struct Watched(OwnedFd);
+
+/// Opens a handle; `None` when there is no such process.
+pub fn watch(pid: u32) -> Result<Option<Watched>> {
+    let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return Ok(None) };
+    match pidfd_open(pid, PidfdFlags::empty()) {
+        Ok(fd) => Ok(Some(Watched(fd))),
+        Err(Errno::SRCH) => Ok(None),
+        Err(e) => Err(e).with_context(|| format!("watch process {pid}")),
+    }
+}
+
+impl Watched {
+    /// Waits until it has ended (true) or the time is over (false); without a time, for ever.
+    pub fn wait(&self, timeout: Option<Duration>) -> Result<bool> {
+        let until = timeout.map(|t| Instant::now() + t);
+        loop {
+            let left = until.map(|until| {
+                let left = until.saturating_duration_since(Instant::now());
+                Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) }
+            });
+            match poll(&mut [PollFd::new(&self.0, PollFlags::IN)], left.as_ref()) {
+                Ok(0) => return Ok(false),
+                Ok(_) => return Ok(true),
+                Err(Errno::INTR) => {}
+                Err(e) => return Err(e).context("wait for a process"),
+            }
+        }
+    }
+}
+
+/// Sends TERM; that it is gone already is fine.
+pub fn terminate(pid: u32) -> Result<()> {
+    let Some(raw) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return Ok(()) };
+    match kill_process(raw, Signal::TERM) {
+        Ok(()) | Err(Errno::SRCH) => Ok(()),
+        Err(e) => Err(e).with_context(|| format!("send TERM to process {pid}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_process_is_seen_and_a_dead_one_is_none() {
+        let mut child = std::process::Command::new("sleep").arg("100").spawn().unwrap();
+        let watched = watch(child.id()).unwrap().unwrap();
+        assert!(!watched.wait(Some(Duration::from_millis(10))).unwrap());
+        terminate(child.id()).unwrap();
+        assert!(watched.wait(Some(Duration::from_secs(10))).unwrap());
+        child.wait().unwrap();
+        assert!(watch(child.id()).unwrap().is_none());
+        terminate(child.id()).unwrap();
+    }
+}

@@ -1,0 +1,121 @@
+//! systemd, through systemctl and the notify socket: what starts, what runs, and telling it that we are alive.
+
+use std::collections::BTreeMap;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use crate::command::{Command, CommandError};
+
+/// Starting a loop runs conditions and an agent's first steps; stopping one waits for its safe point.
+const JOB_DEADLINE: Duration = Duration::from_secs(120);
+
+/// Whether systemd is pid 1 of this machine. Source: sd_booted(3).
+pub fn is_pid_1() -> bool {
+    Path::new("/run/systemd/system").is_dir()
+}
+
+/// What systemd knows of one unit.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UnitState {
+    /// `active`, `inactive`, `failed`, `activating`, `deactivating`.
+    pub active: String,
+    /// The finer state, for example `running` or `dead`.
+    pub sub: String,
+    /// Main process, 0 for none.
+    pub main_pid: u32,
+    /// Why it ended last: `success`, `exit-code`, `signal`, `oom-kill`, `exec-condition` and so on.
+    pub result: String,
+    /// Random per start.
+    pub invocation: String,
+}
+
+impl UnitState {
+    /// Whether it is up.
+    pub fn is_active(&self) -> bool {
+        self.active == "active"
+    }
+}
+
+/// Runs `systemctl` with these arguments.
+pub fn systemctl<S: AsRef<str>>(args: &[S]) -> Result<(), CommandError> {
+    let args: Vec<&str> = args.iter().map(AsRef::as_ref).collect();
+    Command::new("systemctl").args(args).deadline(JOB_DEADLINE).run().map(drop)
+}
+
+/// The states of several units in one call, by unit name.
+pub fn states<S: AsRef<str>>(units: &[S]) -> Result<BTreeMap<String, UnitState>, CommandError> {
+    if units.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let units: Vec<&str> = units.iter().map(AsRef::as_ref).collect();
+    let properties = "--property=Id,ActiveState,SubState,MainPID,Result,InvocationID";
+    let text = Command::new("systemctl").args(["show", properties, "--"]).args(units).read()?;
+    Ok(parse_states(&text))
+}
+
+/// The state of one unit; all empty when it is unknown.
+pub fn state(unit: &str) -> Result<UnitState, CommandError> {
+    Ok(states(&[unit])?.remove(unit).unwrap_or_default())
+}
+
+fn parse_states(text: &str) -> BTreeMap<String, UnitState> {
+    let mut states = BTreeMap::new();
+    for block in text.split("\n\n") {
+        let value = |key: &str| {
+            block.lines().find_map(|l| l.strip_prefix(key)?.strip_prefix('=')).unwrap_or_default().to_owned()
+        };
+        let state = UnitState {
+            active: value("ActiveState"),
+            sub: value("SubState"),
+            main_pid: value("MainPID").parse().unwrap_or(0),
+            result: value("Result"),
+            invocation: value("InvocationID"),
+        };
+        states.insert(value("Id"), state);
+    }
+    states
+}
+
+/// Whether the machine is on its way down, by systemd's own word.
+pub fn is_shutting_down() -> bool {
+    let command = Command::new("systemctl").arg("is-system-running").deadline(Duration::from_secs(5));
+    command.output().is_ok_and(|output| output.text().trim() == "stopping")
+}
+
+/// Tells systemd about this service (`READY=1`, `WATCHDOG=1`, `STATUS=...`). Does nothing without `NOTIFY_SOCKET`.
+/// Source: sd_notify(3).
+pub fn notify(state: &str) -> Result<()> {
+    let Some(name) = std::env::var_os("NOTIFY_SOCKET") else { return Ok(()) };
+    let name = name.to_string_lossy().into_owned();
+    let address = match name.strip_prefix('@') {
+        Some(abstract_name) => SocketAddr::from_abstract_name(abstract_name),
+        None => SocketAddr::from_pathname(&name),
+    };
+    let send = || UnixDatagram::unbound()?.send_to_addr(state.as_bytes(), &address?);
+    send().map(drop).with_context(|| format!("notify systemd at {name}"))
+}
+
+/// How often to send `WATCHDOG=1`: half of what the unit allows, as sd_watchdog_enabled(3) advises.
+pub fn watchdog_interval() -> Option<Duration> {
+    let micros: u64 = std::env::var("WATCHDOG_USEC").ok()?.parse().ok()?;
+    Some(Duration::from_micros(micros / 2))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn units_are_told_apart() {
+        let text = "Id=a.service\nMainPID=7\nResult=success\nActiveState=active\nSubState=running\n\n\
+                    Id=b.service\nMainPID=0\nResult=exec-condition\nActiveState=inactive\nSubState=dead";
+        let states = parse_states(text);
+        assert_eq!(states["a.service"].main_pid, 7);
+        assert!(states["a.service"].is_active() && !states["b.service"].is_active());
+        assert_eq!(states["b.service"].result, "exec-condition");
+    }
+}

@@ -1,0 +1,54 @@
+//! `ccorch activate`: a cutover's way to start the rig on this host. Hidden: people use `ccorch cutover`.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use crate::context::Context;
+use crate::here::runtime::Runtime;
+use crate::here::{Here, events, lease, loop_state};
+use ccorch_io::{durable, systemd};
+
+/// Start the rig on this host, which a cutover has given the lease
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The cutover
+    #[arg(long)]
+    journal: String,
+    /// Take each loop's newest conversation: the rig comes from a host that kept no list of them
+    #[arg(long)]
+    adopt_sessions: bool,
+    /// What the orchestrator sessions are told
+    #[arg(long)]
+    message: String,
+}
+
+/// Runs the verb.
+pub fn run(context: &Context, args: &Args) -> Result<ExitCode> {
+    let here = Here::load(context)?;
+    here.create_folders()?;
+    if lease::check(&here).is_ok() {
+        // Already at work: a repeated call must not start anything twice.
+        return Ok(ExitCode::SUCCESS);
+    }
+    if args.adopt_sessions {
+        for name in here.rig.loops.keys() {
+            let mut state = loop_state::read(&here, name)?;
+            state.session = None;
+            loop_state::write(&here, name, &state)?;
+        }
+    }
+    durable::replace(&here.paths.handoff(), args.message.as_bytes(), 0o644)?;
+    events::record(&here, "activated", None, format!("by cutover {}", args.journal));
+    here.set_quiesced(None)?;
+    if Runtime::of(&here) == Runtime::Systemd {
+        systemd::systemctl(&["enable", "--quiet", "ccorch.target"])?;
+        // A supervisor that idled through the standby has old conversations in mind.
+        systemd::systemctl(&["restart", "ccorch-supervisor.service"])?;
+        systemd::systemctl(&["start", "ccorch-lease.service"])?;
+        systemd::systemctl(&["start", "--no-block", "ccorch.target"])?;
+    } else {
+        lease::tick(&here)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,117 @@
+//! `ccorch cutover` and `ccorch rollback`: move the rig, and bring it back.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use ccorch_core::cutover::{Plan, plan};
+use ccorch_core::names::HostName;
+use ccorch_core::seconds::Seconds;
+
+use crate::context::{Context, LoadedRig};
+use crate::cutover::{Log, Options, drive, dry_run, unfinished};
+use crate::error::{Kind, Problem};
+
+/// Move the rig: quiesce and fence the source, carry what is left, start the target, verify; taken back if it fails
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Example: ccorch cutover --from pi --to vm --dry-run\n\nExit status 8: it failed and was taken back. A run that was interrupted is gone on with by the same command."
+)]
+pub struct Args {
+    /// The host that runs the rig [default: cutover.from of the rig file]
+    #[arg(long, value_name = "HOST")]
+    from: Option<HostName>,
+    /// The host to run it [default: cutover.to of the rig file]
+    #[arg(long, value_name = "HOST")]
+    to: Option<HostName>,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// Bring the rig back to where it came from: the same quiesce, sync and proofs in the other direction
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: ccorch rollback")]
+pub struct RollbackArgs {
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Debug, clap::Args)]
+struct Common {
+    /// Print the steps with the undo of each, and do nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Go on with the cutover that an earlier run left unfinished, whatever its direction
+    #[arg(long, conflicts_with = "abort")]
+    resume: bool,
+    /// Take back the cutover that an earlier run left unfinished
+    #[arg(long)]
+    abort: bool,
+    /// How long the target's loops may take until each has worked
+    #[arg(long, default_value = "3m", value_name = "DURATION")]
+    verify_timeout: Seconds,
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs `ccorch cutover`.
+pub fn run(context: &Context, args: &Args) -> Result<ExitCode> {
+    let loaded = context.rig()?;
+    let defaults = loaded.rig.cutover.as_ref();
+    let from = args.from.clone().or_else(|| defaults.map(|d| d.from.clone()));
+    let to = args.to.clone().or_else(|| defaults.map(|d| d.to.clone()));
+    cut_over(&loaded, from, to, &args.common)
+}
+
+/// Runs `ccorch rollback`.
+pub fn rollback(context: &Context, args: &RollbackArgs) -> Result<ExitCode> {
+    let loaded = context.rig()?;
+    let direction = loaded.rig.cutover.clone().map(|c| (c.to, c.from));
+    let (from, to) = direction.map_or((None, None), |(from, to)| (Some(from), Some(to)));
+    cut_over(&loaded, from, to, &args.common)
+}
+
+fn cut_over(
+    loaded: &LoadedRig,
+    from: Option<HostName>,
+    to: Option<HostName>,
+    common: &Common,
+) -> Result<ExitCode> {
+    let (Some(from), Some(to)) = (from, to) else {
+        return Err(Problem::new(Kind::Rig, format!("{}: no direction", loaded.file.display()))
+            .hint("give `--from` and `--to`, or put `cutover: { from, to }` into the rig file")
+            .into());
+    };
+    let plan = plan(&loaded.rig, &from, &to).map_err(|no| Problem::new(Kind::Rig, no.to_string()))?;
+    if common.dry_run {
+        dry_run(&plan);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let _lock = loaded.lock("cutover")?;
+    let mut log = open(loaded, plan, common)?;
+    let options = Options { verify_timeout: common.verify_timeout, abort: common.abort, json: common.json };
+    drive(loaded, &mut log, options)
+}
+
+/// The journal to drive: the unfinished one if there is one, else a new one.
+fn open(loaded: &LoadedRig, plan: Plan, common: &Common) -> Result<Log> {
+    match unfinished(loaded)? {
+        Some(log) if log.journal.plan == plan || common.resume || common.abort => {
+            eprintln!("going on with cutover {}", log.journal.id);
+            Ok(log)
+        }
+        Some(log) => {
+            let (id, from, to) = (&log.journal.id, &log.journal.plan.from.name, &log.journal.plan.to.name);
+            let message = format!("cutover {id} from {from} to {to} is not finished");
+            Err(Problem::new(Kind::Conflict, message)
+                .hint("`--resume` goes on with it, `--abort` takes it back")
+                .into())
+        }
+        None if common.resume || common.abort => {
+            Err(Problem::new(Kind::Conflict, "no cutover is unfinished")
+                .hint("run it without this option")
+                .into())
+        }
+        None => Log::begin(loaded, plan),
+    }
+}

@@ -1,0 +1,157 @@
+//! `ccorch lease`: which host may run the loops.
+
+use std::process::ExitCode;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use ccorch_core::lease::{Lease, Standing};
+use ccorch_core::names::HostName;
+use ccorch_io::lease_ref::Seen;
+use ccorch_io::systemd;
+use clap::Subcommand;
+
+use crate::context::Context;
+use crate::here::lease::{self, Tick};
+use crate::here::{Here, events};
+use crate::remote;
+
+/// While the remote is away at boot, it is asked again this often.
+const ASK_AGAIN: Duration = Duration::from_secs(2);
+/// One run of the unit waits this long for the remote; the timer starts the next.
+const ONE_RUN: Duration = Duration::from_secs(100);
+
+/// See or create the lease: which host may run the loops
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Example: ccorch lease show --host vm\n         ccorch lease init --holder pi --host vm"
+)]
+pub struct Args {
+    #[command(subcommand)]
+    what: What,
+    /// Do it on this host of the rig, over ssh
+    #[arg(long, global = true, value_name = "HOST")]
+    host: Option<HostName>,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Who holds it, here and at the arbiter
+    Show {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Give it to the host that runs the loops today; only once in a rig's life
+    Init {
+        /// The host that runs the loops today
+        #[arg(long, value_name = "HOST")]
+        holder: HostName,
+    },
+    /// May a loop start here now? (what every loop's unit asks)
+    #[command(hide = true)]
+    Check,
+    /// One heartbeat (what ccorch-lease.service runs)
+    #[command(hide = true)]
+    Tick,
+    /// A cutover's change
+    #[command(hide = true)]
+    Write {
+        #[arg(long)]
+        about: HostName,
+        #[arg(long)]
+        active: bool,
+        #[arg(long)]
+        journal: String,
+    },
+}
+
+/// Runs the verb.
+pub fn run(context: &Context, args: &Args) -> Result<ExitCode> {
+    if let Some(host) = &args.host {
+        return remote::again(context, host);
+    }
+    let here = Here::load(context)?;
+    match &args.what {
+        What::Check => {
+            lease::check(&here)?;
+        }
+        What::Tick => tick(&here)?,
+        What::Show { json } => show(&here, *json)?,
+        What::Init { holder } => {
+            here.create_folders()?;
+            let lease = lease::init(&here, holder)?;
+            println!("{}", sentence(&lease));
+        }
+        What::Write { about, active, journal } => {
+            here.create_folders()?;
+            let state = if *active { Standing::Active } else { Standing::Standby };
+            let lease = lease::write(&here, about, state, journal)?;
+            println!("{}", serde_json::to_string(&lease)?);
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn tick(here: &Here) -> Result<()> {
+    here.create_folders()?;
+    let until = Instant::now() + ONE_RUN;
+    let mut said = None;
+    loop {
+        let tick = lease::tick(here)?;
+        if said.as_ref() != Some(&tick) {
+            match &tick {
+                Tick::Held(epoch) => eprintln!("this boot holds the lease at epoch {epoch}"),
+                Tick::Standby(why) => eprintln!("standby: {why}"),
+                Tick::Waiting(why) => {
+                    events::record(here, "lease-waiting", None, format!("no loop starts yet: {why}"))
+                }
+            }
+        }
+        if !matches!(tick, Tick::Waiting(_)) || Instant::now() >= until {
+            return Ok(());
+        }
+        said = Some(tick);
+        thread::sleep(ASK_AGAIN);
+    }
+}
+
+fn show(here: &Here, json: bool) -> Result<()> {
+    let (file, seen, check) = (lease::file(here)?, lease::look(here)?, lease::check(here));
+    let (arbiter, note) = match &seen {
+        Some(Seen::Holds(_, lease)) => (Some(lease), None),
+        Some(Seen::Away(why)) => (None, Some(format!("away: {why}"))),
+        Some(Seen::Absent) => (None, Some("the ref does not exist".into())),
+        None => (None, Some("not configured: the hosts' own files decide".into())),
+    };
+    if json {
+        let value = serde_json::json!({
+            "host": here.name, "file": file.as_ref().map(|f| &f.lease), "arbiter": arbiter,
+            "arbiter_note": note, "may_start": check.is_ok(),
+        });
+        println!("{}", serde_json::to_string_pretty(&value)?);
+        return Ok(());
+    }
+    println!("arbiter: {}", arbiter.map(sentence).or(note).unwrap_or_default());
+    println!("{}: {}", here.name, file.map_or("never held it".into(), |f| sentence(&f.lease)));
+    match check {
+        Ok(_) => println!("loops may start here"),
+        Err(why) => println!("{why}"),
+    }
+    Ok(())
+}
+
+fn sentence(lease: &Lease) -> String {
+    let state = if lease.state == Standing::Active { "active" } else { "standby" };
+    format!("`{}` is {state} at epoch {}, since {}", lease.holder, lease.epoch, lease.at)
+}
+
+/// Starts the lease's own unit where there is one, else ticks here; returns at once.
+pub fn nudge(here: &Here) -> Result<()> {
+    if crate::here::runtime::Runtime::of(here) == crate::here::runtime::Runtime::Systemd {
+        systemd::systemctl(&["start", "--no-block", "ccorch-lease.service"])?;
+    } else {
+        lease::tick(here)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,162 @@
+//! `ccorch loops`: what a person needs beside the table.
+
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use ccorch_core::names::{HostName, LoopName};
+use ccorch_core::units::loop_unit;
+use clap::Subcommand;
+
+use super::status::loops_table;
+use crate::context::Context;
+use crate::error::{Kind, Problem};
+use crate::here::runtime::{self, Runtime};
+use crate::here::status::{LoopReport, LoopWord};
+use crate::here::{Here, events};
+use crate::remote;
+use crate::supervisor::control::{Request, ask, status};
+
+/// How long `start` and `restart` wait until the loop runs.
+const UP: Duration = Duration::from_secs(60);
+
+/// List, attach to, stop, start and restart loops, and read what happened to them
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: ccorch loops attach builder --host vm\n         ccorch loops logs builder")]
+pub struct Args {
+    #[command(subcommand)]
+    what: What,
+    /// On this host of the rig, over ssh
+    #[arg(long, global = true, value_name = "HOST")]
+    host: Option<HostName>,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// One line a loop
+    List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// See a loop's terminal (detach with C-b d)
+    Attach {
+        /// The loop
+        name: LoopName,
+        /// Type nothing by accident
+        #[arg(long)]
+        read_only: bool,
+    },
+    /// Stop a loop at its safe point and hold it down
+    Stop {
+        /// The loop
+        name: LoopName,
+    },
+    /// Let a loop run again
+    Start {
+        /// The loop
+        name: LoopName,
+    },
+    /// Stop a loop at its safe point and start it again
+    Restart {
+        /// The loop
+        name: LoopName,
+    },
+    /// What happened to a loop: its events and its unit's journal
+    Logs {
+        /// The loop
+        name: LoopName,
+        /// How many events and journal lines
+        #[arg(long, short = 'n', default_value_t = 20)]
+        lines: usize,
+    },
+}
+
+/// Runs the verb.
+pub fn run(context: &Context, args: &Args) -> Result<ExitCode> {
+    if let Some(host) = &args.host {
+        return remote::again(context, host);
+    }
+    let here = Here::load(context)?;
+    match &args.what {
+        What::List { json } => {
+            let loops = status(&here.paths)?;
+            if *json {
+                println!("{}", serde_json::to_string_pretty(&loops)?);
+            } else {
+                print!("{}", loops_table(&loops));
+            }
+        }
+        What::Attach { name, read_only } => attach(&here, name, *read_only)?,
+        What::Stop { name } => tell(&ask(&here.paths, &Request::Stop { name: name.clone() })?, name),
+        What::Start { name } => up(&here, name, &Request::Start { name: name.clone() })?,
+        What::Restart { name } => up(&here, name, &Request::Restart { name: name.clone() })?,
+        What::Logs { name, lines } => logs(&here, known(&here, name)?, *lines)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn known<'a>(here: &Here, name: &'a LoopName) -> Result<&'a LoopName> {
+    if here.rig.loops.contains_key(name) {
+        return Ok(name);
+    }
+    let names = here.rig.loops.keys().map(LoopName::as_str).collect::<Vec<_>>().join(", ");
+    Err(Problem::new(Kind::General, format!("no loop `{name}`"))
+        .hint(format!("the loops are: {names}"))
+        .into())
+}
+
+fn attach(here: &Here, name: &LoopName, read_only: bool) -> Result<()> {
+    let tmux = runtime::tmux(here, known(here, name)?);
+    if !tmux.is_alive() {
+        let problem = Problem::new(Kind::General, format!("loop {name} does not run on {}", here.name));
+        return Err(problem
+            .hint(format!("`ccorch loops start {name}`, or `ccorch loops logs {name}`"))
+            .into());
+    }
+    let argv = tmux.attach_argv(read_only);
+    Err(Command::new(&argv[0]).args(&argv[1..]).exec()).context("attach with tmux")
+}
+
+fn up(here: &Here, name: &LoopName, request: &Request) -> Result<()> {
+    let mut loops = ask(&here.paths, request)?;
+    let until = Instant::now() + UP;
+    loop {
+        let word = loops.iter().find(|l| l.name == *name).map(|l| (l.state, l.reason.clone()));
+        match word {
+            Some((LoopWord::Starting | LoopWord::BackingOff, _)) if Instant::now() < until => {}
+            Some((LoopWord::Running, _)) => {
+                tell(&loops, name);
+                return Ok(());
+            }
+            other => {
+                let why = other.map_or("it is not known".into(), |(_, reason)| reason);
+                let problem = Problem::new(Kind::General, format!("loop {name} does not run: {why}"));
+                return Err(problem.hint(format!("`ccorch loops logs {name}` tells more")).into());
+            }
+        }
+        thread::sleep(Duration::from_millis(100));
+        loops = status(&here.paths)?;
+    }
+}
+
+fn tell(loops: &[LoopReport], name: &LoopName) {
+    let one: Vec<LoopReport> = loops.iter().filter(|l| l.name == *name).cloned().collect();
+    print!("{}", loops_table(&one));
+}
+
+fn logs(here: &Here, name: &LoopName, lines: usize) -> Result<()> {
+    for event in events::last(here, lines, |event| event.about.as_ref() == Some(name)) {
+        println!("{}  {:<14}  {}", event.at, event.what, event.detail.replace('\n', "\n    | "));
+    }
+    if Runtime::of(here) == Runtime::Systemd {
+        let unit = loop_unit(name);
+        let journal = ccorch_io::command::Command::new("journalctl");
+        let text =
+            journal.args(["--no-pager", "-o", "short-iso", "-n", &lines.to_string(), "-u", &unit]).read()?;
+        println!("\n{text}");
+    }
+    Ok(())
+}

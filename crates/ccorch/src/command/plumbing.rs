@@ -1,0 +1,138 @@
+//! What the loops' units call. Hidden from the help: people use `ccorch loops`.
+
+use std::fs;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Command, ExitCode, ExitStatus};
+
+use anyhow::{Context as _, Result};
+use ccorch_core::launch::{self, Conversation, Start};
+use ccorch_core::names::LoopName;
+use ccorch_core::rig::Agent;
+use ccorch_io::clock;
+use ccorch_io::tmux::Tmux;
+use jiff::Timestamp;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+use crate::context::Context;
+use crate::error::{Kind, Problem};
+use crate::here::exits::{self, Exit, Running};
+use crate::here::runtime::{ask_to_leave, start_argv};
+use crate::here::{Here, loop_state};
+
+/// The last screen is kept up to this many characters.
+const SCREEN: usize = 4000;
+
+/// One loop
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The loop's name
+    name: LoopName,
+}
+
+/// Becomes the loop's tmux server (the unit's `ExecStart=`).
+pub fn start(context: &Context, args: &Args) -> Result<ExitCode> {
+    let here = Here::load(context)?;
+    let argv = start_argv(&here, &args.name)?;
+    let error = Command::new(&argv[0]).args(&argv[1..]).exec();
+    let missing = error.kind() == std::io::ErrorKind::NotFound;
+    let problem =
+        Problem::new(Kind::Unfit, format!("loop {}: tmux could not be started: {error}", args.name));
+    Err(if missing { problem.hint("install tmux on this host") } else { problem }.into())
+}
+
+/// Asks the loop's agent to leave (the unit's `ExecStop=`).
+pub fn stop(context: &Context, args: &Args) -> Result<ExitCode> {
+    ask_to_leave(&Here::load(context)?, &args.name)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Stays the agent's parent inside tmux and records how it ends.
+pub fn exec(context: &Context, args: &Args) -> Result<ExitCode> {
+    let here = Here::load(context)?;
+    let name = &args.name;
+    // A stop of the unit signals the whole group; the record is written after the agent has left.
+    for signal in [SIGTERM, SIGHUP, SIGINT] {
+        signal_hook::flag::register(signal, std::sync::Arc::default()).context("take signals")?;
+    }
+    let started = clock::now();
+    let result = run_agent(&here, name, started);
+    let screen = last_screen(&here, name, result.as_ref().err());
+    let status = result.as_ref().ok();
+    let exit = Exit {
+        started,
+        ended: clock::now(),
+        boot_id: clock::boot_id()?,
+        code: status.and_then(ExitStatus::code).or(if result.is_err() { Some(127) } else { None }),
+        signal: status.and_then(ExitStatusExt::signal),
+        asked: exits::was_asked(&here.paths, name),
+        screen,
+    };
+    exits::record(&here.paths, name, &exit)?;
+    let code = result?.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1);
+    Ok(ExitCode::from(code))
+}
+
+fn run_agent(here: &Here, name: &LoopName, started: Timestamp) -> Result<ExitStatus> {
+    let spec = here.rig.loops.get(name).with_context(|| format!("the rig has no loop `{name}`"))?;
+    let state = loop_state::read(here, name)?;
+    let workdir = here.in_workspace(&spec.workdir);
+    let conversation = match (spec.agent, state.session) {
+        (Agent::Claude, Some(id)) => {
+            Some(Conversation::of(id, loop_state::has_transcript(here, &spec.workdir, id)))
+        }
+        (Agent::Claude, None) => {
+            let problem = Problem::new(Kind::Conflict, format!("loop {name} has no conversation chosen yet"));
+            return Err(problem
+                .hint("start it with `ccorch loops start`, so that the supervisor chooses one")
+                .into());
+        }
+        (Agent::Command, _) => None,
+    };
+    let prompt = spec.prompt.as_ref().map(|path| {
+        let path = here.in_workspace(path);
+        fs::read_to_string(&path).with_context(|| format!("read the prompt {}", path.display()))
+    });
+    let prompt = prompt.transpose()?;
+    let phase = here.phase();
+    let start = Start {
+        name,
+        spec,
+        conversation,
+        phase,
+        prompt: prompt.as_deref(),
+        message: state.message.as_deref(),
+    };
+    let argv = launch::argv(&start);
+    let program = argv.first().context("the loop has no command")?;
+    let mut command = Command::new(program);
+    command.args(&argv[1..]).current_dir(&workdir).envs(&spec.env).env("PATH", path());
+    let mut child = command.spawn().map_err(|error| {
+        let message =
+            format!("loop {name}: `{program}` could not be started in {}: {error}", workdir.display());
+        Problem::new(Kind::Unfit, message)
+            .hint("see that the program is installed and the working directory exists")
+    })?;
+    exits::set_asked(&here.paths, name, false)?;
+    exits::set_running(&here.paths, name, &Running { pid: child.id(), started, session: state.session })?;
+    child.wait().context("wait for the agent")
+}
+
+/// Agents are often installed in their user's home.
+fn path() -> String {
+    let home = std::env::var("HOME").unwrap_or_default();
+    let path = std::env::var("PATH").unwrap_or_else(|_| "/usr/local/bin:/usr/bin:/bin".into());
+    format!("{home}/.local/bin:{path}")
+}
+
+fn last_screen(here: &Here, name: &LoopName, error: Option<&anyhow::Error>) -> String {
+    let screen = match error {
+        Some(error) => {
+            // It is on the pane for whoever is attached, and in the record for everybody else.
+            eprintln!("error: {error:#}");
+            format!("error: {error:#}")
+        }
+        None => Tmux::new(here.paths.tmux_socket(name), name.as_str()).screen().unwrap_or_default(),
+    };
+    let from = screen.char_indices().rev().nth(SCREEN).map_or(0, |(at, _)| at);
+    screen[from..].to_owned()
+}

@@ -1,0 +1,86 @@
+//! `ccorch status`: how the rig on a host is.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use ccorch_core::lease::Standing;
+use ccorch_core::names::HostName;
+
+use crate::context::Context;
+use crate::error::Kind;
+use crate::here::Here;
+use crate::here::status::{LoopReport, Status, collect, word};
+use crate::{remote, table};
+
+/// Show how the rig on a host is: lease, supervisor, proxy, loops; exit status 1 when something is not as it should be
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: ccorch status --host vm\n         ccorch status --json | jq .loops")]
+pub struct Args {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    /// Of this host of the rig, over ssh
+    #[arg(long, value_name = "HOST")]
+    host: Option<HostName>,
+}
+
+/// Runs the verb.
+pub fn run(context: &Context, args: &Args) -> Result<ExitCode> {
+    if let Some(host) = &args.host {
+        return remote::again(context, host);
+    }
+    let status = collect(&Here::load(context)?)?;
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&status)?);
+    } else {
+        print!("{}", render(&status));
+    }
+    Ok(if status.degraded.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(Kind::General as u8) })
+}
+
+/// The table people read.
+pub fn render(status: &Status) -> String {
+    let lease = match (status.lease.state, status.lease.may_start) {
+        (Some(Standing::Active), true) => format!("active, epoch {}", status.lease.epoch),
+        (Some(Standing::Active), false) => {
+            format!("active, epoch {}, but {}", status.lease.epoch, status.lease.reason)
+        }
+        (Some(Standing::Standby), _) => format!("standby, epoch {}", status.lease.epoch),
+        (None, _) => "never held".into(),
+    };
+    let phase =
+        status.phase.as_ref().map_or("none".into(), |p| format!("{} (index {} of {})", p.id, p.index, p.of));
+    let answers = |yes| if yes { "answers" } else { "does not answer" };
+    let proxy =
+        status.proxy.as_ref().map_or("none".into(), |p| format!("{} {}", p.listen, answers(p.answers)));
+    let head = [
+        ("rig", format!("{} on {}", status.rig, status.host)),
+        ("lease", lease),
+        ("phase", phase),
+        ("supervisor", answers(status.supervisor).into()),
+        ("proxy", proxy),
+        ("reboots", status.reboots.to_string()),
+    ];
+    let mut text: String = head.iter().map(|(key, value)| format!("{key:<12}{value}\n")).collect();
+    text.push('\n');
+    text.push_str(&loops_table(&status.loops));
+    if status.degraded.is_empty() {
+        text.push_str("\nall is well\n");
+    } else {
+        text.push_str("\ndegraded:\n");
+        text.extend(status.degraded.iter().map(|reason| format!("  - {reason}\n")));
+    }
+    text
+}
+
+/// One line a loop.
+pub fn loops_table(loops: &[LoopReport]) -> String {
+    let row = |report: &LoopReport| {
+        let pid = report.pid.map_or("-".into(), |pid| pid.to_string());
+        let since = report.since.strftime("%Y-%m-%d %H:%M:%SZ").to_string();
+        let (name, restarts) = (report.name.to_string(), report.restarts.to_string());
+        [name, word(report.state).into(), pid, restarts, since, report.reason.clone()]
+    };
+    let rows: Vec<_> = loops.iter().map(row).collect();
+    table::render(["LOOP", "STATE", "PID", "RESTARTS", "SINCE", "WHY"], &rows)
+}

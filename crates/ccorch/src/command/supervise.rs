@@ -1,0 +1,24 @@
+//! `ccorch supervise`: the daemon.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use crate::context::Context;
+use crate::here::Here;
+use crate::supervisor;
+
+/// Have the loops of this host started, watched and restarted (what ccorch-supervisor.service runs)
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Example: ccorch supervise\n\nWithout systemd as pid 1 the loops' tmux servers are started directly."
+)]
+pub struct Args {}
+
+/// Runs the verb.
+pub fn run(context: &Context, _args: &Args) -> Result<ExitCode> {
+    let here = Here::load(context)?;
+    here.create_folders()?;
+    supervisor::run(&here)?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,165 @@
+//! The acts of a cutover on a host whose rig ccorch does not run: its own start and stop commands, and a fence that
+//! holds whoever starts its units.
+//!
+//! The fence is a drop-in with a condition: `mask` fails for units in `/etc/systemd/system`, and `disable` does not
+//! keep a unit from being started by hand.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use ccorch_core::rig::LegacyRuns;
+
+use super::side::Side;
+use crate::error::{Kind, Problem};
+
+/// The mark that the condition asks for; what is in it says which units were enabled before.
+const FENCED: &str = "/var/lib/ccorch/fenced";
+/// How long the rig's own stop command may take.
+const STOP: Duration = Duration::from_secs(120);
+/// After the stop command, how long processes may take to leave; the same again after TERM.
+const LEAVE: Duration = Duration::from_secs(20);
+
+/// Lists processes whose working directory is in the workspace: `PID COMMAND`.
+const PROCESSES: &str = r#"
+for dir in /proc/[0-9]*; do
+  cwd=$(readlink "$dir/cwd" 2>/dev/null) || continue
+  case "$cwd/" in
+    "$1"/*) printf '%s %s\n' "${dir#/proc/}" "$(tr '\0' ' ' < "$dir/cmdline" 2>/dev/null | cut -c 1-80)" ;;
+  esac
+done
+"#;
+
+/// Fences every unit: the mark first, so that a unit never has its condition without the mark's meaning being true.
+const FENCE: &str = r#"
+set -eu
+mkdir -p /var/lib/ccorch
+if [ ! -e "$1" ]; then
+  shift_file=$1; shift
+  : > "$shift_file.new"
+  for unit in "$@"; do
+    if systemctl is-enabled --quiet "$unit"; then echo "$unit" >> "$shift_file.new"; fi
+  done
+  sync "$shift_file.new"; mv "$shift_file.new" "$shift_file"
+else
+  shift
+fi
+for unit in "$@"; do
+  mkdir -p "/etc/systemd/system/$unit.d"
+  printf '[Unit]\nConditionPathExists=!/var/lib/ccorch/fenced\n' > "/etc/systemd/system/$unit.d/90-ccorch-fence.conf"
+done
+systemctl daemon-reload
+"#;
+
+const UNFENCE: &str = r#"
+set -eu
+file=$1; shift
+for unit in "$@"; do
+  rm -f "/etc/systemd/system/$unit.d/90-ccorch-fence.conf"
+  rmdir "/etc/systemd/system/$unit.d" 2>/dev/null || true
+done
+if [ -e "$file" ]; then
+  while read -r unit; do systemctl enable --quiet "$unit"; done < "$file"
+  rm -f "$file"
+fi
+systemctl daemon-reload
+"#;
+
+/// Stops the rig and proves that nothing of it is left.
+pub fn quiesce(side: &Side) -> Result<()> {
+    let runs = runs(side)?;
+    if !runs.units.is_empty() {
+        side.host.command(&with(&["systemctl", "stop", "--"], &runs.units)).deadline(STOP).run()?;
+    }
+    let user = &side.workspace.user;
+    side.host.command_as(user, &side.workspace.root, &runs.stop).deadline(STOP).run()?;
+    if left_after(side, LEAVE)?.is_empty() {
+        return Ok(());
+    }
+    signal(side, "TERM")?;
+    if left_after(side, LEAVE)?.is_empty() {
+        return Ok(());
+    }
+    signal(side, "KILL")?;
+    let left = left_after(side, LEAVE)?;
+    if left.is_empty() {
+        return Ok(());
+    }
+    let message = format!("on {}: processes of the rig are left: {}", side.name, left.join("; "));
+    Err(Problem::new(Kind::Conflict, message).hint("end them by hand, then run this again").into())
+}
+
+/// Starts the rig by its units, or by its start command where it has none.
+pub fn start(side: &Side) -> Result<()> {
+    let runs = runs(side)?;
+    if runs.units.is_empty() {
+        side.host.command_as(&side.workspace.user, &side.workspace.root, &runs.start).deadline(STOP).run()?;
+    } else {
+        side.host.command(&with(&["systemctl", "start", "--"], &runs.units)).deadline(STOP).run()?;
+    }
+    Ok(())
+}
+
+/// Keeps every unit from starting, by whatever hand, over reboots too.
+pub fn fence(side: &Side) -> Result<()> {
+    let units = &runs(side)?.units;
+    side.script("fence the rig's units", FENCE, &with(&[FENCED], units)).run()?;
+    Ok(())
+}
+
+/// Lifts the fence and enables what was enabled before.
+pub fn unfence(side: &Side) -> Result<()> {
+    let units = &runs(side)?.units;
+    side.script("lift the fence of the rig's units", UNFENCE, &with(&[FENCED], units)).run()?;
+    Ok(())
+}
+
+/// Whether the fence is up.
+pub fn is_fenced(side: &Side) -> Result<bool> {
+    Ok(side.host.exists(FENCED)?)
+}
+
+/// Disables the units, now that the target has proven itself; the fence's mark remembers which were enabled.
+pub fn disable(side: &Side) -> Result<()> {
+    let units = &runs(side)?.units;
+    if !units.is_empty() {
+        side.host.command(&with(&["systemctl", "disable", "--quiet", "--"], units)).run()?;
+    }
+    Ok(())
+}
+
+/// Processes of the rig: those that work in the workspace.
+pub fn processes(side: &Side) -> Result<Vec<String>> {
+    let text = side.script("list processes in the workspace", PROCESSES, &[&side.workspace.root]).read()?;
+    Ok(text.lines().map(Into::into).collect())
+}
+
+fn left_after(side: &Side, patience: Duration) -> Result<Vec<String>> {
+    let until = Instant::now() + patience;
+    loop {
+        let left = processes(side)?;
+        if left.is_empty() || Instant::now() >= until {
+            return Ok(left);
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+fn signal(side: &Side, signal: &str) -> Result<()> {
+    let left = processes(side)?;
+    let pids: Vec<&str> = left.iter().filter_map(|line| line.split(' ').next()).collect();
+    // Some may be gone by now; what is left is looked at again.
+    side.host.command(&with_str(&["kill", "-s", signal, "--"], &pids)).output()?;
+    Ok(())
+}
+
+fn runs(side: &Side) -> Result<&LegacyRuns> {
+    side.runs.as_ref().with_context(|| format!("the rig file does not say how {} runs the rig", side.name))
+}
+
+fn with<'a>(head: &[&'a str], tail: &'a [String]) -> Vec<&'a str> {
+    head.iter().copied().chain(tail.iter().map(String::as_str)).collect()
+}
+
+fn with_str<'a>(head: &[&'a str], tail: &[&'a str]) -> Vec<&'a str> {
+    head.iter().chain(tail).copied().collect()
+}

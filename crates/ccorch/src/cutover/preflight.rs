@@ -1,0 +1,141 @@
+//! What must be true before anything is changed. All that is wrong is said at once.
+
+use anyhow::{Error, Result};
+use ccorch_core::cutover::SideKind;
+use ccorch_core::lease::Standing;
+
+use super::hosted;
+use super::legacy;
+use super::side::Side;
+use super::steps::Steps;
+use crate::error::{Kind, Problem};
+use crate::hints;
+
+/// Marks a failure before which nothing was changed, so that its own kind is the exit status.
+#[derive(Debug, thiserror::Error)]
+#[error("the preflight failed and nothing was changed")]
+pub struct NothingChanged;
+
+/// Looks at everything; what it found, in one line.
+pub fn check(steps: &Steps<'_>) -> Result<String> {
+    let mut wrong: Vec<Error> = Vec::new();
+    let mut note = |result: Result<()>| wrong.extend(result.err());
+    note(source(&steps.from));
+    note(target(steps));
+    for side in [&steps.from, &steps.to] {
+        if side.kind == SideKind::Ccorch {
+            note(installed(side));
+        }
+    }
+    note(lease(steps));
+    match wrong.len() {
+        0 => Ok("both hosts and the lease are ready".into()),
+        1 => Err(wrong.remove(0).context(NothingChanged)),
+        _ => {
+            let (kind, hint) = hints::of(&wrong[0]);
+            let list: String = wrong.iter().map(|error| format!("\n  - {error:#}")).collect();
+            let problem = Problem::new(kind, format!("several things are in the way:{list}"));
+            let problem = Problem { hint, ..problem };
+            Err(Error::from(problem).context(NothingChanged))
+        }
+    }
+}
+
+fn source(side: &Side) -> Result<()> {
+    let phase_file = format!("{}/{}", side.workspace.root, side.workspace.phase_file);
+    if !side.host.exists(&side.workspace.root)? {
+        return Err(unfit(
+            side,
+            format!("there is no workspace {}", side.workspace.root),
+            "see `workspace.root`",
+        ));
+    }
+    if !side.host.exists(&phase_file)? {
+        let hint = "without it the target would begin at the first phase; write the index, or see `workspace.phase_file`";
+        return Err(unfit(side, format!("there is no phase file {phase_file}"), hint));
+    }
+    if side.kind == SideKind::Legacy && legacy::is_fenced(side)? {
+        return Err(unfit(
+            side,
+            "its units are fenced already".into(),
+            "`ccorch lease show` tells where the rig runs",
+        ));
+    }
+    Ok(())
+}
+
+fn target(steps: &Steps<'_>) -> Result<()> {
+    let (side, from) = (&steps.to, &steps.from.name);
+    if !side.host.exists(&side.workspace.root)? {
+        let hint = format!("run `ccorch stage {} --from {from}` first", side.name);
+        return Err(unfit(side, "the workspace is not staged".into(), &hint));
+    }
+    let tools = steps.rig().tools.iter().map(String::as_str);
+    let agents =
+        steps.rig().loops.values().any(|l| l.agent == ccorch_core::rig::Agent::Claude).then_some("claude");
+    let missing: Vec<&str> = tools.chain(agents).filter(|tool| !has_tool(side, tool)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(unfit(
+        side,
+        format!("these programs are missing: {}", missing.join(", ")),
+        "install them on the target",
+    ))
+}
+
+fn has_tool(side: &Side, tool: &str) -> bool {
+    // As the loops will look for it.
+    let script = r#"PATH="$HOME/.local/bin:$PATH"; command -v "$1""#;
+    let argv = ["sh", "-c", script, "ccorch", tool];
+    side.host
+        .command_as(&side.workspace.user, "/", &argv)
+        .output()
+        .is_ok_and(|output| output.status.success())
+}
+
+fn installed(side: &Side) -> Result<()> {
+    let ours = env!("CARGO_PKG_VERSION");
+    let theirs = side.ccorch(&["--version"]).output()?;
+    let hint = format!("run `ccorch host install {}`", side.name);
+    if !theirs.status.success() {
+        return Err(unfit(side, "ccorch is not installed".into(), &hint));
+    }
+    let theirs = theirs.text();
+    if theirs.split(' ').nth(1) != Some(ours) {
+        return Err(unfit(side, format!("it has {theirs}, this is ccorch {ours}"), &hint));
+    }
+    Ok(())
+}
+
+fn lease(steps: &Steps<'_>) -> Result<()> {
+    let writer = steps.writer();
+    let view = hosted::lease(writer)?;
+    let from = &steps.from.name;
+    match view.counts() {
+        Some(lease) if lease.holder == *from && lease.state == Standing::Active => Ok(()),
+        Some(lease) => {
+            let state = if lease.state == Standing::Active { "active" } else { "standby" };
+            let message =
+                format!("`{}` is {state} by the lease (epoch {}), not {from}", lease.holder, lease.epoch);
+            Err(Problem::new(Kind::Conflict, message)
+                .hint("cut over from the host that holds the lease")
+                .into())
+        }
+        None => {
+            let why = view.arbiter_note.unwrap_or_else(|| "nobody was ever given it".into());
+            let away = why.starts_with("away");
+            let kind = if away { Kind::Unreachable } else { Kind::Conflict };
+            let hint = if away {
+                format!("see that {} reaches the lease remote: network, key and known host key", writer.name)
+            } else {
+                format!("run `ccorch lease init --holder {from} --host {}` once", writer.name)
+            };
+            Err(Problem::new(kind, format!("on {}: no lease: {why}", writer.name)).hint(hint).into())
+        }
+    }
+}
+
+fn unfit(side: &Side, message: String, hint: &str) -> Error {
+    Problem::new(Kind::Unfit, format!("on {}: {message}", side.name)).hint(hint).into()
+}

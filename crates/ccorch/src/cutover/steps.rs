@@ -1,0 +1,231 @@
+//! What each step does to which kind of host. One row a step: this file reads like the plan.
+
+use anyhow::Result;
+use ccorch_core::cutover::{Plan, SideKind, Step};
+use ccorch_core::lease::Standing;
+use ccorch_core::rig::Rig;
+use ccorch_core::seconds::Seconds;
+
+use super::side::Side;
+use super::{hosted, legacy, preflight, verify};
+use crate::context::LoadedRig;
+use crate::error::{Kind, Problem};
+use crate::staging::{self, Mode};
+
+/// Left on a host that no longer runs the rig.
+const NOTE: &str = "/var/lib/ccorch/STANDBY.txt";
+
+/// Both hosts, and what is to be done with them.
+#[derive(Debug)]
+pub struct Steps<'a> {
+    loaded: &'a LoadedRig,
+    plan: &'a Plan,
+    journal: &'a str,
+    verify_timeout: Seconds,
+    /// The source.
+    pub from: Side,
+    /// The target.
+    pub to: Side,
+}
+
+impl<'a> Steps<'a> {
+    /// Reaches both hosts.
+    pub fn connect(
+        loaded: &'a LoadedRig,
+        plan: &'a Plan,
+        journal: &'a str,
+        verify_timeout: Seconds,
+    ) -> Result<Self> {
+        let (from, to) = (Side::connect(loaded, &plan.from)?, Side::connect(loaded, &plan.to)?);
+        Ok(Self { loaded, plan, journal, verify_timeout, from, to })
+    }
+
+    /// The plan.
+    pub fn plan(&self) -> &Plan {
+        self.plan
+    }
+
+    /// The rig.
+    pub fn rig(&self) -> &Rig {
+        &self.loaded.rig
+    }
+
+    /// How long the target's loops may take until they have worked.
+    pub fn verify_timeout(&self) -> Seconds {
+        self.verify_timeout
+    }
+
+    /// The host that writes the lease: the one it is about where that runs ccorch, else the other.
+    pub fn writer(&self) -> &Side {
+        if self.from.kind == SideKind::Ccorch { &self.from } else { &self.to }
+    }
+
+    /// Performs a step; what it did, in one line. Repeatable.
+    pub fn perform(&self, step: Step) -> Result<String> {
+        match step {
+            Step::Preflight => preflight::check(self),
+            Step::Presync | Step::FinalSync => self.sync(&self.from, &self.to),
+            Step::Quiesce => self.quiesce(&self.from),
+            Step::Fence => self.fence(&self.from),
+            Step::Prove => self.prove(&self.from, &self.to),
+            Step::Activate => self.activate(&self.from, &self.to),
+            Step::Verify => verify::wait(self, &self.to),
+            Step::Decommission => self.decommission(&self.from),
+        }
+    }
+
+    /// Whether a step that was begun is done: what it came to, or nothing when it has to be performed again. Every
+    /// step is repeatable, so only one whose repetition would cost something looks first.
+    pub fn probe(&self, step: Step) -> Result<Option<String>> {
+        match step {
+            Step::Fence | Step::Activate => {
+                let (about, state) = match step {
+                    Step::Fence => (&self.from.name, Standing::Standby),
+                    _ => (&self.to.name, Standing::Active),
+                };
+                let view = hosted::lease(self.writer())?;
+                let written = view.counts().is_some_and(|l| {
+                    l.holder == *about && l.state == state && l.journal.as_deref() == Some(self.journal)
+                });
+                // The lease is only half of the step; the other half is repeated.
+                Ok(if written { Some(self.perform(step)?) } else { None })
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Undoes a step, whether it was done, half done or not done. Repeatable.
+    pub fn undo(&self, step: Step) -> Result<()> {
+        match step {
+            Step::Quiesce => self.unquiesce(&self.from),
+            Step::Fence => self.unfence(&self.from),
+            Step::Activate => self.deactivate(),
+            Step::Decommission => self.remove_note(&self.from),
+            Step::Preflight | Step::Presync | Step::FinalSync | Step::Prove | Step::Verify => Ok(()),
+        }
+    }
+
+    fn sync(&self, from: &Side, to: &Side) -> Result<String> {
+        let carried = staging::sync(self.loaded, &from.host, &to.host, Mode::Carry)?;
+        if from.kind == SideKind::Ccorch && to.kind == SideKind::Ccorch {
+            self.carry_sessions(from, to)?;
+        }
+        Ok(carried.to_string())
+    }
+
+    /// Which conversation is which loop's: a few small files of the hosts' own state.
+    fn carry_sessions(&self, from: &Side, to: &Side) -> Result<()> {
+        for name in self.rig().loops.keys() {
+            let path = format!("/var/lib/ccorch/loops/{name}.json");
+            if let Some(state) = from.host.read_file(&path)? {
+                to.host.write_file(&path, &state, "0644")?;
+            }
+        }
+        Ok(())
+    }
+
+    fn prove(&self, from: &Side, to: &Side) -> Result<String> {
+        let differences = staging::prove(self.loaded, &from.host, &to.host)?;
+        if differences.is_empty() {
+            return Ok("every branch and every carried file is the same on both sides".into());
+        }
+        let list: String = differences.iter().map(|difference| format!("\n  - {difference}")).collect();
+        let message = format!("{} and {} differ:{list}", from.name, to.name);
+        Err(Problem::new(Kind::Conflict, message).hint("see what changed them; then cut over again").into())
+    }
+
+    fn quiesce(&self, side: &Side) -> Result<String> {
+        match side.kind {
+            SideKind::Legacy => legacy::quiesce(side)?,
+            SideKind::Ccorch => hosted::quiesce(side, self.journal)?,
+        }
+        Ok(format!("nothing of the rig runs on {}", side.name))
+    }
+
+    fn unquiesce(&self, side: &Side) -> Result<()> {
+        match side.kind {
+            SideKind::Legacy => legacy::start(side),
+            SideKind::Ccorch => hosted::unquiesce(side, self.journal),
+        }
+    }
+
+    fn fence(&self, side: &Side) -> Result<String> {
+        if side.kind == SideKind::Legacy {
+            legacy::fence(side)?;
+        }
+        let lease = hosted::write_lease(self.writer(), &side.name, Standing::Standby, self.journal)?;
+        Ok(format!("{} is standby at epoch {}", side.name, lease.epoch))
+    }
+
+    /// The lease goes back to the source. If it never left, or is back already, that is seen and fine.
+    fn unfence(&self, side: &Side) -> Result<()> {
+        if side.kind == SideKind::Legacy {
+            // It works again even while the lease remote is away: the target cannot become active without this
+            // journal, so nobody else runs; the lease follows when the remote answers.
+            legacy::unfence(side)?;
+            legacy::start(side)?;
+        }
+        hosted::write_lease(self.writer(), &side.name, Standing::Active, self.journal)?;
+        if side.kind == SideKind::Ccorch {
+            hosted::activate(side, self.journal, false, "The move was taken back; you are where you were.")?;
+        }
+        Ok(())
+    }
+
+    fn activate(&self, from: &Side, to: &Side) -> Result<String> {
+        verify::stamp(to)?;
+        let writer = if to.kind == SideKind::Ccorch { to } else { from };
+        let lease = hosted::write_lease(writer, &to.name, Standing::Active, self.journal)?;
+        match to.kind {
+            SideKind::Legacy => {
+                legacy::unfence(to)?;
+                legacy::start(to)?;
+            }
+            SideKind::Ccorch => {
+                let adopt = from.kind == SideKind::Legacy;
+                let message = format!(
+                    "The rig moved from {} to this host, {} (cutover {}). The workspace is the same; the loops go on.",
+                    from.name, to.name, self.journal
+                );
+                hosted::activate(to, self.journal, adopt, &message)?;
+            }
+        }
+        Ok(format!("{} is active at epoch {}", to.name, lease.epoch))
+    }
+
+    /// Stops the target and carries its work back: nothing done there is thrown away.
+    fn deactivate(&self) -> Result<()> {
+        self.quiesce(&self.to)?;
+        let writer = if self.to.kind == SideKind::Ccorch { &self.to } else { &self.from };
+        let view = hosted::lease(writer)?;
+        let ran = view.counts().is_some_and(|lease| lease.holder == self.to.name);
+        if self.to.kind == SideKind::Legacy {
+            legacy::fence(&self.to)?;
+        }
+        if ran {
+            hosted::write_lease(writer, &self.to.name, Standing::Standby, self.journal)?;
+            self.sync(&self.to, &self.from)?;
+        }
+        Ok(())
+    }
+
+    fn decommission(&self, side: &Side) -> Result<String> {
+        if side.kind == SideKind::Legacy {
+            legacy::disable(side)?;
+        }
+        let note = format!(
+            "Rig `{}` runs on {} since cutover {}. Nothing of it starts here.\nTo bring it back: ccorch rollback\n",
+            self.rig().rig,
+            self.to.name,
+            self.journal
+        );
+        side.host.write_file(NOTE, note.as_bytes(), "0644")?;
+        self.remove_note(&self.to)?;
+        Ok(format!("{} is standby; the note is {NOTE}", side.name))
+    }
+
+    fn remove_note(&self, side: &Side) -> Result<()> {
+        side.host.command(&["rm", "-f", "--", NOTE]).run()?;
+        Ok(())
+    }
+}

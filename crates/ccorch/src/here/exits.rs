@@ -1,0 +1,86 @@
+//! How a loop's agent ended, recorded by its parent: through tmux and systemd alone, status and signal are lost.
+
+use anyhow::Result;
+use ccorch_core::names::LoopName;
+use ccorch_io::durable;
+use ccorch_io::paths::HostPaths;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// One end of an agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exit {
+    /// When it began.
+    pub started: Timestamp,
+    /// When it ended.
+    pub ended: Timestamp,
+    /// The boot it ran in.
+    pub boot_id: String,
+    /// Exit status, unless a signal ended it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<i32>,
+    /// The signal, if one ended it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signal: Option<i32>,
+    /// Whether it had been asked to leave (a stop of its unit, a shutdown).
+    #[serde(default)]
+    pub asked: bool,
+    /// The last screen, bounded.
+    #[serde(default)]
+    pub screen: String,
+}
+
+impl Exit {
+    /// In a few words.
+    pub fn words(&self) -> String {
+        let how = match (self.code, self.signal) {
+            (_, Some(signal)) => format!("ended by signal {signal}"),
+            (Some(code), None) => format!("exit status {code}"),
+            (None, None) => "ended, how is not known".into(),
+        };
+        if self.asked { format!("{how}, as asked") } else { how }
+    }
+}
+
+/// The running agent, as its parent sees it; in the loop's runtime folder, so it is gone with the unit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Running {
+    /// The agent's process.
+    pub pid: u32,
+    /// Since when.
+    pub started: Timestamp,
+    /// Its conversation, for agents that have one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<uuid::Uuid>,
+}
+
+/// The last end of a loop's agent.
+pub fn last(paths: &HostPaths, name: &LoopName) -> Option<Exit> {
+    durable::read_json(&paths.loop_spool(name).join("last-exit.json")).ok().flatten()
+}
+
+/// Records an end. The newest is what counts; history is kept by the supervisor.
+pub fn record(paths: &HostPaths, name: &LoopName, exit: &Exit) -> Result<()> {
+    durable::replace_json(&paths.loop_spool(name).join("last-exit.json"), exit, 0o600)
+}
+
+/// The running agent of a loop.
+pub fn running(paths: &HostPaths, name: &LoopName) -> Option<Running> {
+    durable::read_json(&paths.loop_run(name).join("agent.json")).ok().flatten()
+}
+
+/// Records the running agent.
+pub fn set_running(paths: &HostPaths, name: &LoopName, running: &Running) -> Result<()> {
+    durable::replace_json(&paths.loop_run(name).join("agent.json"), running, 0o600)
+}
+
+/// Takes note, or forgets, that the agent was asked to leave.
+pub fn set_asked(paths: &HostPaths, name: &LoopName, asked: bool) -> Result<()> {
+    let mark = paths.loop_run(name).join("asked");
+    if asked { durable::replace(&mark, b"", 0o600) } else { durable::remove(&mark) }
+}
+
+/// Whether the agent was asked to leave.
+pub fn was_asked(paths: &HostPaths, name: &LoopName) -> bool {
+    paths.loop_run(name).join("asked").exists()
+}

@@ -1,0 +1,89 @@
+//! What the supervisor keeps about each loop, and where its agent's conversations lie.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::PathBuf;
+use std::time::UNIX_EPOCH;
+
+use anyhow::Result;
+use ccorch_core::launch::{Transcript, adopt, project_key};
+use ccorch_core::life::{Desired, History};
+use ccorch_core::names::LoopName;
+use ccorch_core::rig::Agent;
+use ccorch_io::durable;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::Here;
+
+/// What is kept about one loop. Readable by the loop's user: it is how its start knows the conversation.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoopState {
+    /// What a person wants of it.
+    #[serde(default)]
+    pub desired: Desired,
+    /// Its conversation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<Uuid>,
+    /// Ends that still count.
+    #[serde(default)]
+    pub history: History,
+    /// Restarts since the rig came to this host.
+    #[serde(default)]
+    pub restarts: u64,
+    /// What to tell the agent at its next start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}
+
+/// Reads the state of a loop; a loop never seen has the default one.
+pub fn read(here: &Here, name: &LoopName) -> Result<LoopState> {
+    Ok(durable::read_json(&here.paths.loop_state(name))?.unwrap_or_default())
+}
+
+/// Writes the state of a loop.
+pub fn write(here: &Here, name: &LoopName, state: &LoopState) -> Result<()> {
+    durable::replace_json(&here.paths.loop_state(name), state, 0o644)
+}
+
+/// Gives every loop that needs one a conversation: the stored one, else the newest of its working directory that no
+/// other loop owns, else a new one.
+pub fn choose_sessions(here: &Here) -> Result<()> {
+    let mut owned = BTreeSet::new();
+    for name in here.rig.loops.keys() {
+        owned.extend(read(here, name)?.session);
+    }
+    for (name, spec) in here.rig.loops.iter().filter(|(_, spec)| spec.agent == Agent::Claude) {
+        let mut state = read(here, name)?;
+        if state.session.is_none() {
+            let session = adopt(&transcripts(here, &spec.workdir), &owned).unwrap_or_else(Uuid::new_v4);
+            owned.insert(session);
+            state.session = Some(session);
+            write(here, name, &state)?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a conversation has a transcript.
+pub fn has_transcript(here: &Here, workdir: &str, session: Uuid) -> bool {
+    transcript_dir(here, workdir).join(format!("{session}.jsonl")).exists()
+}
+
+fn transcripts(here: &Here, workdir: &str) -> Vec<Transcript> {
+    let entries = fs::read_dir(transcript_dir(here, workdir)).into_iter().flatten().flatten();
+    let found = entries.filter_map(|entry| {
+        let path = entry.path();
+        let session = path.file_name()?.to_str()?.strip_suffix(".jsonl")?.parse().ok()?;
+        let age = entry.metadata().ok()?.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
+        Some(Transcript { session, modified: i64::try_from(age.as_secs()).ok()? })
+    });
+    found.collect()
+}
+
+fn transcript_dir(here: &Here, workdir: &str) -> PathBuf {
+    let workdir =
+        if workdir == "." { PathBuf::from(&here.rig.workspace.root) } else { here.in_workspace(workdir) };
+    let home = super::runtime::home_of(&here.rig.workspace.user);
+    home.join(".claude/projects").join(project_key(&workdir.display().to_string()))
+}

@@ -1,0 +1,98 @@
+//! This machine as a host of the rig: its name, its rig, its durable state.
+
+pub mod boot;
+pub mod events;
+pub mod exits;
+pub mod lease;
+pub mod loop_state;
+pub mod receipt;
+pub mod runtime;
+pub mod status;
+
+use std::fs;
+
+use anyhow::{Context as _, Result};
+use ccorch_core::names::HostName;
+use ccorch_core::rig::{Phase, Rig};
+use ccorch_io::durable;
+use ccorch_io::paths::HostPaths;
+
+use crate::context::{Context, LoadedRig};
+use crate::error::{Kind, Problem};
+
+/// This machine, as one of the rig's hosts.
+#[derive(Debug, Clone)]
+pub struct Here {
+    /// Where its things lie.
+    pub paths: HostPaths,
+    /// The rig it was given.
+    pub rig: Rig,
+    /// Which of the rig's hosts it is.
+    pub name: HostName,
+}
+
+impl Here {
+    /// Finds out which host this is, or says that it is none.
+    pub fn load(context: &Context) -> Result<Self> {
+        let paths = context.host_paths.clone();
+        let file = paths.host_name();
+        let Ok(name) = fs::read_to_string(&file) else {
+            return Err(Problem::new(
+                Kind::Unfit,
+                format!("this machine is no host of a rig: no {}", file.display()),
+            )
+            .hint(
+                "run this on a host, or name one with `--host`; `ccorch host install` makes a machine a host",
+            )
+            .into());
+        };
+        let name = HostName::new(name.trim()).with_context(|| format!("read {}", file.display()))?;
+        let LoadedRig { rig, file } = context.rig_at(&paths.rig())?;
+        if !rig.hosts.contains_key(&name) {
+            let message = format!("{}: this host is `{name}`, which the rig does not know", file.display());
+            return Err(Problem::new(Kind::Rig, message).hint("run `ccorch host install` again").into());
+        }
+        Ok(Self { paths, rig, name })
+    }
+
+    /// The phase index, from the rig's own file; absent when there is no such file or no phase at that index.
+    pub fn phase(&self) -> Option<(usize, &Phase)> {
+        let file = fs::read_to_string(self.in_workspace(&self.rig.workspace.phase_file)).ok();
+        // A rig that never wrote the file is at its first phase.
+        let index = file.map_or(Some(0), |text| text.trim().parse().ok())?;
+        Some((index, self.rig.phases.get(index)?))
+    }
+
+    /// A path relative to the workspace's root.
+    pub fn in_workspace(&self, relative: &str) -> std::path::PathBuf {
+        std::path::Path::new(&self.rig.workspace.root).join(relative)
+    }
+
+    /// The cutover that keeps the loops down at the moment, if one does.
+    pub fn quiesced_by(&self) -> Option<String> {
+        Some(fs::read_to_string(self.quiesced_file()).ok()?.trim().to_owned())
+    }
+
+    /// Keeps the loops down (`Some(journal)`) or lets them start again.
+    pub fn set_quiesced(&self, journal: Option<&str>) -> Result<()> {
+        match journal {
+            Some(journal) => {
+                durable::replace(&self.quiesced_file(), format!("{journal}\n").as_bytes(), 0o644)
+            }
+            None => durable::remove(&self.quiesced_file()),
+        }
+    }
+
+    fn quiesced_file(&self) -> std::path::PathBuf {
+        self.paths.state().join("quiesced")
+    }
+
+    /// Creates the host's own folders where systemd has not.
+    pub fn create_folders(&self) -> Result<()> {
+        let state = self.paths.state();
+        for dir in [state.clone(), self.paths.run(), state.join("loops"), state.join("receipts")] {
+            durable::create_dir(&dir, 0o755)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,180 @@
+//! Start, stop and "what runs" of loops: through systemd where it is pid 1, else tmux started directly. Both are real;
+//! the second is for developers' containers and quick trials.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::chown;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use ccorch_core::names::LoopName;
+use ccorch_core::units::{LOOPS_SLICE, loop_unit};
+use ccorch_io::command::Command;
+use ccorch_io::tmux::Tmux;
+use ccorch_io::{durable, process, systemd};
+
+use super::{Here, exits};
+
+/// How long an agent may take to its safe point; below `TimeoutStopSec=` of the unit.
+pub const SAFE_POINT: Duration = Duration::from_secs(30);
+
+/// What runs the loops on this machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Runtime {
+    /// One instance of `ccorch-loop@.service` each.
+    Systemd,
+    /// A tmux server each, started by the supervisor itself.
+    Direct,
+}
+
+/// How a start went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Started {
+    /// It runs; the pid of its tmux server.
+    Running(u32),
+    /// Its condition refused it.
+    Refused,
+    /// It started and is over already.
+    Over,
+}
+
+impl Runtime {
+    /// What this machine has. A root of its own is a trial, never the machine's systemd.
+    pub fn of(here: &Here) -> Self {
+        let whole_machine = here.paths.root() == Path::new("/");
+        if whole_machine && systemd::is_pid_1() { Self::Systemd } else { Self::Direct }
+    }
+
+    /// Starts a loop. The lease is asked by the unit's condition, or here where there is no unit.
+    pub fn start(self, here: &Here, name: &LoopName) -> Result<Started> {
+        match self {
+            Self::Systemd => {
+                let unit = loop_unit(name);
+                systemd::systemctl(&["start", &unit])?;
+                let state = systemd::state(&unit)?;
+                Ok(match (state.is_active() && state.main_pid != 0, state.result.as_str()) {
+                    (true, _) => Started::Running(state.main_pid),
+                    (false, "exec-condition") => Started::Refused,
+                    (false, _) => Started::Over,
+                })
+            }
+            Self::Direct => start_directly(here, name),
+        }
+    }
+
+    /// Stops a loop, its agent first asked to leave.
+    pub fn stop(self, here: &Here, name: &LoopName) -> Result<()> {
+        match self {
+            Self::Systemd => Ok(systemd::systemctl(&["stop", &loop_unit(name)])?),
+            Self::Direct => {
+                ask_to_leave(here, name)?;
+                let tmux = tmux(here, name);
+                if tmux.is_alive() { Ok(tmux.kill()?) } else { Ok(()) }
+            }
+        }
+    }
+
+    /// Stops every loop.
+    pub fn stop_all(self, here: &Here) -> Result<()> {
+        match self {
+            Self::Systemd => Ok(systemd::systemctl(&["stop", LOOPS_SLICE])?),
+            Self::Direct => here.rig.loops.keys().try_for_each(|name| self.stop(here, name)),
+        }
+    }
+
+    /// The loops that run, with the pid of their tmux server.
+    pub fn running(self, here: &Here) -> Result<BTreeMap<LoopName, u32>> {
+        match self {
+            Self::Systemd => {
+                let units: Vec<String> = here.rig.loops.keys().map(loop_unit).collect();
+                let states = systemd::states(&units)?;
+                let running = here.rig.loops.keys().filter_map(|name| {
+                    let state = states.get(&loop_unit(name)).filter(|s| s.main_pid != 0)?;
+                    Some((name.clone(), state.main_pid))
+                });
+                Ok(running.collect())
+            }
+            Self::Direct => {
+                let pid = |name| tmux(here, name).server_pid().ok()?.parse().ok();
+                Ok(here.rig.loops.keys().filter_map(|name| Some((name.clone(), pid(name)?))).collect())
+            }
+        }
+    }
+}
+
+/// The loop's tmux server, spoken to as the loop's user.
+pub fn tmux(here: &Here, name: &LoopName) -> Tmux {
+    let tmux = Tmux::new(here.paths.tmux_socket(name), name.as_str());
+    let user = &here.rig.workspace.user;
+    if is_user(user) { tmux } else { tmux.as_user(user) }
+}
+
+fn start_directly(here: &Here, name: &LoopName) -> Result<Started> {
+    if super::lease::check(here).is_err() {
+        return Ok(Started::Refused);
+    }
+    let account = account(&here.rig.workspace.user).context("the workspace's user does not exist")?;
+    for dir in [here.paths.loop_run(name), here.paths.loop_spool(name)] {
+        durable::create_dir(&dir, 0o700)?;
+        chown(&dir, Some(account.uid), Some(account.gid))
+            .with_context(|| format!("chown {}", dir.display()))?;
+    }
+    let argv = start_argv(here, name)?;
+    let user = &here.rig.workspace.user;
+    let command = if is_user(user) {
+        Command::new(&argv[0]).args(&argv[1..])
+    } else {
+        Command::new("runuser").args(["-u", user, "--"]).args(&argv)
+    };
+    command.env("HOME", &account.home).run()?;
+    let pid = tmux(here, name).server_pid().ok().and_then(|pid| pid.parse().ok());
+    Ok(pid.map_or(Started::Over, Started::Running))
+}
+
+/// The argv that starts a loop's tmux server with the agent's parent in it.
+pub fn start_argv(here: &Here, name: &LoopName) -> Result<Vec<std::ffi::OsString>> {
+    let me = std::env::current_exe().context("find this program's own path")?;
+    let inner = [me.display().to_string(), "loop-exec".into(), name.to_string()];
+    Ok(Tmux::new(here.paths.tmux_socket(name), name.as_str()).start_argv(&inner))
+}
+
+/// Asks the agent to leave and waits for it, bounded. No agent is fine.
+pub fn ask_to_leave(here: &Here, name: &LoopName) -> Result<()> {
+    let Some(running) = exits::running(&here.paths, name) else { return Ok(()) };
+    let Some(watched) = process::watch(running.pid)? else { return Ok(()) };
+    exits::set_asked(&here.paths, name, true)?;
+    process::terminate(running.pid)?;
+    watched.wait(Some(SAFE_POINT)).map(drop)
+}
+
+/// A Unix account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    /// User id.
+    pub uid: u32,
+    /// Primary group.
+    pub gid: u32,
+    /// Home folder.
+    pub home: PathBuf,
+}
+
+/// Looks an account up, by whatever name service the machine has.
+pub fn account(user: &str) -> Option<Account> {
+    let line = Command::new("getent").args(["passwd", user]).read().ok()?;
+    let fields: Vec<&str> = line.split(':').collect();
+    Some(Account {
+        uid: fields.get(2)?.parse().ok()?,
+        gid: fields.get(3)?.parse().ok()?,
+        home: fields.get(5)?.into(),
+    })
+}
+
+/// The home folder of a user; `/` when there is no such user.
+pub fn home_of(user: &str) -> PathBuf {
+    account(user).map_or_else(|| "/".into(), |account| account.home)
+}
+
+/// Whether this process already is that user.
+pub fn is_user(user: &str) -> bool {
+    account(user).is_some_and(|account| account.uid == rustix::process::geteuid().as_raw())
+}

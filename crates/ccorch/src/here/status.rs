@@ -1,0 +1,234 @@
+//! What a host can say of itself: lease, supervisor, proxy, loops, phase, reboots, and what of it is not as it should be.
+
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use anyhow::Result;
+use ccorch_core::lease::Standing;
+use ccorch_core::names::{HostName, LoopName, RigName};
+use ccorch_core::rig::{Backend, Role};
+use ccorch_io::clock;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::runtime::Runtime;
+use super::{Here, boot, exits, lease};
+use crate::supervisor::control;
+
+/// Where a loop is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LoopWord {
+    /// Not started, and nothing is under way.
+    Stopped,
+    /// A start is under way.
+    Starting,
+    /// Its agent runs.
+    Running,
+    /// Its agent ended; the next start is due at a known time.
+    BackingOff,
+    /// A person holds it down.
+    Held,
+    /// The lease does not let it start.
+    Fenced,
+}
+
+/// One loop, as the supervisor sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoopReport {
+    /// Its name.
+    pub name: LoopName,
+    /// What it is to the rig.
+    pub role: Role,
+    /// Where it is in its life.
+    pub state: LoopWord,
+    /// Since when.
+    pub since: Timestamp,
+    /// The agent's process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pid: Option<u32>,
+    /// Its conversation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<uuid::Uuid>,
+    /// Restarts since the rig came to this host.
+    pub restarts: u64,
+    /// Why it is in this state.
+    pub reason: String,
+}
+
+/// The phase the rig is in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PhaseReport {
+    /// The resume point, from 0.
+    pub index: usize,
+    /// Its short name.
+    pub id: String,
+    /// How many phases there are.
+    pub of: usize,
+}
+
+/// Whether this host may run the loops.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaseReport {
+    /// `active` or `standby`; absent on a host that never held it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<Standing>,
+    /// The fencing token.
+    pub epoch: u64,
+    /// Whether a loop may start now.
+    pub may_start: bool,
+    /// Why not, if not.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+}
+
+/// The proxy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProxyReport {
+    /// What provides it.
+    pub backend: Backend,
+    /// Where it listens.
+    pub listen: String,
+    /// Whether something accepts connections there.
+    pub answers: bool,
+}
+
+/// A host's whole account of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// The rig.
+    pub rig: RigName,
+    /// The host.
+    pub host: HostName,
+    /// When this was looked at.
+    pub at: Timestamp,
+    /// The boot.
+    pub boot_id: String,
+    /// The phase; absent when all are over or the file is unreadable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phase: Option<PhaseReport>,
+    /// The lease.
+    pub lease: LeaseReport,
+    /// Whether the supervisor answers.
+    pub supervisor: bool,
+    /// The proxy, where the rig has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<ProxyReport>,
+    /// Every loop.
+    pub loops: Vec<LoopReport>,
+    /// Reboots recorded on this host.
+    pub reboots: usize,
+    /// What is not as it should be; empty when all is well.
+    pub degraded: Vec<String>,
+}
+
+/// Looks at everything.
+pub fn collect(here: &Here) -> Result<Status> {
+    let reports = control::status(&here.paths);
+    let supervisor = reports.is_ok();
+    let loops = match reports {
+        Ok(loops) => loops,
+        Err(_) => unsupervised(here)?,
+    };
+    let phase = here.phase().map(|(index, phase)| PhaseReport {
+        index,
+        id: phase.id.clone(),
+        of: here.rig.phases.len(),
+    });
+    let mut status = Status {
+        rig: here.rig.rig.clone(),
+        host: here.name.clone(),
+        at: clock::now(),
+        boot_id: clock::boot_id()?,
+        phase,
+        lease: lease_report(here)?,
+        supervisor,
+        proxy: proxy_report(here),
+        loops,
+        reboots: boot::reboots(here).len(),
+        degraded: Vec::new(),
+    };
+    status.degraded = degraded(&status);
+    Ok(status)
+}
+
+fn lease_report(here: &Here) -> Result<LeaseReport> {
+    let file = lease::file(here)?;
+    let check = lease::check(here);
+    Ok(LeaseReport {
+        state: file.as_ref().map(|f| f.lease.state),
+        epoch: file.map_or(0, |f| f.lease.epoch.0),
+        may_start: check.is_ok(),
+        reason: check.err().map(|e| e.to_string()).unwrap_or_default(),
+    })
+}
+
+fn proxy_report(here: &Here) -> Option<ProxyReport> {
+    let proxy = &here.rig.proxy;
+    let answers = |listen: &str| {
+        let address: Option<SocketAddr> = listen.parse().ok();
+        address.is_some_and(|a| TcpStream::connect_timeout(&a, Duration::from_secs(2)).is_ok())
+    };
+    (!proxy.is_none()).then(|| ProxyReport {
+        backend: proxy.backend,
+        listen: proxy.listen.clone(),
+        answers: answers(&proxy.listen),
+    })
+}
+
+/// What can be seen of the loops while the supervisor does not answer.
+fn unsupervised(here: &Here) -> Result<Vec<LoopReport>> {
+    let running = Runtime::of(here).running(here)?;
+    let report = |(name, spec): (&LoopName, &ccorch_core::rig::Loop)| {
+        let agent = exits::running(&here.paths, name);
+        LoopReport {
+            name: name.clone(),
+            role: spec.role,
+            state: if running.contains_key(name) { LoopWord::Running } else { LoopWord::Stopped },
+            since: agent.as_ref().map_or_else(clock::now, |a| a.started),
+            pid: agent.as_ref().map(|a| a.pid),
+            session: agent.and_then(|a| a.session),
+            restarts: 0,
+            reason: "seen without the supervisor".into(),
+        }
+    };
+    Ok(here.rig.loops.iter().map(report).collect())
+}
+
+/// A standby host is well when its loops are down; an active one when everything is up.
+fn degraded(status: &Status) -> Vec<String> {
+    let mut found = Vec::new();
+    if !status.supervisor {
+        found.push("the supervisor does not answer".to_owned());
+    }
+    let active = status.lease.state == Some(Standing::Active);
+    if active && !status.lease.may_start {
+        found.push(status.lease.reason.clone());
+    }
+    for report in &status.loops {
+        let expected = match (active, report.state) {
+            (true, LoopWord::Running | LoopWord::Held) => true,
+            (true, _) => false,
+            (false, state) => state != LoopWord::Running,
+        };
+        if !expected {
+            found.push(format!("loop {} is {}: {}", report.name, word(report.state), report.reason));
+        }
+    }
+    if let Some(proxy) = status.proxy.as_ref().filter(|p| active && !p.answers) {
+        found.push(format!("the proxy does not answer on {}", proxy.listen));
+    }
+    found
+}
+
+/// The word people read.
+pub fn word(state: LoopWord) -> &'static str {
+    match state {
+        LoopWord::Stopped => "stopped",
+        LoopWord::Starting => "starting",
+        LoopWord::Running => "running",
+        LoopWord::BackingOff => "backing-off",
+        LoopWord::Held => "held",
+        LoopWord::Fenced => "fenced",
+    }
+}

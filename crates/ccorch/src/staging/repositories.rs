@@ -1,0 +1,193 @@
+//! Repositories: cloned on the target from their own remote, moved forward, and given what the remote does not have.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Context as _, Result};
+use ccorch_core::rig::Repository;
+use ccorch_core::stage::{config_to_carry, has_credentials};
+use ccorch_io::git::Clone;
+
+use super::files::set_aside;
+use super::pair::{Clones, Pair};
+use super::{Carried, Mode};
+use crate::error::{Kind, Problem};
+
+/// Carries all repositories.
+pub fn sync(pair: &Pair, mode: Mode, carried: &mut Carried) -> Result<()> {
+    for (path, repository) in &pair.repositories {
+        eprintln!("{}: repository {path}", pair.target.name);
+        let clones = pair.clones(path);
+        let changed = one(pair, &clones, repository, mode, carried);
+        let changed = changed.with_context(|| format!("repository `{path}`"))?;
+        carried.repositories += u64::from(changed);
+    }
+    Ok(())
+}
+
+fn one(pair: &Pair, clones: &Clones, repo: &Repository, mode: Mode, carried: &mut Carried) -> Result<bool> {
+    let (source, target) = (&clones.source, &clones.target);
+    if !source.exists()? {
+        let text = format!("{}: there is no git clone at {}", source.host.name, source.dir);
+        return Err(Problem::new(Kind::Unfit, text)
+            .hint("see `workspace.repositories` of the rig file")
+            .into());
+    }
+    if has_credentials(&repo.url) {
+        return Err(Problem::new(Kind::Rig, "its url holds a password or token")
+            .hint("use an ssh url and a key, or a credential helper of the workspace's user")
+            .into());
+    }
+    let heads = source.heads()?;
+    if !heads.contains_key(&repo.branch) {
+        let text = format!("{}: {} has no branch `{}`", source.host.name, source.dir, repo.branch);
+        return Err(Problem::new(Kind::Unfit, text).hint("see `branch` in the rig file").into());
+    }
+    let there = target.exists()?;
+    if mode == Mode::DryRun {
+        return Ok(!there || target.is_incomplete()? || target.heads()? != heads);
+    }
+    if !there {
+        target.create(&repo.branch)?;
+    }
+    let mut changed = !there | target.set_origin(&repo.url)?;
+    let (user, url) = (target.user, &repo.url);
+    let fetched = target.fetch();
+    fetched.with_context(|| format!("{} cannot fetch {url} as `{user}`", target.host.name))?;
+    carry_commits(source, target, &heads)?;
+    let begun = target.is_incomplete()?;
+    changed |= move_branches(pair, clones, &heads, begun)?;
+    if begun {
+        target.complete(&repo.branch)?;
+    } else if target.branch()?.as_deref() != Some(&repo.branch) {
+        target.git(&["checkout", "-q", &repo.branch, "--"]).run()?;
+        changed = true;
+    }
+    submodules(target)?;
+    settings(clones, carried)?;
+    Ok(changed)
+}
+
+/// Commits that were never pushed go along, straight from the source.
+fn carry_commits(source: &Clone, target: &Clone, heads: &BTreeMap<String, String>) -> Result<()> {
+    let mut missing = Vec::new();
+    for commit in heads.values() {
+        if !target.has(commit)? {
+            missing.push(commit.clone());
+        }
+    }
+    if missing.is_empty() { Ok(()) } else { Ok(target.unpack(source.pack(&missing, &target.tips()?)?)?) }
+}
+
+/// Brings every branch to the source's commit. Only ever forward: work that only the target has is never dropped.
+fn move_branches(
+    pair: &Pair,
+    clones: &Clones,
+    heads: &BTreeMap<String, String>,
+    begun: bool,
+) -> Result<bool> {
+    let target = &clones.target;
+    let (now, current) = (target.heads()?, target.branch()?);
+    let mut changed = false;
+    for (branch, commit) in heads {
+        let old = now.get(branch);
+        if old == Some(commit) {
+            continue;
+        }
+        if let Some(old) = old.filter(|_| !begun)
+            && !target.is_ancestor(old, commit)?
+        {
+            let text = format!(
+                "{}: branch `{branch}` has commits that {} has not",
+                target.host.name, pair.source.name
+            );
+            let hint =
+                format!("see `git -C {} log {commit}..{branch}` there; push or merge them first", target.dir);
+            return Err(Problem::new(Kind::Conflict, text).hint(hint).into());
+        }
+        if !begun && current.as_deref() == Some(branch) {
+            make_way(pair, clones, commit)?;
+            target.git(&["merge", "-q", "--ff-only", commit]).run()?;
+        } else {
+            target.git(&["update-ref", &format!("refs/heads/{branch}"), commit]).run()?;
+        }
+        changed = true;
+    }
+    Ok(changed)
+}
+
+/// Before the work tree moves: the rig's own files go back to what git holds (they are carried afterwards), and files
+/// that were carried while git did not hold them are set aside.
+fn make_way(pair: &Pair, clones: &Clones, commit: &str) -> Result<()> {
+    let target = &clones.target;
+    let own = pair.own_files_of(clones.path);
+    let (mut ours, mut others) = (Vec::new(), Vec::new());
+    for name in target.dirty()? {
+        match String::from_utf8(name.clone()) {
+            Ok(name) if own.contains(&name) => ours.push(name),
+            _ => others.push(String::from_utf8_lossy(&name).into_owned()),
+        }
+    }
+    if !others.is_empty() {
+        let text =
+            format!("{}: uncommitted changes in {}: {}", target.host.name, target.dir, others.join(", "));
+        return Err(Problem::new(Kind::Conflict, text)
+            .hint("commit or stash them there, then run this again")
+            .into());
+    }
+    if !ours.is_empty() {
+        let held: BTreeSet<Vec<u8>> = target.names_in("HEAD")?.into_iter().collect();
+        let with = |first: &[&'static str], names: &[String]| {
+            first.iter().map(|w| (*w).to_owned()).chain(names.iter().cloned()).collect::<Vec<_>>()
+        };
+        target.git(&with(&["--literal-pathspecs", "reset", "-q", "--"], &ours)).run()?;
+        ours.retain(|name| held.contains(name.as_bytes()));
+        if !ours.is_empty() {
+            target.git(&with(&["--literal-pathspecs", "checkout", "-q", "HEAD", "--"], &ours)).run()?;
+        }
+    }
+    let incoming: BTreeSet<Vec<u8>> = target.names_in(commit)?.into_iter().collect();
+    let in_the_way: Vec<Vec<u8>> = target.untracked()?.into_iter().filter(|f| incoming.contains(f)).collect();
+    set_aside(pair, &target.dir, &in_the_way)
+}
+
+fn submodules(target: &Clone) -> Result<()> {
+    if target.host.exists(&format!("{}/.gitmodules", target.dir))? {
+        let update = ["submodule", "--quiet", "update", "--init", "--recursive"];
+        let hour = std::time::Duration::from_secs(3600);
+        target.git(&update).deadline(hour).run().context("submodules")?;
+    }
+    Ok(())
+}
+
+/// Carries the clone's own settings, a person's name first of all.
+fn settings(clones: &Clones, carried: &mut Carried) -> Result<()> {
+    let wanted = config_to_carry(&clones.source.config()?);
+    let there = config_to_carry(&clones.target.config()?);
+    for key in &wanted.withheld {
+        let host = &clones.source.host.name;
+        carried.notes.push(format!(
+            "repository `{}`: git setting {key} of {host} may hold a credential, not carried",
+            clones.path
+        ));
+    }
+    let values = |all: &[(String, String)], key: &str| -> Vec<String> {
+        all.iter().filter(|(k, _)| k == key).map(|(_, v)| v.clone()).collect()
+    };
+    let keys: BTreeSet<&String> = wanted.settings.iter().map(|(key, _)| key).collect();
+    for key in keys {
+        let new = values(&wanted.settings, key);
+        if new == values(&there.settings, key) {
+            continue;
+        }
+        let unset = clones.target.git(&["config", "--local", "--unset-all", key]);
+        let output = unset.output()?;
+        // 5: it was not set.
+        if !matches!(output.status.code(), Some(0 | 5)) {
+            return Err(unset.failed(&output).into());
+        }
+        for value in new {
+            clones.target.git(&["config", "--local", "--add", key, &value]).run()?;
+        }
+    }
+    Ok(())
+}

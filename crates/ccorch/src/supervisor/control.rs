@@ -1,0 +1,133 @@
+//! The control socket: one JSON request a connection, one JSON reply.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::sync::mpsc::{self, Sender};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use ccorch_core::names::LoopName;
+use ccorch_io::durable;
+use ccorch_io::paths::HostPaths;
+use serde::{Deserialize, Serialize};
+
+use super::Event;
+use crate::error::{Kind, Problem};
+use crate::here::Here;
+use crate::here::status::LoopReport;
+
+/// The longest request; none comes near.
+const LONGEST: u64 = 64 << 10;
+/// How long a client may take to write its request.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a reply may take: a stop waits for the agent's safe point.
+const REPLY: Duration = Duration::from_secs(120);
+
+/// What can be asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "ask", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Request {
+    /// How every loop is.
+    Status,
+    /// Let a loop run, now.
+    Start {
+        /// Which.
+        name: LoopName,
+    },
+    /// Hold a loop down until it is started again.
+    Stop {
+        /// Which.
+        name: LoopName,
+    },
+    /// Stop it and let it run again.
+    Restart {
+        /// Which.
+        name: LoopName,
+    },
+}
+
+/// What is answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "answer", rename_all = "kebab-case")]
+pub enum Reply {
+    /// Every loop, after what was asked is done.
+    Loops {
+        /// One each.
+        loops: Vec<LoopReport>,
+    },
+    /// It could not be done.
+    Failed {
+        /// Why.
+        why: String,
+    },
+}
+
+/// Listens; every connection becomes an event.
+pub fn listen(here: &Here, sender: Sender<Event>) -> Result<()> {
+    let path = here.paths.control_socket();
+    durable::remove(&path)?;
+    let listener = UnixListener::bind(&path).with_context(|| format!("listen on {}", path.display()))?;
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let sender = sender.clone();
+            thread::spawn(move || {
+                if let Err(error) = serve(&stream, &sender) {
+                    let why = format!("{error:#}");
+                    let _ = answer(&stream, &Reply::Failed { why });
+                }
+            });
+        }
+    });
+    Ok(())
+}
+
+fn serve(stream: &UnixStream, sender: &Sender<Event>) -> Result<()> {
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    let mut line = String::new();
+    BufReader::new(stream.take(LONGEST)).read_line(&mut line).context("read the request")?;
+    let request = serde_json::from_str(&line).context("the request is not understood")?;
+    let (reply, replies) = mpsc::channel();
+    sender.send(Event::Request(request, reply)).context("the supervisor is leaving")?;
+    let reply = replies.recv_timeout(REPLY).context("the supervisor did not get it done in time")?;
+    answer(stream, &reply)
+}
+
+fn answer(mut stream: &UnixStream, reply: &Reply) -> Result<()> {
+    let mut line = serde_json::to_string(reply)?;
+    line.push('\n');
+    Ok(stream.write_all(line.as_bytes())?)
+}
+
+/// Asks the supervisor of this host.
+pub fn ask(paths: &HostPaths, request: &Request) -> Result<Vec<LoopReport>> {
+    let path = paths.control_socket();
+    let connect = || -> Result<Reply> {
+        let mut stream = UnixStream::connect(&path)?;
+        stream.set_read_timeout(Some(REPLY))?;
+        stream.write_all(format!("{}\n", serde_json::to_string(request)?).as_bytes())?;
+        let mut line = String::new();
+        BufReader::new(stream).read_line(&mut line)?;
+        Ok(serde_json::from_str(&line)?)
+    };
+    let reply = connect().map_err(|error| {
+        Problem::new(
+            Kind::General,
+            format!("the supervisor does not answer at {}: {error:#}", path.display()),
+        )
+        .hint("see `systemctl status ccorch-supervisor`, and whether you are root")
+    })?;
+    match reply {
+        Reply::Loops { loops } => Ok(loops),
+        Reply::Failed { why } => Err(Problem::new(Kind::General, why).into()),
+    }
+}
+
+/// How every loop is, by the supervisor's word.
+pub fn status(paths: &HostPaths) -> Result<Vec<LoopReport>> {
+    ask(paths, &Request::Status)
+}

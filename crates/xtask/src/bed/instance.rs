@@ -1,0 +1,167 @@
+//! One container of the bed, and what a test does with it.
+
+use std::io::Read as _;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::process::Output;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::{Value, json};
+
+use super::api::Api;
+use super::recipe;
+use super::server::PROJECT;
+use crate::run::{Run, tail};
+use crate::wait;
+
+/// First boot takes about three seconds; a loaded machine gets far more.
+const BOOT: Duration = Duration::from_secs(120);
+
+/// A container in the bed's project.
+#[derive(Debug, Clone)]
+pub struct Instance {
+    api: Api,
+    /// Its name; `NAME.incus` resolves to its address in all others.
+    pub name: String,
+}
+
+impl Instance {
+    /// One that exists.
+    pub fn new(api: &Api, name: &str) -> Self {
+        Self { api: api.clone(), name: name.to_owned() }
+    }
+
+    /// Creates one from the bed's image and waits until it is ready.
+    pub fn launch(api: &Api, name: &str, user_data: Option<&str>, address: Option<Ipv4Addr>) -> Result<Self> {
+        let instance = Self::new(api, name);
+        let mut run = instance.incus(&["launch", recipe::ALIAS, name]);
+        if let Some(address) = address {
+            run = run.arg("--device").arg(format!("eth0,ipv4.address={address}"));
+        }
+        // Through standard input: what is on a command line everybody can read.
+        let mut config = json!({});
+        if let Some(user_data) = user_data {
+            config["user.user-data"] = user_data.into();
+        }
+        run.stdin(json!({ "config": config }).to_string()).run()?;
+        instance.ready()?;
+        Ok(instance)
+    }
+
+    /// Waits for its address, its sshd, and cloud-init's end.
+    pub fn ready(&self) -> Result<()> {
+        self.reachable()?;
+        let result = wait::until(&format!("cloud-init of {}", self.name), BOOT, || {
+            let output = self.exec(&["cat", "/run/cloud-init/result.json"])?;
+            Ok(output.status.success().then_some(output.stdout))
+        })?;
+        let result: Value = serde_json::from_slice(&result).context("cloud-init's result is no JSON")?;
+        if result["v1"]["errors"].as_array().is_none_or(|errors| !errors.is_empty()) {
+            let log = self.exec(&["tail", "-n", "15", "/var/log/cloud-init-output.log"])?;
+            bail!("cloud-init of {} had errors: {}\n{}", self.name, result["v1"]["errors"], tail(&log));
+        }
+        Ok(())
+    }
+
+    /// Waits for its address and for sshd's greeting there.
+    pub fn reachable(&self) -> Result<Ipv4Addr> {
+        wait::until(&format!("sshd of {}", self.name), BOOT, || {
+            let address = self.address()?;
+            Ok(address.filter(|address| greets((*address, 22).into())))
+        })
+    }
+
+    /// Its IPv4 address, once it has one.
+    pub fn address(&self) -> Result<Option<Ipv4Addr>> {
+        let state = self.api.get(&format!("/1.0/instances/{}/state?project={PROJECT}", self.name))?;
+        let state = state.with_context(|| format!("there is no instance {}", self.name))?;
+        let addresses = state["network"]["eth0"]["addresses"].as_array();
+        let global = addresses
+            .into_iter()
+            .flatten()
+            .find(|entry| entry["family"] == "inet" && entry["scope"] == "global");
+        global
+            .and_then(|entry| entry["address"].as_str())
+            .map(|text| text.parse().context("no IPv4 address"))
+            .transpose()
+    }
+
+    /// Runs a command inside as root; its exit status is in the output.
+    pub fn exec(&self, argv: &[&str]) -> Result<Output> {
+        self.exec_run(argv).output()
+    }
+
+    /// Runs a command inside as root and returns what it prints; a failure is an error.
+    pub fn read(&self, argv: &[&str]) -> Result<String> {
+        self.exec_run(argv).read().with_context(|| format!("on instance {}", self.name))
+    }
+
+    /// Runs a shell script inside as root, fed through standard input.
+    pub fn script(&self, text: &str) -> Result<String> {
+        self.exec_run(&["sh", "-eu", "-s"])
+            .stdin(text)
+            .read()
+            .with_context(|| format!("on instance {}", self.name))
+    }
+
+    /// Writes a file inside in one piece; missing folders are made, owned by root.
+    /// `mode` is octal (`0644`), `owner` as for chown (`loops:loops`).
+    pub fn push_file(&self, bytes: &[u8], path: &str, mode: &str, owner: &str) -> Result<()> {
+        let write = r#"umask 077; mkdir -p -m 755 "$(dirname "$1")"; cat > "$1.new"; chown "$3" "$1.new"; chmod "$2" "$1.new"; mv "$1.new" "$1""#;
+        let run = self.exec_run(&["sh", "-euc", write, "push", path, mode, owner]).stdin(bytes);
+        run.run().with_context(|| format!("cannot write {path} on instance {}", self.name))
+    }
+
+    /// Shuts it down well and boots it; returns when sshd answers again.
+    pub fn restart(&self) -> Result<()> {
+        self.incus(&["restart", "--timeout", "60", &self.name]).run()?;
+        self.reachable().map(drop)
+    }
+
+    /// Cuts its power.
+    pub fn stop_force(&self) -> Result<()> {
+        self.incus(&["stop", "--force", &self.name]).run()
+    }
+
+    /// Boots it; returns when sshd answers.
+    pub fn start(&self) -> Result<()> {
+        self.incus(&["start", &self.name]).run()?;
+        self.reachable().map(drop)
+    }
+
+    /// The kernel's name for this boot.
+    pub fn boot_id(&self) -> Result<String> {
+        self.read(&["cat", "/proc/sys/kernel/random/boot_id"])
+    }
+
+    /// Removes it, running or not.
+    pub fn delete(&self) -> Result<()> {
+        self.incus(&["delete", "--force", &self.name]).run()
+    }
+
+    /// sshd's public key, read past the network: nothing is trusted on first use.
+    /// One line as in `/etc/ssh/ssh_host_ed25519_key.pub`, without its comment.
+    pub fn host_key(&self) -> Result<String> {
+        let line = self.read(&["cat", "/etc/ssh/ssh_host_ed25519_key.pub"])?;
+        let words: Vec<&str> = line.split_whitespace().take(2).collect();
+        Ok(words.join(" "))
+    }
+
+    fn incus(&self, arguments: &[&str]) -> Run<'static> {
+        self.api.incus(&[&["--project", PROJECT], arguments].concat())
+    }
+
+    fn exec_run(&self, argv: &[&str]) -> Run<'static> {
+        self.incus(&[&["exec", &self.name, "--"], argv].concat())
+    }
+}
+
+fn greets(address: SocketAddr) -> bool {
+    let mut greeting = [0; 4];
+    let mut talk = || {
+        let mut stream = TcpStream::connect_timeout(&address, Duration::from_millis(500))?;
+        stream.set_read_timeout(Some(Duration::from_secs(2)))?;
+        stream.read_exact(&mut greeting)
+    };
+    talk().is_ok() && &greeting == b"SSH-"
+}

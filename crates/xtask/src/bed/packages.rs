@@ -1,0 +1,171 @@
+//! Installs what the bed needs and the machine does not have.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail};
+
+use super::apt_source::{self, AptSource};
+use crate::run::Run;
+
+/// What the bed runs on. `qemu-system-x86` is for Incus and local VMs.
+const NEEDED: &[&str] = &[
+    "incus-base",
+    "incus-client",
+    "qemu-system-x86",
+    "mmdebstrap",
+    "squashfs-tools",
+    "dnsmasq-base",
+    "nftables",
+    "iproute2",
+    "openssh-client",
+    "debian-archive-keyring",
+    "util-linux",
+    "rsync",
+    "git",
+    "tmux",
+];
+
+/// What Debian 12 has in its backports only (or too old without them).
+const FROM_BACKPORTS: &[&str] = &["incus-base", "incus-client", "qemu-system-x86"];
+
+/// Ours alone, so that nothing of the machine's own is edited.
+const BACKPORTS_FILE: &str = "/etc/apt/sources.list.d/ccorch-testbed-backports.sources";
+
+/// Installs what is missing; says what it did.
+pub fn ensure() -> Result<String> {
+    let missing = missing()?;
+    if missing.is_empty() {
+        return Ok(format!("all {} packages are there", NEEDED.len()));
+    }
+    let release = os_release()?;
+    let backports = add_backports(&release)?;
+    apt(&["update"])?;
+    let mut install = vec!["install", "--yes", "--no-install-recommends"];
+    if let Some(suite) = &backports {
+        install.extend(["--target-release", suite]);
+    }
+    let (late, plain): (Vec<&str>, Vec<&str>) = missing
+        .iter()
+        .map(String::as_str)
+        .partition(|name| backports.is_some() && FROM_BACKPORTS.contains(name));
+    // Two runs: a target release would also pull newer builds of the plain ones.
+    if !plain.is_empty() {
+        let words = ["install", "--yes", "--no-install-recommends"];
+        apt(&[&words[..], &plain].concat())?;
+    }
+    if !late.is_empty() {
+        apt(&[&install[..], &late].concat())?;
+    }
+    Ok(format!("installed {}", missing.join(" ")))
+}
+
+/// The needed packages that dpkg does not have installed.
+fn missing() -> Result<Vec<String>> {
+    let status = Path::new("/var/lib/dpkg/status");
+    if !status.exists() {
+        bail!("no dpkg here\nhint: the test bed sets itself up on Debian and Ubuntu only");
+    }
+    let query =
+        [&["dpkg-query", "--show", "--showformat=${Package} ${db:Status-Status}\\n"], NEEDED].concat();
+    // It exits 1 when one of them is unknown, and still lists the others.
+    let output = Run::new(&query).output()?;
+    Ok(not_installed(&String::from_utf8_lossy(&output.stdout)))
+}
+
+fn not_installed(listing: &str) -> Vec<String> {
+    let there: BTreeSet<&str> = listing.lines().filter_map(|line| line.strip_suffix(" installed")).collect();
+    NEEDED.iter().filter(|name| !there.contains(*name)).map(|name| (*name).to_owned()).collect()
+}
+
+/// Name and version of the system, from os-release.
+pub struct Release {
+    /// `debian`, `ubuntu`.
+    pub id: String,
+    /// `bookworm`, `trixie`, `noble`.
+    pub codename: String,
+}
+
+/// Reads `/etc/os-release`.
+pub fn os_release() -> Result<Release> {
+    let text = std::fs::read_to_string("/etc/os-release").context("cannot read /etc/os-release")?;
+    Ok(parse_release(&text))
+}
+
+fn parse_release(text: &str) -> Release {
+    let value = |key: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+        line.unwrap_or_default().trim_matches('"').to_owned()
+    };
+    Release { id: value("ID"), codename: value("VERSION_CODENAME") }
+}
+
+/// On Debian 12, makes its backports known to apt; the suite's name if so.
+fn add_backports(release: &Release) -> Result<Option<String>> {
+    if release.id != "debian" || release.codename != "bookworm" {
+        return Ok(None);
+    }
+    let suite = format!("{}-backports", release.codename);
+    let sources = apt_source::of_this_machine()?;
+    if apt_source::serving(&sources, &suite).is_some() {
+        return Ok(Some(suite));
+    }
+    let base = apt_source::serving(&sources, &release.codename)
+        .context("no apt source here serves this release\nhint: look at /etc/apt/sources.list.d")?;
+    std::fs::write(BACKPORTS_FILE, backports_entry(base, &suite))
+        .with_context(|| format!("cannot write {BACKPORTS_FILE}"))?;
+    Ok(Some(suite))
+}
+
+fn backports_entry(base: &AptSource, suite: &str) -> String {
+    let mut entry = format!("Types: deb\nURIs: {}\nSuites: {suite}\nComponents: main\n", base.uri);
+    if let Some(key) = &base.signed_by {
+        entry.push_str(&format!("Signed-By: {key}\n"));
+    }
+    entry
+}
+
+/// Another apt may be at work (a second checkout's bed): wait for its lock.
+fn apt(words: &[&str]) -> Result<()> {
+    let lead = ["apt-get", "--quiet", "-o", "DPkg::Lock::Timeout=600"];
+    Run::new(&[&lead[..], words].concat())
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .run()
+        .context("hint: apt must work as root on this machine; try the command by hand")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_not_installed_is_missing() {
+        let listing: String = NEEDED
+            .iter()
+            .map(|name| match *name {
+                "git" => "git config-files\n".to_owned(),
+                "tmux" => String::new(),
+                name => format!("{name} installed\n"),
+            })
+            .collect();
+        assert_eq!(not_installed(&listing), ["git", "tmux"]);
+    }
+
+    #[test]
+    fn reads_os_release() {
+        let release = parse_release("ID=debian\nVERSION_ID=\"12\"\nVERSION_CODENAME=\"bookworm\"\n");
+        assert_eq!((release.id.as_str(), release.codename.as_str()), ("debian", "bookworm"));
+    }
+
+    #[test]
+    fn backports_come_from_the_same_mirror() {
+        let base = AptSource {
+            uri: "http://mirror.test/debian".into(),
+            suites: vec!["bookworm".into()],
+            signed_by: Some("/k.gpg".into()),
+        };
+        let expected = "Types: deb\nURIs: http://mirror.test/debian\nSuites: bookworm-backports\n\
+                        Components: main\nSigned-By: /k.gpg\n";
+        assert_eq!(backports_entry(&base, "bookworm-backports"), expected);
+    }
+}

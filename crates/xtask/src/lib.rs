@@ -1,0 +1,10 @@
+//! Set-up and whole-system jobs of ccorch: the test bed, and the scenario that is rehearsed in it.
+
+pub mod bed;
+pub mod rehearse;
+pub mod report;
+pub mod run;
+pub mod scenario;
+pub mod selftest;
+pub mod testbed;
+pub mod wait;

@@ -1,0 +1,107 @@
+//! What must be true at each moment of the rehearsal; whatever is not ends it.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+
+use super::operator::Operator;
+use crate::bed::Instance;
+use crate::scenario::{LOOPS, Scenario, WORKSPACE, work_of};
+use crate::wait;
+
+/// The legacy rig is at phase index 2; it must stay there.
+const PHASE: u64 = 2;
+/// A loop that works commits every second; a loaded machine gets far more.
+const WORK: Duration = Duration::from_secs(90);
+
+/// How much work of each loop has reached the remote.
+pub fn work(scenario: &Scenario) -> Result<Vec<usize>> {
+    LOOPS.iter().map(|(name, repository)| work_of(&scenario.git, name, repository)).collect()
+}
+
+/// Every loop pushes new work from now on.
+pub fn at_work(scenario: &Scenario) -> Result<String> {
+    let before = work(scenario)?;
+    wait::until("new work of every loop", WORK, || {
+        Ok(work(scenario)?.iter().zip(&before).all(|(now, then)| now > then).then_some(()))
+    })?;
+    numbering(scenario)?;
+    let numbers: Vec<String> =
+        LOOPS.iter().zip(work(scenario)?).map(|((name, _), count)| format!("{name} {count}")).collect();
+    Ok(numbers.join(", "))
+}
+
+/// On the remote, every loop's numbers go on without a gap or a repeat.
+pub fn numbering(scenario: &Scenario) -> Result<()> {
+    for (name, repository) in LOOPS {
+        let folder = format!("/srv/git/ci/{repository}.git");
+        let verify = ["claude", "verify-numbering", "--git", &folder, "--ref", "main", "--label", name];
+        scenario
+            .git
+            .read(&[&["runuser", "-u", "git", "--"], &verify[..]].concat())
+            .with_context(|| format!("the numbering of {name} is broken"))?;
+    }
+    Ok(())
+}
+
+/// The target's own status: nothing degraded, the right phase, every loop running, so many reboots.
+pub fn well(operator: &Operator, reboots: u64) -> Result<Value> {
+    let status = operator.looks(&["status", "--host", "vm", "--json"])?;
+    let degraded = status["degraded"].as_array().context("the status has no list of what is degraded")?;
+    ensure!(degraded.is_empty(), "degraded: {degraded:?}");
+    ensure!(status["phase"]["index"] == PHASE, "the phase is {}", status["phase"]);
+    ensure!(status["reboots"] == reboots, "{} reboots are recorded, not {reboots}", status["reboots"]);
+    let loops = status["loops"].as_array().context("the status has no loops")?;
+    ensure!(loops.len() == LOOPS.len(), "{} loops", loops.len());
+    ensure!(loops.iter().all(|one| one["state"] == "running"), "a loop does not run: {loops:?}");
+    Ok(status)
+}
+
+/// The receipt of this boot proves that every part came back.
+pub fn receipt(vm: &Instance) -> Result<()> {
+    let path = format!("/var/lib/ccorch/receipts/{}.json", vm.boot_id()?);
+    let text = wait::until("the receipt of this boot", WORK, || {
+        let output = vm.exec(&["cat", &path])?;
+        Ok(output.status.success().then_some(output.stdout))
+    })?;
+    let receipt: Value = serde_json::from_slice(&text).context("the receipt is no JSON")?;
+    ensure!(receipt["complete"] == true, "the receipt is not complete: {receipt}");
+    ensure!(receipt["reboot"]["boot_id"].is_string(), "the receipt does not name the reboot");
+    Ok(())
+}
+
+/// The reboot log: so many, each with a plausible downtime, the last one clean or not.
+pub fn reboots(operator: &Operator, count: usize, last_clean: bool) -> Result<()> {
+    let reboots = operator.looks(&["reboots", "--host", "vm", "--json"])?;
+    let reboots = reboots.as_array().context("the reboot log is no list")?;
+    ensure!(reboots.len() == count, "{} reboots are logged, not {count}", reboots.len());
+    let last = reboots.last().context("no reboot is logged")?;
+    ensure!(last["clean"] == last_clean, "the last shutdown is called clean: {}", last["clean"]);
+    let away = last["downtime_ms"].as_u64().context("no downtime")?;
+    ensure!(away < 300_000, "a downtime of {away} ms");
+    Ok(())
+}
+
+/// People find each reboot in the workspace, and the orchestrator session was told.
+pub fn told(vm: &Instance, count: usize) -> Result<()> {
+    let log = vm.read(&["cat", &format!("{WORKSPACE}/REBOOTS.md")])?;
+    let lines = log.lines().filter(|line| line.starts_with("- Reboot ")).count();
+    ensure!(lines == count, "REBOOTS.md has {lines} reboots, not {count}:\n{log}");
+    let find = format!("grep -l 'Reboot {count}:' /home/loops/.claude/projects/-srv-cc-ci/*.jsonl");
+    wait::until("the orchestrator to be told of the reboot", WORK, || {
+        Ok(vm.exec(&["sh", "-c", &find])?.status.success().then_some(()))
+    })
+}
+
+/// No agent runs there.
+pub fn silent(instance: &Instance) -> Result<()> {
+    let output = instance.exec(&["pgrep", "-a", "-x", "claude"])?;
+    ensure!(
+        !output.status.success(),
+        "agents run on {}: {}",
+        instance.name,
+        String::from_utf8_lossy(&output.stdout)
+    );
+    Ok(())
+}

@@ -1,0 +1,59 @@
+//! `cargo xtask rehearse`: the main job, from a legacy rig on a "pi" to a target that survives reboots, and back, and
+//! forth again, by the real verbs on real parts. It exits non-zero when anything is not as it must be.
+
+mod judge;
+mod operator;
+mod sampler;
+mod walk;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Args;
+
+use crate::bed::{Bed, Layout};
+use crate::report::Report;
+use crate::scenario::Scenario;
+use crate::testbed;
+use operator::Operator;
+use sampler::Sampler;
+
+/// Rehearse the main job on the test bed: move a legacy rig to a fresh machine, reboot it, bring it back, move it again.
+///
+/// Needs root; sets up the test bed by itself. Prints each command before it runs.
+#[derive(Debug, Args)]
+pub struct RehearseArgs {
+    /// Where beds and built images are kept [default: as `testbed` does]
+    #[arg(long, env = "CCORCH_TESTBED_DIR")]
+    dir: Option<std::path::PathBuf>,
+    /// Take the bed down at the end
+    #[arg(long)]
+    down: bool,
+}
+
+/// Runs the rehearsal.
+pub fn run(args: &RehearseArgs) -> Result<ExitCode> {
+    let layout = Layout::here(args.dir.as_deref())?;
+    let mut report = Report::default();
+    let ccorch = report.step("build", || testbed::build("ccorch"))?;
+    let agent = report.step("agent", || testbed::build("agent-stub"))?;
+    let bed = Bed::up(&layout, &mut report)?;
+    let scenario = Scenario::set_up(&bed, &agent, &mut report)?;
+    let operator = Operator::new(&scenario.place, &ccorch)?;
+    let sampler = Sampler::start(bed.instance("pi"), bed.instance("vm"));
+    let result = walk::all(&bed, &scenario, &operator, &agent, &mut report);
+    let samples = sampler.stop();
+    result?;
+    let samples = samples?;
+    println!("\nnever both hosts at work: {samples} samples");
+    println!("\n{:<14}{:>9}", "STEP", "TIME");
+    for (name, took) in report.steps() {
+        println!("{name:<14}{:>7.1} s", took.as_secs_f64());
+    }
+    println!("{:<14}{:>7.1} s", "all", report.total().as_secs_f64());
+    println!("\nthe rig moved and survived");
+    if args.down {
+        Bed::down(&layout, false, &mut report)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,78 @@
+//! The operator: runs the real program with their own rig file and state, each command printed before it runs.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
+
+use crate::scenario::Place;
+
+/// The person at the keyboard.
+#[derive(Debug)]
+pub struct Operator {
+    ccorch: PathBuf,
+    rig: PathBuf,
+    home: PathBuf,
+}
+
+impl Operator {
+    /// An operator with a home of their own, so that nothing of this machine's user takes part.
+    pub fn new(place: &Place, ccorch: &Path) -> Result<Self> {
+        let home = place.folder.join("home");
+        let ssh = home.join(".ssh");
+        std::fs::create_dir_all(&ssh).with_context(|| format!("cannot make {}", ssh.display()))?;
+        std::fs::copy(&place.known_hosts, ssh.join("known_hosts")).context("cannot copy known_hosts")?;
+        Ok(Self { ccorch: ccorch.into(), rig: place.rig_file.clone(), home })
+    }
+
+    /// Runs a command that has to succeed; its output goes to the terminal.
+    pub fn runs(&self, args: &[&str]) -> Result<()> {
+        self.announce(args);
+        let status = self.command(args).status().context("cannot run ccorch")?;
+        if !status.success() {
+            bail!("`ccorch {}` failed ({status})", args.join(" "));
+        }
+        Ok(())
+    }
+
+    /// Runs a command that has to succeed; what it prints, shown and returned.
+    pub fn reads(&self, args: &[&str]) -> Result<String> {
+        self.announce(args);
+        let output = self.output(args)?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        print!("{text}");
+        if !output.status.success() {
+            bail!("`ccorch {}` failed ({})", args.join(" "), output.status);
+        }
+        Ok(text)
+    }
+
+    /// The JSON that a command prints, whatever its exit status; not announced, because it only looks.
+    pub fn looks(&self, args: &[&str]) -> Result<Value> {
+        let output = self.output(args)?;
+        serde_json::from_slice(&output.stdout).with_context(|| {
+            format!(
+                "`ccorch {}` printed no JSON: {}",
+                args.join(" "),
+                String::from_utf8_lossy(&output.stdout)
+            )
+        })
+    }
+
+    fn output(&self, args: &[&str]) -> Result<Output> {
+        self.command(args).stdout(Stdio::piped()).output().context("cannot run ccorch")
+    }
+
+    fn announce(&self, args: &[&str]) {
+        println!("\n$ ccorch {}", args.join(" "));
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(&self.ccorch);
+        command.args(args).env_clear().env("HOME", &self.home).env("CCORCH_RIG", &self.rig);
+        command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command.stdin(Stdio::null()).stderr(Stdio::inherit());
+        command
+    }
+}

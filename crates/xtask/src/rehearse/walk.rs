@@ -1,0 +1,137 @@
+//! The walk itself, step by step, as a person would do it.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+
+use super::judge;
+use super::operator::Operator;
+use crate::bed::{Bed, Instance};
+use crate::report::Report;
+use crate::scenario::Scenario;
+use crate::wait;
+
+/// From power-on to every loop at work; a loaded machine gets far more than it takes.
+const BACK: Duration = Duration::from_secs(120);
+
+/// All of it.
+pub fn all(
+    bed: &Bed,
+    scenario: &Scenario,
+    operator: &Operator,
+    agent: &Path,
+    report: &mut Report,
+) -> Result<()> {
+    let vm = bed.instance("vm");
+    prepare(scenario, operator, agent, &vm, report)?;
+    report.step("cutover", || Ok(((), cutover(operator)?)))?;
+    report.step("at work", || Ok(((), judge::at_work(scenario)?)))?;
+    survive(scenario, operator, &vm, report)?;
+    report.step("pi reboots", || Ok(((), pi_stays_down(scenario)?)))?;
+    report.step("rollback", || {
+        operator.runs(&["rollback"])?;
+        judge::silent(&vm)?;
+        Ok(((), judge::at_work(scenario)?))
+    })?;
+    report.step("pi reboots", || {
+        scenario.pi.restart()?;
+        Ok(((), judge::at_work(scenario)?))
+    })?;
+    report.step("cutover", || Ok(((), cutover(operator)?)))?;
+    report.step("at work", || {
+        judge::well(operator, 2)?;
+        judge::silent(&scenario.pi)?;
+        Ok(((), judge::at_work(scenario)?))
+    })
+}
+
+fn prepare(
+    scenario: &Scenario,
+    operator: &Operator,
+    agent: &Path,
+    vm: &Instance,
+    report: &mut Report,
+) -> Result<()> {
+    let program = std::fs::read(agent).with_context(|| format!("cannot read {}", agent.display()))?;
+    scenario.git.push_file(&program, "/usr/local/bin/claude", "0755", "root:root")?;
+    report.step("check", || Ok(((), operator.runs(&["check"])?)).map(|_| ((), "the rig file".into())))?;
+    report.step("provision", || {
+        operator.runs(&["provision", "vm"])?;
+        Ok(((), "a fresh instance".into()))
+    })?;
+    report.step("again", || {
+        let again = operator.reads(&["provision", "vm"])?;
+        ensure!(again.contains("nothing"), "a second provision does not say that nothing changed");
+        Ok(((), "a second run changes nothing".into()))
+    })?;
+    report.step("install", || {
+        // The agent program is the operator's to install.
+        vm.push_file(&program, "/usr/local/bin/claude", "0755", "root:root")?;
+        operator.runs(&["host", "install", "vm"])?;
+        judge::silent(vm)?;
+        Ok(((), "ccorch, its units and the rig".into()))
+    })?;
+    report.step("stage", || {
+        operator.runs(&["stage", "vm"])?;
+        judge::silent(vm)?;
+        Ok(((), "clones, copies, agents' state; nothing started".into()))
+    })?;
+    report.step("lease", || {
+        operator.runs(&["lease", "init", "--holder", "pi", "--host", "vm"])?;
+        Ok(((), "the pi holds it".into()))
+    })
+}
+
+fn cutover(operator: &Operator) -> Result<String> {
+    operator.runs(&["cutover"])?;
+    Ok("pi to vm".into())
+}
+
+/// A restart of the supervisor is not a reboot; a clean and a hard reboot are, and everything comes back.
+fn survive(scenario: &Scenario, operator: &Operator, vm: &Instance, report: &mut Report) -> Result<()> {
+    report.step("supervisor", || {
+        let pids = |vm: &Instance| vm.read(&["pgrep", "-x", "claude"]);
+        let before = pids(vm)?;
+        vm.read(&["systemctl", "restart", "ccorch-supervisor.service"])?;
+        wait::until("the supervisor after its restart", BACK, || Ok(judge::well(operator, 0).ok()))?;
+        ensure!(pids(vm)? == before, "agents did not outlive a restart of the supervisor");
+        Ok(((), "restarted; every agent lives on".into()))
+    })?;
+    for (number, clean) in [(1, true), (2, false)] {
+        let name = if clean { "reboot" } else { "power cut" };
+        report.step(name, || {
+            let before = vm.boot_id()?;
+            if clean {
+                vm.restart()?;
+            } else {
+                vm.stop_force()?;
+                vm.start()?;
+            }
+            ensure!(vm.boot_id()? != before, "the boot_id did not change");
+            judge::receipt(vm)?;
+            judge::well(operator, number as u64)?;
+            judge::reboots(operator, number, clean)?;
+            judge::told(vm, number)?;
+            Ok(((), judge::at_work(scenario)?))
+        })?;
+    }
+    report.step("status", || {
+        operator.runs(&["status", "--host", "vm"])?;
+        operator.runs(&["reboots", "--host", "vm"])?;
+        operator.runs(&["resume", "--host", "vm"])?;
+        Ok(((), "for people".into()))
+    })
+}
+
+/// The fenced pi starts nothing, neither at boot nor by hand.
+fn pi_stays_down(scenario: &Scenario) -> Result<String> {
+    let pi = &scenario.pi;
+    pi.restart()?;
+    let booted = ["systemctl", "is-system-running", "--wait"];
+    pi.exec(&booted)?;
+    judge::silent(pi)?;
+    pi.exec(&["systemctl", "start", "cc-ci-loops.service"])?;
+    judge::silent(pi)?;
+    Ok("fenced: nothing starts, by boot or by hand".into())
+}
