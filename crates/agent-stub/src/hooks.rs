@@ -52,12 +52,7 @@ impl Hooks {
     ///
     /// # Errors
     /// When the file cannot be read or is not settings.
-    pub fn new(
-        settings: Option<&str>,
-        session: &str,
-        transcript: &Path,
-        cwd: &Path,
-    ) -> Result<Hooks> {
+    pub fn new(settings: Option<&str>, session: &str, transcript: &Path, cwd: &Path) -> Result<Hooks> {
         let mut common = Map::new();
         common.insert("session_id".into(), json!(session));
         common.insert("transcript_path".into(), json!(transcript));
@@ -88,14 +83,9 @@ impl Hooks {
     }
 
     fn call(&self, event: &str, hook: &Hook, payload: &str) -> Option<String> {
-        let limit = hook
-            .timeout
-            .map_or(LIMIT, |seconds| LIMIT.min(Duration::from_secs(seconds)));
+        let limit = hook.timeout.map_or(LIMIT, |seconds| LIMIT.min(Duration::from_secs(seconds)));
         let mut command = Command::new("sh");
-        command
-            .args(["-c", &hook.command])
-            .current_dir(&self.cwd)
-            .env("CLAUDE_PROJECT_DIR", &self.cwd);
+        command.args(["-c", &hook.command]).current_dir(&self.cwd).env("CLAUDE_PROJECT_DIR", &self.cwd);
         let mut run = || process::run(&mut command, payload.as_bytes(), limit);
         // A terminal that closes hangs up its processes twice, and the second time can hit
         // the hook of the first before it is in a group of its own (about one in 200).
@@ -105,15 +95,8 @@ impl Hooks {
         };
         match done {
             Ok(done) if done.ok() => None,
-            Ok(done) => Some(format!(
-                "{event} hook [{}] failed, {}",
-                hook.command,
-                done.why()
-            )),
-            Err(error) => Some(format!(
-                "{event} hook [{}] cannot run: {error}",
-                hook.command
-            )),
+            Ok(done) => Some(format!("{event} hook [{}] failed, {}", hook.command, done.why())),
+            Err(error) => Some(format!("{event} hook [{}] cannot run: {error}", hook.command)),
         }
     }
 }
@@ -122,18 +105,15 @@ fn read(settings: &str) -> Result<Settings> {
     if settings.trim_start().starts_with('{') {
         return serde_json::from_str(settings).context("--settings is not settings JSON");
     }
-    let text = fs::read_to_string(settings)
-        .with_context(|| format!("Settings file not found: {settings}"))?;
+    let text =
+        fs::read_to_string(settings).with_context(|| format!("Settings file not found: {settings}"))?;
     serde_json::from_str(&text).with_context(|| format!("{settings} is not settings JSON"))
 }
 
 /// A matcher is names with `|` between; only events with a kind (`source`, `reason`) have one.
 fn matches(matcher: &str, event: &str, value: &str) -> bool {
     let has_kind = matches!(event, "SessionStart" | "SessionEnd" | "StopFailure");
-    matcher.is_empty()
-        || matcher == "*"
-        || !has_kind
-        || matcher.split('|').any(|name| name == value)
+    matcher.is_empty() || matcher == "*" || !has_kind || matcher.split('|').any(|name| name == value)
 }
 
 #[cfg(test)]
@@ -150,13 +130,8 @@ mod tests {
         let file = dir.path().join("settings.json");
         fs::write(&file, settings.to_string()).unwrap();
         let hooks = Hooks::new(file.to_str(), "sid", Path::new("/t.jsonl"), dir.path()).unwrap();
-        assert!(
-            hooks
-                .run("SessionStart", Some(("source", "startup")))
-                .is_empty()
-        );
-        let got: Value =
-            serde_json::from_slice(&fs::read(dir.path().join("got.json")).unwrap()).unwrap();
+        assert!(hooks.run("SessionStart", Some(("source", "startup"))).is_empty());
+        let got: Value = serde_json::from_slice(&fs::read(dir.path().join("got.json")).unwrap()).unwrap();
         assert_eq!(
             got,
             json!({"session_id": "sid", "transcript_path": "/t.jsonl", "cwd": dir.path(),
@@ -169,8 +144,7 @@ mod tests {
     fn a_hook_that_is_hung_up_runs_again_and_no_more_than_once() {
         let dir = tempfile::tempdir().unwrap();
         let settings = |command: &str| {
-            json!({"hooks": {"Stop": [{"hooks": [{"type": "command", "command": command}]}]}})
-                .to_string()
+            json!({"hooks": {"Stop": [{"hooks": [{"type": "command", "command": command}]}]}}).to_string()
         };
         let run = |command: &str| {
             let hooks = Hooks::new(Some(&settings(command)), "s", Path::new("/t"), dir.path());
@@ -178,10 +152,7 @@ mod tests {
         };
         assert!(run("[ -e once ] || { touch once; kill -HUP $$; }").is_empty());
         assert_eq!(run("echo x >> twice; kill -HUP $$").len(), 1);
-        assert_eq!(
-            fs::read_to_string(dir.path().join("twice")).unwrap(),
-            "x\nx\n"
-        );
+        assert_eq!(fs::read_to_string(dir.path().join("twice")).unwrap(), "x\nx\n");
     }
 
     #[test]

@@ -26,34 +26,20 @@ fn recording_settings(bed: &Bed) -> String {
     let log = bed.path("hooks.jsonl");
     let command = format!("cat >> {0}; echo >> {0}", log.display());
     let group = json!([{"matcher": "", "hooks": [{"type": "command", "command": command}]}]);
-    let events = [
-        "SessionStart",
-        "UserPromptSubmit",
-        "Stop",
-        "StopFailure",
-        "Notification",
-        "SessionEnd",
-    ];
-    let hooks: serde_json::Map<String, Value> = events
-        .iter()
-        .map(|event| ((*event).to_owned(), group.clone()))
-        .collect();
+    let events = ["SessionStart", "UserPromptSubmit", "Stop", "StopFailure", "Notification", "SessionEnd"];
+    let hooks: serde_json::Map<String, Value> =
+        events.iter().map(|event| ((*event).to_owned(), group.clone())).collect();
     json!({"hooks": hooks}).to_string()
 }
 
 fn hook_calls(bed: &Bed) -> Vec<Value> {
     let text = fs::read_to_string(bed.path("hooks.jsonl")).unwrap_or_default();
-    text.lines()
-        .filter_map(|line| serde_json::from_str(line).ok())
-        .collect()
+    text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
 }
 
 fn hook_names(bed: &Bed) -> Vec<String> {
     let calls = hook_calls(bed);
-    calls
-        .iter()
-        .map(|call| call["hook_event_name"].as_str().unwrap().to_owned())
-        .collect()
+    calls.iter().map(|call| call["hook_event_name"].as_str().unwrap().to_owned()).collect()
 }
 
 #[test]
@@ -66,29 +52,17 @@ fn a_session_id_is_used_once_and_resumed_after_that() {
     assert_eq!(code(&again), 1);
     assert!(errors(&again).contains(&format!("Session ID {ID} is already in use.")));
     assert_eq!(code(&bed.run("builder", &["--resume", ID], "two\n")), 0);
-    assert_eq!(
-        code(&bed.run("builder", &["--continue", "a prompt"], "three\n")),
-        0
-    );
-    assert_eq!(
-        bed.user_messages("builder"),
-        ["hello", "two", "a prompt", "three"]
-    );
+    assert_eq!(code(&bed.run("builder", &["--continue", "a prompt"], "three\n")), 0);
+    assert_eq!(bed.user_messages("builder"), ["hello", "two", "a prompt", "three"]);
     let file = &bed.transcripts("builder")[0];
-    assert_eq!(
-        file.file_name().unwrap().to_str().unwrap(),
-        format!("{ID}.jsonl")
-    );
+    assert_eq!(file.file_name().unwrap().to_str().unwrap(), format!("{ID}.jsonl"));
 }
 
 #[test]
 fn nothing_to_go_on_with_is_an_error() {
     let bed = Bed::new();
     let none = bed.run("builder", &["--continue"], "");
-    assert_eq!(
-        (code(&none), errors(&none).trim()),
-        (1, "error: No conversation found to continue")
-    );
+    assert_eq!((code(&none), errors(&none).trim()), (1, "error: No conversation found to continue"));
     let unknown = bed.run("builder", &["--resume", ID], "");
     assert_eq!(code(&unknown), 1);
     assert!(errors(&unknown).contains(ID));
@@ -104,21 +78,13 @@ fn continue_takes_the_newest() {
     bed.run("builder", &["old"], "");
     let old = bed.transcripts("builder").pop().unwrap();
     let an_hour_ago = SystemTime::now() - Duration::from_secs(3600);
-    fs::File::options()
-        .append(true)
-        .open(&old)
-        .unwrap()
-        .set_modified(an_hour_ago)
-        .unwrap();
+    fs::File::options().append(true).open(&old).unwrap().set_modified(an_hour_ago).unwrap();
     bed.run("builder", &["new"], "");
     bed.run("builder", &["-c"], "go on\n");
     let files = bed.transcripts("builder");
     let new = files.iter().find(|file| **file != old).unwrap();
     let text = fs::read_to_string(new).unwrap();
-    assert!(
-        text.contains("\"new\"") && text.contains("\"go on\""),
-        "{text}"
-    );
+    assert!(text.contains("\"new\"") && text.contains("\"go on\""), "{text}");
 }
 
 #[test]
@@ -132,10 +98,7 @@ fn login_and_version_are_told() {
     let answer: Value = serde_json::from_slice(&out.stdout).unwrap();
     assert_eq!((code(&out), &answer["loggedIn"]), (0, &json!(true)));
     let out = bed.run("builder", &["--version"], "");
-    assert!(
-        String::from_utf8_lossy(&out.stdout).contains("2.1.197"),
-        "{out:?}"
-    );
+    assert!(String::from_utf8_lossy(&out.stdout).contains("2.1.197"), "{out:?}");
 }
 
 #[test]
@@ -145,32 +108,15 @@ fn hooks_tell_a_conversation_from_start_to_end() {
     let settings = recording_settings(&bed);
     let file = bed.path("settings.json");
     fs::write(&file, &settings).unwrap();
-    let args = [
-        "--session-id",
-        ID,
-        "--settings",
-        file.to_str().unwrap(),
-        "begin",
-    ];
-    bed.run(
-        "builder",
-        &args,
-        "!stub limit 5-hour limit reached ∙ resets 5am\n/exit\n",
-    );
+    let args = ["--session-id", ID, "--settings", file.to_str().unwrap(), "begin"];
+    bed.run("builder", &args, "!stub limit 5-hour limit reached ∙ resets 5am\n/exit\n");
     let calls = hook_calls(&bed);
     assert_eq!(calls[0]["source"], "startup");
     assert_eq!(calls[0]["session_id"], ID);
     assert_eq!(calls[0]["cwd"], json!(bed.path("builder")));
-    assert_eq!(
-        calls[0]["transcript_path"],
-        json!(bed.transcripts("builder")[0])
-    );
+    assert_eq!(calls[0]["transcript_path"], json!(bed.transcripts("builder")[0]));
     fs::remove_file(bed.path("hooks.jsonl")).unwrap();
-    bed.run(
-        "builder",
-        &["--resume", ID, "--settings", &settings],
-        "one  \n!stub login\n",
-    );
+    bed.run("builder", &["--resume", ID, "--settings", &settings], "one  \n!stub login\n");
     let all = [
         "SessionStart",
         "UserPromptSubmit",
@@ -196,11 +142,7 @@ fn it_ends_as_it_is_told() {
         assert_eq!(code(&bed.run("builder", &[line], "")), expected, "{line}");
     }
     use std::os::unix::process::ExitStatusExt;
-    for (line, signal) in [
-        ("!stub crash", 9),
-        ("!stub crash SEGV", 11),
-        ("!stub crash TERM", 15),
-    ] {
+    for (line, signal) in [("!stub crash", 9), ("!stub crash SEGV", 11), ("!stub crash TERM", 15)] {
         let output = bed.run("builder", &[line], "");
         assert_eq!(output.status.signal(), Some(signal), "{line}");
     }
@@ -217,11 +159,7 @@ fn a_signal_ends_it_at_a_safe_point() {
         stub.signal(signal);
         assert_eq!(stub.code(), Some(expected));
         let records = bed.records("builder");
-        assert_eq!(
-            records.last().unwrap()["state"],
-            "done",
-            "no unit is left half done"
-        );
+        assert_eq!(records.last().unwrap()["state"], "done", "no unit is left half done");
         assert_eq!(hook_names(&bed).last().unwrap(), "SessionEnd");
         bed.assert_whole("builder", "builder");
     }
@@ -237,11 +175,7 @@ fn an_interrupt_pauses_a_message_wakes_and_two_interrupts_end() {
     // An answered message shows that the interrupt was handled: both come in order.
     let mut input = stub.0.stdin.take().unwrap();
     writeln!(input, "!stub say still here").unwrap();
-    let spoke = || {
-        bed.records("builder")
-            .iter()
-            .any(|record| record.to_string().contains("still here\"}"))
-    };
+    let spoke = || bed.records("builder").iter().any(|record| record.to_string().contains("still here\"}"));
     wait_until("the answer", spoke);
     let paused_at = bed.done("builder");
     writeln!(input, "go on").unwrap();
@@ -308,9 +242,5 @@ fn work_stops_and_goes_on_with_its_configuration() {
     bed.configure(json!({"work": true, "interval_ms": 10, "label": "other"}));
     bed.wait_for_done("builder", stopped_at + 2);
     let (_, report) = bed.verify("remote.git", "other");
-    assert_eq!(
-        report["first"],
-        stopped_at + 1,
-        "the number is the session's, not the label's"
-    );
+    assert_eq!(report["first"], stopped_at + 1, "the number is the session's, not the label's");
 }

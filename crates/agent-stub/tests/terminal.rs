@@ -94,17 +94,12 @@ impl Tmux<'_> {
 impl Drop for Tmux<'_> {
     fn drop(&mut self) {
         // A new server on the socket of one that is still ending would end with it.
-        let pid = self
-            .command()
-            .args(["display-message", "-p", "#{pid}"])
-            .output()
-            .unwrap();
+        let pid = self.command().args(["display-message", "-p", "#{pid}"]).output().unwrap();
         let pid = String::from_utf8_lossy(&pid.stdout).trim().to_owned();
         let _ = self.command().arg("kill-server").output();
         let process = format!("/proc/{pid}/stat");
         wait_until("the end of the tmux server", || {
-            pid.is_empty()
-                || fs::read_to_string(&process).map_or(true, |stat| stat.contains(") Z "))
+            pid.is_empty() || fs::read_to_string(&process).map_or(true, |stat| stat.contains(") Z "))
         });
     }
 }

@@ -9,6 +9,7 @@ pub mod launch;
 pub mod lease;
 pub mod life;
 pub mod names;
+pub mod provision;
 pub mod proxy;
 pub mod rig;
 pub mod seconds;

@@ -5,6 +5,7 @@ pub mod command;
 pub mod durable;
 pub mod git;
 pub mod host;
+pub mod incus;
 pub mod lease_ref;
 pub mod lock;
 pub mod paths;

@@ -1,6 +1,9 @@
 //! From an error's chain to its kind and to what a person can do about it. All hints that are not the verb's own are here.
 
+mod incus;
+
 use ccorch_io::command::{CommandError, Failure};
+use ccorch_io::incus::{CredentialError, IncusError};
 use ccorch_io::lock::Held;
 use ccorch_io::socks::SocksError;
 use ccorch_io::ssh::{SshFailure, classify};
@@ -22,6 +25,12 @@ fn known(cause: &(dyn std::error::Error + 'static)) -> Option<(Kind, Option<Stri
     if let Some(error) = cause.downcast_ref::<SocksError>() {
         let (kind, hint) = socks(error);
         return Some((kind, Some(hint.into())));
+    }
+    if let Some(error) = cause.downcast_ref::<CredentialError>() {
+        return Some(incus::credential(error));
+    }
+    if let Some(error) = cause.downcast_ref::<IncusError>() {
+        return Some(incus::call(error));
     }
     let (kind, hint) = command(cause.downcast_ref::<CommandError>()?)?;
     Some((kind, Some(hint)))

@@ -8,6 +8,7 @@ mod host;
 mod lease;
 mod loops;
 mod plumbing;
+mod provision;
 mod proxy;
 mod quiesce;
 mod reboots;
@@ -49,6 +50,7 @@ pub enum Verb {
     Proxy(proxy::Args),
     Host(host::Args),
     Stage(stage::Args),
+    Provision(provision::Args),
 }
 
 /// Runs one verb.
@@ -72,5 +74,6 @@ pub fn run(context: &Context, verb: Verb) -> Result<ExitCode> {
         Verb::Proxy(args) => proxy::run(context, &args),
         Verb::Host(args) => host::run(context, &args),
         Verb::Stage(args) => stage::run(context, &args),
+        Verb::Provision(args) => provision::run(context, &args),
     }
 }
