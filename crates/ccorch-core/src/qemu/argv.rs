@@ -32,7 +32,8 @@ pub fn argv(name: &str, files: &Files, started: Started) -> Vec<String> {
     add(&["-chardev", &serial, "-serial", "chardev:serial"]);
     // Some boot loaders hang without a screen.
     add(&["-vga", "std", "-display", "none"]);
-    add(&["-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"]);
+    // `spawn=deny` and `elevateprivileges=deny` would kill it as it goes into the background (seen with QEMU 10.0).
+    add(&["-sandbox", "on,obsolete=deny,resourcecontrol=deny"]);
     add(&["-qmp", &qmp, "-pidfile", &files.pid().to_string_lossy(), "-daemonize"]);
     argv
 }

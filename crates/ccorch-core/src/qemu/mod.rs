@@ -10,6 +10,7 @@ mod seed;
 mod unit;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -140,11 +141,17 @@ pub enum Verdict {
     Broken,
 }
 
-/// Judges a run state (QMP `RunState`, <https://www.qemu.org/docs/master/interop/qemu-qmp-ref.html>).
-pub fn judge(accelerator: Accelerator, state: &str) -> Verdict {
+/// A guest that neither reads nor writes its disk nor its serial line for so long, and has no ssh yet, does not boot: half
+/// of what KVM fails at ends like this, in the boot loader, with the run state `running` (seen). Boot menus are shorter.
+pub const QUIET: Duration = Duration::from_secs(45);
+
+/// Judges a machine that does not answer yet by its run state (QMP `RunState`,
+/// <https://www.qemu.org/docs/master/interop/qemu-qmp-ref.html>) and by how long it has been quiet.
+pub fn judge(accelerator: Accelerator, state: &str, quiet: Duration) -> Verdict {
     match (accelerator, state) {
         // What nested or half-working virtualisation ends in, often at the guest kernel's first steps.
         (Accelerator::Kvm, "internal-error") => Verdict::FallBack,
+        (Accelerator::Kvm, "running") if quiet >= QUIET => Verdict::FallBack,
         // `io-error` is most often this machine's own full disk.
         (_, "internal-error" | "io-error" | "guest-panicked" | "shutdown" | "watchdog") => Verdict::Broken,
         _ => Verdict::Wait,

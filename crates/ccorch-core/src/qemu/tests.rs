@@ -1,5 +1,7 @@
 //! The decisions about a local virtual machine.
 
+use std::time::Duration;
+
 use super::*;
 use crate::names::{HostName, RigName};
 
@@ -62,7 +64,7 @@ fn the_argv_of_a_machine() {
     -serial chardev:serial
     -vga std
     -display none
-    -sandbox on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny
+    -sandbox on,obsolete=deny,resourcecontrol=deny
     -qmp unix:/s/a,,b/qmp.sock,server=on,wait=off
     -pidfile /s/a,b/pid
     -daemonize
@@ -132,13 +134,16 @@ fn kvm_is_used_where_it_works_and_left_where_it_fails_the_guest() {
         [(true, false), (true, true), (false, false)].map(|(o, f)| accelerator(o, f)),
         [Kvm, Tcg, Tcg]
     );
-    assert_eq!(judge(Kvm, "internal-error"), Verdict::FallBack);
-    assert_eq!(judge(Tcg, "internal-error"), Verdict::Broken);
+    let short = Duration::ZERO;
+    assert_eq!(judge(Kvm, "internal-error", short), Verdict::FallBack);
+    assert_eq!(judge(Tcg, "internal-error", short), Verdict::Broken);
     for state in ["running", "prelaunch", "inmigrate"] {
-        assert_eq!(judge(Kvm, state), Verdict::Wait);
+        assert_eq!(judge(Kvm, state, short), Verdict::Wait);
     }
+    assert_eq!(judge(Kvm, "running", QUIET), Verdict::FallBack);
+    assert_eq!(judge(Tcg, "running", 100 * QUIET), Verdict::Wait);
     for state in ["io-error", "shutdown", "guest-panicked"] {
-        assert_eq!(judge(Kvm, state), Verdict::Broken);
+        assert_eq!(judge(Kvm, state, QUIET), Verdict::Broken);
     }
 }
 
