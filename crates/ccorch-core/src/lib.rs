@@ -11,6 +11,7 @@ pub mod life;
 pub mod names;
 pub mod provision;
 pub mod proxy;
+pub mod qemu;
 pub mod rig;
 pub mod seconds;
 pub mod stage;

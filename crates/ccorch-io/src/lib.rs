@@ -10,6 +10,7 @@ pub mod lease_ref;
 pub mod lock;
 pub mod paths;
 pub mod process;
+pub mod qemu;
 pub mod quote;
 pub mod relay;
 pub mod rsync;

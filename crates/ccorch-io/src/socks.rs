@@ -49,8 +49,11 @@ pub enum SocksError {
         /// Its answer.
         reply: Reply,
     },
-    /// The proxy said yes and closed: so does `ssh -D`, which says yes before it has tried.
-    #[error("proxy {proxy} said yes to {target}, then closed the connection: the target did not answer it")]
+    /// The proxy let us in and hung up when asked: so does `ssh -D`, in place of a refusal (seen with OpenSSH 9.2). Others
+    /// say yes before they have tried, and hang up then.
+    #[error(
+        "proxy {proxy} hung up on the connection to {target}, as `ssh -D` does when the target does not answer"
+    )]
     TargetClosed {
         /// The proxy's address.
         proxy: SocketAddr,
@@ -195,7 +198,12 @@ impl Dialogue {
         request.extend(target.port.to_be_bytes());
         self.write(&request)?;
         let awaited = "answer to the request";
-        let [version, reply] = self.read(awaited)?;
+        let mut version = [0];
+        if self.piece(&mut version, awaited)? == 0 {
+            return Err(SocksError::TargetClosed { proxy: self.proxy, target: target.clone() });
+        }
+        let [version] = version;
+        let [reply] = self.read(awaited)?;
         self.version(version)?;
         // Some proxies close right behind a refusal, without the address that should follow.
         if reply != 0 {
@@ -246,19 +254,26 @@ impl Dialogue {
 
     fn fill(&mut self, mut space: &mut [u8], awaited: &'static str) -> Result<(), SocksError> {
         while !space.is_empty() {
+            match self.piece(space, awaited)? {
+                0 => return Err(self.handshake(format!("it closed the connection in the {awaited}"))),
+                n => space = &mut space[n..],
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads what there is, at least one byte; 0 when the proxy has closed.
+    fn piece(&mut self, space: &mut [u8], awaited: &'static str) -> Result<usize, SocksError> {
+        loop {
             // Measured anew for every piece, or a slow drip would never end.
             let left = self.left(awaited)?;
             self.stream.set_read_timeout(Some(left)).map_err(|e| self.broken(&e))?;
             match self.stream.read(space) {
-                Ok(0) => {
-                    return Err(self.handshake(format!("it closed the connection in place of an {awaited}")));
-                }
-                Ok(n) => space = &mut space[n..],
+                Ok(n) => return Ok(n),
                 Err(e) if e.kind() == ErrorKind::Interrupted || late(&e) => {}
                 Err(e) => return Err(self.broken(&e)),
             }
         }
-        Ok(())
     }
 
     fn left(&self, awaited: &'static str) -> Result<Duration, SocksError> {

@@ -35,7 +35,7 @@ pub fn run(context: &Context, args: &Args) -> Result<ExitCode> {
     let stream = socks::connect(proxy, &target, args.timeout.duration())?;
     let relayed =
         relay::standard_streams(stream).with_context(|| format!("{target} through proxy {proxy}"))?;
-    // `ssh -D` says yes first and closes when the target turns out not to answer.
+    // Some proxies say yes before they have tried.
     if relayed.received == 0 && !relayed.input_ended {
         return Err(SocksError::TargetClosed { proxy, target }.into());
     }

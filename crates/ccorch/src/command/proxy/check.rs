@@ -36,7 +36,7 @@ pub struct Args {
     /// Only greet the proxy, reach no target
     #[arg(long, conflicts_with = "target")]
     listening: bool,
-    /// Demand that the target speaks first, as ssh does: `ssh -D` says yes before it has tried
+    /// Demand that the target speaks first, as sshd does: some proxies say yes before they have tried
     #[arg(long, conflicts_with = "listening")]
     banner: bool,
     /// Try again until it answers or the time is over
