@@ -8,7 +8,7 @@ mod host;
 mod lease;
 mod loops;
 mod plumbing;
-mod provision;
+pub mod provision;
 mod proxy;
 mod quiesce;
 mod reboots;
@@ -16,6 +16,7 @@ mod resume;
 mod stage;
 mod status;
 mod supervise;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -51,6 +52,7 @@ pub enum Verb {
     Host(host::Args),
     Stage(stage::Args),
     Provision(provision::Args),
+    Vm(vm::Args),
 }
 
 /// Runs one verb.
@@ -75,5 +77,6 @@ pub fn run(context: &Context, verb: Verb) -> Result<ExitCode> {
         Verb::Host(args) => host::run(context, &args),
         Verb::Stage(args) => stage::run(context, &args),
         Verb::Provision(args) => provision::run(context, &args),
+        Verb::Vm(args) => vm::run(context, &args),
     }
 }
