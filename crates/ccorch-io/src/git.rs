@@ -122,7 +122,25 @@ impl Clone<'_> {
     /// everything that no ref vouches for is walked.
     pub fn has(&self, commit: &str) -> Result<bool> {
         let walk = ["rev-list", "--quiet", "--objects", commit, "--not", "--all"];
-        Ok(self.git(&walk).deadline(SLOW).output()?.status.success())
+        let command = self.git(&walk).deadline(SLOW);
+        let output = command.output()?;
+        match output.status.code() {
+            Some(0) => Ok(true),
+            // ssh's own failure, not git's answer.
+            Some(255) | None => Err(command.failed(&output)),
+            Some(_) => Ok(false),
+        }
+    }
+
+    /// Whether the clone holds this commit, by any ref or none.
+    pub fn knows(&self, commit: &str) -> Result<bool> {
+        let command = self.git(&["cat-file", "-e", &format!("{commit}^{{commit}}")]);
+        let output = command.output()?;
+        match output.status.code() {
+            Some(0) => Ok(true),
+            Some(1 | 128) => Ok(false),
+            _ => Err(command.failed(&output)),
+        }
     }
 
     /// Whether `old` is reached from `new`.

@@ -87,7 +87,8 @@ impl Transfer<'_> {
     }
 
     fn client(&self, list: Option<&str>) -> Command {
-        let mut argv = vec!["sh", "-c", CLIENT, "client", "env", "LC_ALL=C", "rsync"];
+        // rsync leaves its shell a non-blocking output otherwise, and `cat` fails on one that is full.
+        let mut argv = vec!["sh", "-c", CLIENT, "client", "env", "LC_ALL=C", "rsync", "--blocking-io"];
         argv.extend(["-rlptH", "--delete", "--stats", "--no-human-readable", "--numeric-ids", SILENCE]);
         if self.dry_run {
             argv.push("--dry-run");

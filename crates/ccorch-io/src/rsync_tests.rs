@@ -119,6 +119,15 @@ fn what_was_cut_short_is_completed() {
 }
 
 #[test]
+fn more_than_every_pipe_holds_goes_through() {
+    let two = Two::new();
+    let content: Vec<u8> = (0..30_000_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    fs::write(two.path("from/huge"), &content).unwrap();
+    assert_eq!(two.run(None).unwrap().bytes, content.len() as u64);
+    assert!(fs::read(two.path("to/huge")).unwrap() == content);
+}
+
+#[test]
 fn the_half_that_failed_is_the_one_named() {
     let two = Two::new();
     fs::remove_dir(two.path("from")).unwrap();

@@ -80,10 +80,17 @@ fn parse_states(text: &str) -> BTreeMap<String, UnitState> {
     states
 }
 
-/// Whether the machine is on its way down, by systemd's own word.
-pub fn is_shutting_down() -> bool {
-    let command = Command::new("systemctl").arg("is-system-running").deadline(Duration::from_secs(5));
-    command.output().is_ok_and(|output| output.text().trim() == "stopping")
+/// Whether the machine is on its way down. `is-system-running` does not always tell: while the first boot's jobs are not
+/// all done it says `starting` even then (seen), so the shutdown's own job is asked for.
+pub fn is_shutting_down() -> Result<bool, CommandError> {
+    let show = ["show", "--property=Job,ActiveState", "--", "shutdown.target"];
+    let command = Command::new("systemctl").args(show).deadline(Duration::from_secs(5));
+    Ok(has_job_or_is_active(&command.read()?))
+}
+
+/// An idle unit has no `Job=` line.
+fn has_job_or_is_active(properties: &str) -> bool {
+    properties.lines().any(|line| line.starts_with("Job=") && line != "Job=" || line == "ActiveState=active")
 }
 
 /// Tells systemd about this service (`READY=1`, `WATCHDOG=1`, `STATUS=...`). Does nothing without `NOTIFY_SOCKET`.
@@ -108,6 +115,13 @@ pub fn watchdog_interval() -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_shutdown_is_known_by_its_job() {
+        assert!(has_job_or_is_active("ActiveState=inactive\nJob=758"));
+        assert!(has_job_or_is_active("ActiveState=active"));
+        assert!(!has_job_or_is_active("ActiveState=inactive"));
+    }
 
     #[test]
     fn units_are_told_apart() {

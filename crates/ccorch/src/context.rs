@@ -1,15 +1,15 @@
 //! What every verb has at hand: the rig file, where things lie, and how progress is told.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use ccorch_core::rig::{Rig, parse};
 use ccorch_io::lock::{self, Lock};
 use ccorch_io::paths::{HostPaths, OperatorPaths};
 use ccorch_io::{clock, durable};
 
 use crate::error::{Kind, Problem};
+use crate::findings;
 
 /// What every verb has at hand.
 #[derive(Debug)]
@@ -78,13 +78,9 @@ impl Context {
 
     /// Reads and checks the rig file at a path.
     pub fn rig_at(&self, file: &Path) -> Result<LoadedRig> {
-        let file = file.to_owned();
-        let text = fs::read_to_string(&file).with_context(|| format!("read rig file {}", file.display()))?;
-        let rig = parse(&text).map_err(|findings| {
-            let lines =
-                findings.iter().map(|f| format!("{}:{}: {}: {}", file.display(), f.line, f.key, f.message));
-            Problem::new(Kind::Rig, lines.collect::<Vec<_>>().join("\n"))
-        })?;
-        Ok(LoadedRig { rig, file })
+        match parse(&findings::read(file)?) {
+            Ok(rig) => Ok(LoadedRig { rig, file: file.into() }),
+            Err(found) => Err(findings::problem(file, &found).into()),
+        }
     }
 }

@@ -5,6 +5,7 @@ mod command;
 mod context;
 mod cutover;
 mod error;
+mod findings;
 mod here;
 mod hints;
 mod reach;

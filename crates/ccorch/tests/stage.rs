@@ -1,4 +1,5 @@
 //! `ccorch stage` between two machines behind real sshds.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod machines;
 
@@ -142,6 +143,17 @@ fn later_runs_follow_the_work() {
     assert_eq!(figures(&bed).0, 1);
     assert_eq!(bed.ok(&["stage", "vm", "--prove"]), "pi and vm hold the same\n");
     assert_eq!(figures(&bed), (0, 0, 0));
+}
+
+#[test]
+fn what_the_source_rewrites_is_rewritten() {
+    let bed = rig();
+    bed.pi.sh("/srv/w/cc-ci", "git commit -q --allow-empty -m unpushed");
+    bed.ok(&["stage", "vm"]);
+    bed.pi.sh("/srv/w/cc-ci", "git commit -q --allow-empty --amend -m rebased");
+    bed.ok(&["stage", "vm"]);
+    assert_eq!(bed.vm.sh("/srv/w/cc-ci", "git log -1 --format=%s"), "rebased");
+    assert_eq!(bed.ok(&["stage", "vm", "--prove"]), "pi and vm hold the same\n");
 }
 
 #[test]

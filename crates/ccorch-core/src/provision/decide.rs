@@ -86,7 +86,8 @@ pub fn decide(wanted: &Wanted, found: Option<&Instance>) -> Result<Vec<Step>, Re
         return Err(Refusal::Differs(differences));
     }
     let power = match found.status.as_str() {
-        "Running" => None,
+        // `Ready` is what a guest that reports to Incus is while it runs.
+        "Running" | "Ready" => None,
         "Stopped" => Some(Step::Start),
         "Frozen" => Some(Step::Unfreeze),
         other => return Err(Refusal::Status(other.into())),

@@ -48,7 +48,7 @@ pub struct Instance {
     /// Container or virtual machine.
     #[serde(rename = "type")]
     pub kind: InstanceType,
-    /// `Running`, `Stopped`, `Frozen`, `Error`.
+    /// `Running`, `Ready`, `Stopped`, `Frozen` or `Error`.
     pub status: String,
     /// Its own settings, without those of its profiles.
     #[serde(default)]

@@ -80,7 +80,7 @@ fn a_new_instance_has_size_key_and_marks() {
         "extra"
       ],
       "config": {
-        "cloud-init.user-data": "#cloud-config\nhostname: vm\nlocale: false\nusers: []\ndisable_root: false\nssh_pwauth: false\nssh_authorized_keys:\n  - \"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ0t1vV0d7m3X5C0s8m8yJ6q0mO0p5m5iQ0m5x0x0x0x\"\n",
+        "cloud-init.user-data": "#cloud-config\nhostname: vm\nlocale: \"false\"\nssh_pwauth: false\ndisable_root: false\nusers:\n  - name: root\n    ssh_authorized_keys: [\"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ0t1vV0d7m3X5C0s8m8yJ6q0mO0p5m5iQ0m5x0x0x0x\"]\n",
         "limits.cpu": "2",
         "limits.memory": "2GiB",
         "user.ccorch.host": "vm",
@@ -139,6 +139,7 @@ fn one_decision_for_each_state() {
     let in_state = |status: &str| decide(&wanted(), Some(&Instance { status: status.into(), ..made() }));
     assert_eq!(decide(&wanted(), None), Ok(vec![Step::Create, Step::Start]));
     assert_eq!(in_state("Running"), Ok(vec![]));
+    assert_eq!(in_state("Ready"), Ok(vec![]));
     assert_eq!(in_state("Stopped"), Ok(vec![Step::Start]));
     assert_eq!(in_state("Frozen"), Ok(vec![Step::Unfreeze]));
     assert_eq!(in_state("Error"), Err(Refusal::Status("Error".into())));

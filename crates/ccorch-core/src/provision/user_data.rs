@@ -7,16 +7,16 @@ use super::PublicKey;
 /// User-data that lets the operator's key in as root and changes nothing else. The key is checked text, so it needs no
 /// escape in YAML.
 pub fn user_data(host: &HostName, key: &PublicKey) -> String {
-    // `locale: false`: images without the locales package cannot generate one, and cloud-init then ends in error.
-    // `users: []`: the distribution's default user would get the key and password-less sudo too.
+    // `locale: "false"`: images without the locales package cannot generate one, and cloud-init then ends in error. As
+    // text, since the schema of cloud-init before 23 knows no other, and warns.
+    // `users`: without it the distribution's default user is made, with the key and with sudo without a password.
     format!(
         "#cloud-config\n\
          hostname: {host}\n\
-         locale: false\n\
-         users: []\n\
-         disable_root: false\n\
+         locale: \"false\"\n\
          ssh_pwauth: false\n\
-         ssh_authorized_keys:\n  - \"{key}\"\n"
+         disable_root: false\n\
+         users:\n  - name: root\n    ssh_authorized_keys: [\"{key}\"]\n"
     )
 }
 
@@ -32,11 +32,10 @@ mod tests {
         let yaml: serde_json::Value = serde_yaml::from_str(&text).unwrap();
         let expected = serde_json::json!({
             "hostname": "vm",
-            "locale": false,
-            "users": [],
-            "disable_root": false,
+            "locale": "false",
             "ssh_pwauth": false,
-            "ssh_authorized_keys": [key],
+            "disable_root": false,
+            "users": [{ "name": "root", "ssh_authorized_keys": [key] }],
         });
         assert_eq!(yaml, expected);
     }

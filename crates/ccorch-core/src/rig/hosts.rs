@@ -14,6 +14,7 @@ pub struct Host {
     pub ssh: Option<String>,
     /// The ssh port.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
     pub port: Option<u16>,
     /// The host's public key (`ssh-ed25519 AAAA...`); without it the operator's known_hosts decides. Never trusted on first use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -111,6 +112,7 @@ pub struct Qemu {
     /// A disk image with cloud-init (qcow2 or raw), a path relative to the rig file.
     pub image: String,
     /// The loopback port that is forwarded to the machine's ssh.
+    #[schemars(range(min = 1))]
     pub ssh_port: u16,
     /// The operator's public ssh key file that may log in as root, relative to the rig file or starting with `~/`.
     pub authorized_key: String,
@@ -122,6 +124,7 @@ pub struct Qemu {
 pub struct Size {
     /// Number of processors.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
     pub cpus: Option<u32>,
     /// Memory, for example `2GiB`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,11 +1,23 @@
 //! The rig file's schema: all that drives the loops, in one document (YAML on the operator's machine, JSON on hosts).
 
+mod files;
+mod finding;
 mod hosts;
 mod lease;
 mod loops;
 mod parse;
+#[cfg(test)]
+mod properties;
 mod proxy;
+mod rules;
+mod scalar;
+mod schema;
 mod secrets;
+mod shape;
+#[cfg(test)]
+mod tests;
+mod tree;
+mod validate;
 mod workspace;
 
 use std::collections::BTreeMap;
@@ -13,12 +25,17 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use files::{FileKind, NamedFile, files};
+pub use finding::{Finding, Severity};
 pub use hosts::{CutoverHosts, Host, Incus, InstanceType, LegacyRuns, Provider, Qemu, Size};
 pub use lease::{LEASE_KEY, LeaseConfig, Offline};
 pub use loops::{Agent, Loop, Role};
-pub use parse::{Finding, parse};
+pub use parse::{check, locate_key, parse};
 pub use proxy::{Backend, Proxy};
+pub use rules::size_bytes;
+pub use schema::schema;
 pub use secrets::{SecretItem, Secrets};
+pub use tree::MAX_BYTES;
 pub use workspace::{Copy, Repository, Workspace};
 
 use crate::names::{HostName, LoopName, RigName};
@@ -36,7 +53,7 @@ pub struct Rig {
     /// The long-running agents, by name.
     pub loops: BTreeMap<LoopName, Loop>,
     /// The SOCKS proxy that gets agents to the machines they manage.
-    #[serde(default, skip_serializing_if = "Proxy::is_none")]
+    #[serde(default, skip_serializing_if = "Proxy::is_default")]
     pub proxy: Proxy,
     /// Files with secrets that the agents need.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -62,6 +62,11 @@ impl Proxy {
     pub fn is_none(&self) -> bool {
         self.backend == Backend::None
     }
+
+    /// Whether nothing is set; a proxy that is off keeps its other settings when the rig is written.
+    pub(super) fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 fn default_listen() -> String {

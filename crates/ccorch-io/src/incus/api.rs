@@ -14,8 +14,9 @@ use super::envelope::Answer;
 use super::error::{Failure, IncusError};
 use super::http::{Client, encoded};
 
-/// The longest a single request waits for an operation.
-const WAIT_SLICE: Duration = Duration::from_secs(20);
+/// The longest a single request waits for an operation. Short, so that every longer operation takes the way of one that
+/// is still running, and a server that went away is soon noticed.
+const WAIT_SLICE: Duration = Duration::from_secs(1);
 
 /// What a server says about itself and about us.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -195,10 +196,7 @@ impl Client {
             let slice = until.saturating_duration_since(Instant::now()).min(WAIT_SLICE);
             let seconds = slice.as_secs_f64().ceil().to_string();
             let operation = operation.split('?').next().unwrap_or(operation);
-            let answer =
-                self.call(Method::GET, &format!("{operation}/wait"), &[("timeout", &seconds)], None)?;
-            let Answer::Done(state) = answer else { continue };
-            let state: Operation = self.typed(operation, state)?;
+            let state = self.operation(operation, &seconds)?;
             match state.status_code {
                 200 => return Ok(()),
                 400.. => return Err(self.error(method, path, Failure::Operation(state.err))),
@@ -207,6 +205,18 @@ impl Client {
                 }
                 _ => {}
             }
+        }
+    }
+
+    /// An operation's state after at most `seconds`.
+    fn operation(&self, operation: &str, seconds: &str) -> Result<Operation, IncusError> {
+        match self.call(Method::GET, &format!("{operation}/wait"), &[("timeout", seconds)], None) {
+            Ok(Answer::Done(state)) => self.typed(operation, state),
+            // Incus answers so ("context deadline exceeded", status 500) when the time is up.
+            Ok(Answer::Started(_)) | Err(IncusError { failure: Failure::Refused { .. }, .. }) => {
+                self.get(operation)
+            }
+            Err(error) => Err(error),
         }
     }
 

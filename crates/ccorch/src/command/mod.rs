@@ -13,6 +13,7 @@ mod proxy;
 mod quiesce;
 mod reboots;
 mod resume;
+mod schema;
 mod stage;
 mod status;
 mod supervise;
@@ -25,10 +26,15 @@ use clap::Subcommand;
 
 use crate::context::Context;
 
-/// What to do.
+/// What to do, in the order in which a rig's life needs it.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
     Check(check::Args),
+    Schema(schema::Args),
+    Provision(provision::Args),
+    Vm(vm::Args),
+    Host(host::Args),
+    Stage(stage::Args),
     Cutover(cutover::Args),
     Rollback(cutover::RollbackArgs),
     Resume(resume::Args),
@@ -36,6 +42,8 @@ pub enum Verb {
     Loops(loops::Args),
     Reboots(reboots::Args),
     Lease(lease::Args),
+    Proxy(proxy::Args),
+    Connect(connect::Args),
     Supervise(supervise::Args),
     #[command(hide = true)]
     Activate(activate::Args),
@@ -47,18 +55,17 @@ pub enum Verb {
     LoopExec(plumbing::Args),
     #[command(hide = true)]
     LoopStop(plumbing::Args),
-    Connect(connect::Args),
-    Proxy(proxy::Args),
-    Host(host::Args),
-    Stage(stage::Args),
-    Provision(provision::Args),
-    Vm(vm::Args),
 }
 
 /// Runs one verb.
 pub fn run(context: &Context, verb: Verb) -> Result<ExitCode> {
     match verb {
         Verb::Check(args) => check::run(context, &args),
+        Verb::Schema(args) => schema::run(&args),
+        Verb::Provision(args) => provision::run(context, &args),
+        Verb::Vm(args) => vm::run(context, &args),
+        Verb::Host(args) => host::run(context, &args),
+        Verb::Stage(args) => stage::run(context, &args),
         Verb::Cutover(args) => cutover::run(context, &args),
         Verb::Rollback(args) => cutover::rollback(context, &args),
         Verb::Resume(args) => resume::run(context, &args),
@@ -66,17 +73,13 @@ pub fn run(context: &Context, verb: Verb) -> Result<ExitCode> {
         Verb::Loops(args) => loops::run(context, &args),
         Verb::Reboots(args) => reboots::run(context, &args),
         Verb::Lease(args) => lease::run(context, &args),
+        Verb::Proxy(args) => proxy::run(context, &args),
+        Verb::Connect(args) => connect::run(context, &args),
         Verb::Supervise(args) => supervise::run(context, &args),
         Verb::Activate(args) => activate::run(context, &args),
         Verb::Quiesce(args) => quiesce::run(context, &args),
         Verb::LoopStart(args) => plumbing::start(context, &args),
         Verb::LoopExec(args) => plumbing::exec(context, &args),
         Verb::LoopStop(args) => plumbing::stop(context, &args),
-        Verb::Connect(args) => connect::run(context, &args),
-        Verb::Proxy(args) => proxy::run(context, &args),
-        Verb::Host(args) => host::run(context, &args),
-        Verb::Stage(args) => stage::run(context, &args),
-        Verb::Provision(args) => provision::run(context, &args),
-        Verb::Vm(args) => vm::run(context, &args),
     }
 }

@@ -49,7 +49,10 @@ pub fn call(error: &IncusError) -> (Kind, Option<String>) {
         Failure::Refused { text, .. } | Failure::Operation(text) if full(text) => {
             (Kind::Unfit, "free space in the server's storage pool, then run this again")
         }
-        Failure::Refused { .. } | Failure::Operation(_) => return (Kind::General, None),
+        Failure::Operation(_) => {
+            (Kind::General, "see the instance's log on the server: `incus info --show-log NAME`")
+        }
+        Failure::Refused { .. } => return (Kind::General, None),
     };
     (kind, Some(hint.into()))
 }

@@ -10,8 +10,8 @@ use super::pair::Pair;
 use super::{Carried, Mode};
 use crate::error::{Kind, Problem};
 
-/// Carries the copies: first of all, because what the clones need (a login for git) may be among them.
-pub fn copies(pair: &Pair, mode: Mode, carried: &mut Carried) -> Result<()> {
+/// Carries the folders beside the workspace.
+pub fn sync_copies(pair: &Pair, mode: Mode, carried: &mut Carried) -> Result<()> {
     for (name, copy) in &pair.rig.workspace.copies {
         eprintln!("{}: copy {name}", pair.target.name);
         copy_folder(pair, &copy.from, mode, carried).with_context(|| format!("copy `{name}`"))?;

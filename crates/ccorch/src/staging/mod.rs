@@ -65,11 +65,12 @@ impl fmt::Display for Carried {
     }
 }
 
-/// Carries everything: copies first, then repositories, then what git does not hold, then the agents' own state.
+/// Carries everything: the copies first (a key that git needs may be one), then repositories, then what git does not
+/// hold, then the agents' own state.
 pub fn sync(loaded: &LoadedRig, source: &Host, target: &Host, mode: Mode) -> Result<Carried> {
     let pair = Pair::of(&loaded.rig, source, target)?;
     let mut carried = Carried::default();
-    files::copies(&pair, mode, &mut carried)?;
+    files::sync_copies(&pair, mode, &mut carried)?;
     repositories::sync(&pair, mode, &mut carried)?;
     files::sync(&pair, mode, &mut carried)?;
     agents::sync(&pair, mode, &mut carried)?;

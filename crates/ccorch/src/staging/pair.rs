@@ -42,7 +42,11 @@ impl<'a> Pair<'a> {
         let user = rig.workspace.user.as_str();
         let root = rig.workspace.root.trim_end_matches('/');
         let bad = |e: stage::Outside| Problem::new(Kind::Rig, e.to_string());
-        let owner = target.command(&["stat", "-c", "%U", "--", root]).output()?;
+        let stat = target.command(&["stat", "-c", "%U", "--", root]);
+        let owner = stat.output()?;
+        if !matches!(owner.status.code(), Some(0 | 1)) {
+            return Err(stat.failed(&owner).into());
+        }
         if owner.text() != user {
             let text = format!("{}: {root} is not there, or not {user}'s", target.name);
             let hint = format!("run `ccorch host install {}` first", target.name);
@@ -94,7 +98,12 @@ impl<'a> Pair<'a> {
 }
 
 fn home(host: &Host, user: &str) -> Result<String> {
-    let entry = host.command(&["getent", "passwd", user]).output()?;
+    let command = host.command(&["getent", "passwd", user]);
+    let entry = command.output()?;
+    // 2: no such user (getent(1)).
+    if !matches!(entry.status.code(), Some(0 | 2)) {
+        return Err(command.failed(&entry).into());
+    }
     let home = entry.text().split(':').nth(5).map(ToOwned::to_owned);
     home.with_context(|| format!("{}: there is no user `{user}` (the rig's `workspace.user`)", host.name))
 }

@@ -78,7 +78,9 @@ fn carry_commits(source: &Clone, target: &Clone, heads: &BTreeMap<String, String
     if missing.is_empty() { Ok(()) } else { Ok(target.unpack(source.pack(&missing, &target.tips()?)?)?) }
 }
 
-/// Brings every branch to the source's commit. Only ever forward: work that only the target has is never dropped.
+/// Brings every branch to the source's commit. A commit of the target that the source never had is work of its own, and
+/// is never dropped; one that the source has had is the source's, and may be rewritten as the source rewrote it (loops
+/// rebase what they have not pushed yet).
 fn move_branches(
     pair: &Pair,
     clones: &Clones,
@@ -95,6 +97,7 @@ fn move_branches(
         }
         if let Some(old) = old.filter(|_| !begun)
             && !target.is_ancestor(old, commit)?
+            && !clones.source.knows(old)?
         {
             let text = format!(
                 "{}: branch `{branch}` has commits that {} has not",
@@ -106,7 +109,7 @@ fn move_branches(
         }
         if !begun && current.as_deref() == Some(branch) {
             make_way(pair, clones, commit)?;
-            target.git(&["merge", "-q", "--ff-only", commit]).run()?;
+            target.git(&["reset", "-q", "--keep", commit]).run()?;
         } else {
             target.git(&["update-ref", &format!("refs/heads/{branch}"), commit]).run()?;
         }

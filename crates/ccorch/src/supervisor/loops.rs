@@ -262,7 +262,7 @@ impl Loops {
         events::record(&self.here, "loop-ended", Some(name), format!("{words}{screen}"));
         if let Err(refused) = lease::check(&self.here) {
             self.set(name, LoopWord::Fenced, &refused.to_string());
-        } else if self.runtime == Runtime::Systemd && systemd::is_shutting_down() {
+        } else if self.runtime == Runtime::Systemd && systemd::is_shutting_down().unwrap_or(false) {
             self.set(name, LoopWord::Stopped, "the machine shuts down");
         } else if exit.is_some_and(|exit| exit.asked) {
             // `systemctl stop` by a person: their word holds until they, or the next boot, start it.

@@ -89,9 +89,13 @@ fn news(here: &Here, seen: &Seen) -> Result<Option<String>> {
 
 fn leave(here: &Here) -> Result<()> {
     systemd::notify("STOPPING=1")?;
-    let shutting_down = systemd::is_pid_1() && systemd::is_shutting_down();
-    boot::heartbeat(here, shutting_down)?;
-    let why = if shutting_down { "the machine shuts down" } else { "told to leave; agents stay" };
+    let shutting_down = if systemd::is_pid_1() { systemd::is_shutting_down() } else { Ok(false) };
+    let why = match &shutting_down {
+        Ok(true) => "the machine shuts down".to_owned(),
+        Ok(false) => "told to leave; agents stay".to_owned(),
+        Err(error) => format!("told to leave; whether the machine shuts down is not known: {error}"),
+    };
+    boot::heartbeat(here, shutting_down.unwrap_or(false))?;
     events::record(here, "supervisor-stopped", None, why);
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! Two machines for tests on loopback: each a real sshd in a mount and pid namespace of its own, so that the same path
 //! (`/srv/w`, `/home/loops`) is another folder on each. Needs root; all of it ends with the value that holds it.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 use std::fs;
@@ -34,13 +35,14 @@ pub struct Machine {
 
 impl Machine {
     fn new(dir: PathBuf, key: &Path) -> Self {
-        for folder in ["srv/w", "home/loops", "bin", "lib", "ssh/ssh_config.d", "opt"] {
+        for folder in ["srv/w", "home/loops", "home/admin", "bin", "lib", "ssh/ssh_config.d", "opt"] {
             fs::create_dir_all(dir.join(folder)).unwrap();
         }
         let write = |name: &str, text: &str| fs::write(dir.join(name), text).unwrap();
+        // A home of its own for root: what the developer's shell does at start is no part of a test.
         let user = |name: &str, uid: u32, home: &str| format!("{name}:x:{uid}:{uid}::{home}:/bin/bash\n");
         let sshd = "sshd:x:105:65534::/run/sshd:/usr/sbin/nologin\n".to_owned();
-        write("passwd", &[user("root", 0, "/root"), sshd, user("loops", UID, "/home/loops")].concat());
+        write("passwd", &[user("root", 0, "/home/admin"), sshd, user("loops", UID, "/home/loops")].concat());
         write("group", &format!("root:x:0:\nnogroup:x:65534:\nloops:x:{UID}:\n"));
         write("shadow", "root:*:19000:0:99999:7:::\nloops:*:19000:0:99999:7:::\n");
         for folder in ["srv/w", "home/loops"] {
@@ -90,6 +92,12 @@ impl Machine {
         if let Some(mut child) = self.child.take() {
             let _ = child.kill();
             let _ = child.wait();
+            // Its namespace ends a moment later than its first process.
+            let deadline = Instant::now() + Duration::from_secs(20);
+            while std::net::TcpStream::connect(("127.0.0.1", self.port)).is_ok() && Instant::now() < deadline
+            {
+                std::thread::yield_now();
+            }
         }
     }
 
@@ -187,7 +195,13 @@ impl Bed {
     /// Runs ccorch and demands success; its standard output.
     pub fn ok(&self, args: &[&str]) -> String {
         let output = self.ccorch(args);
-        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        let logs = || [&self.pi, &self.vm].map(|m| fs::read_to_string(m.dir.join("log")).unwrap_or_default());
+        assert!(
+            output.status.success(),
+            "{args:?}: {} {:#?}",
+            String::from_utf8_lossy(&output.stderr),
+            logs()
+        );
         String::from_utf8(output.stdout).unwrap()
     }
 

@@ -15,12 +15,14 @@ use crate::run::Run;
 pub struct Api {
     incus_dir: PathBuf,
     client_dir: PathBuf,
+    /// The bed's project.
+    pub project: String,
 }
 
 impl Api {
     /// For the daemon of this bed.
     pub fn new(layout: &Layout) -> Self {
-        Self { incus_dir: layout.incus_dir(), client_dir: layout.client_dir() }
+        Self { incus_dir: layout.incus_dir(), client_dir: layout.client_dir(), project: layout.project() }
     }
 
     /// A run of the client program with these arguments.

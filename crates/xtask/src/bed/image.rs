@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 use super::api::Api;
 use super::layout::Layout;
 use super::packages::{self, Release};
-use super::{apt_source, recipe, server, sweep};
+use super::{apt_source, recipe, sweep};
 use crate::run::Run;
 
 const ROOT: &str = "rootfs.squashfs";
@@ -42,7 +42,7 @@ pub fn built(layout: &Layout) -> Result<(PathBuf, String)> {
 /// Has it under its alias in the project; says what was done.
 pub fn imported(api: &Api, folder: &Path) -> Result<String> {
     let hash = recipe::hash();
-    let project = server::PROJECT;
+    let project = &api.project;
     let alias = api.get(&format!("/1.0/images/aliases/{}?project={project}", recipe::ALIAS))?;
     if let Some(target) = alias.as_ref().and_then(|alias| alias["target"].as_str()) {
         let path = format!("/1.0/images/{target}?project={project}");

@@ -10,7 +10,6 @@ use serde_json::{Value, json};
 
 use super::api::Api;
 use super::recipe;
-use super::server::PROJECT;
 use crate::run::{Run, tail};
 use crate::wait;
 
@@ -73,7 +72,8 @@ impl Instance {
 
     /// Its IPv4 address, once it has one.
     pub fn address(&self) -> Result<Option<Ipv4Addr>> {
-        let state = self.api.get(&format!("/1.0/instances/{}/state?project={PROJECT}", self.name))?;
+        let state =
+            self.api.get(&format!("/1.0/instances/{}/state?project={}", self.name, self.api.project))?;
         let state = state.with_context(|| format!("there is no instance {}", self.name))?;
         let addresses = state["network"]["eth0"]["addresses"].as_array();
         let global = addresses
@@ -148,7 +148,7 @@ impl Instance {
     }
 
     fn incus(&self, arguments: &[&str]) -> Run<'static> {
-        self.api.incus(&[&["--project", PROJECT], arguments].concat())
+        self.api.incus(&[&["--project", self.api.project.as_str()], arguments].concat())
     }
 
     fn exec_run(&self, argv: &[&str]) -> Run<'static> {

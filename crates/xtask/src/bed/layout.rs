@@ -13,8 +13,8 @@ use sha2::{Digest as _, Sha256};
 /// Longest name of a unix socket address (`sun_path`, less its final zero).
 const SOCKET_PATH_MAX: usize = 107;
 
-/// The longest socket path that Incus and LXC make inside the Incus folder.
-const LONGEST_INSIDE: &str = "/containers/ccorch_a-name-of-some-length/command";
+/// The longest path of a socket inside the Incus folder.
+const LONGEST_INSIDE: &str = "/guestapi/sock";
 
 /// Taken where the user's cache folder is closed to others, as root's mostly is.
 const SYSTEM_CACHE: &str = "/var/cache/ccorch-testbed";
@@ -38,7 +38,10 @@ impl Layout {
     /// # Errors
     /// When the path is so long that sockets in it could not be bound.
     pub fn new(checkout: &Path, shared: &Path) -> Result<Self> {
-        let id = checkout_id(checkout);
+        Self::named(hash(&[checkout]), checkout, shared)
+    }
+
+    fn named(id: String, checkout: &Path, shared: &Path) -> Result<Self> {
         let home = shared.join(&id);
         let layout = Self { id, checkout: checkout.to_owned(), shared: shared.to_owned(), home };
         let longest = layout.incus_dir().as_os_str().len() + LONGEST_INSIDE.len();
@@ -57,13 +60,13 @@ impl Layout {
         let checkout = manifest.ancestors().nth(2).context("the crate is not in a checkout")?;
         let checkout =
             checkout.canonicalize().with_context(|| format!("no checkout at {}", checkout.display()))?;
-        let shared = match folder {
-            Some(folder) => std::path::absolute(folder)?,
-            None => {
-                let folder = default_folder(std::env::var_os("XDG_CACHE_HOME"), std::env::var_os("HOME"))?;
-                if open_to_all(&folder) { folder } else { PathBuf::from(SYSTEM_CACHE) }
-            }
-        };
+        if let Some(folder) = folder {
+            // A second bed of the same checkout, beside the usual one.
+            let folder = std::path::absolute(folder)?;
+            return Self::named(hash(&[&checkout, &folder]), &checkout, &folder);
+        }
+        let folder = default_folder(std::env::var_os("XDG_CACHE_HOME"), std::env::var_os("HOME"))?;
+        let shared = if open_to_all(&folder) { folder } else { PathBuf::from(SYSTEM_CACHE) };
         Self::new(&checkout, &shared)
     }
 
@@ -112,6 +115,12 @@ impl Layout {
         self.home.join("scenario")
     }
 
+    /// The Incus project: control groups of containers carry its name, and no
+    /// other bed's.
+    pub fn project(&self) -> String {
+        format!("ccorch-{}", self.id)
+    }
+
     /// The bridge; at most 15 characters, as the kernel wants it.
     pub fn bridge(&self) -> String {
         format!("ccb{}", self.id)
@@ -144,9 +153,15 @@ fn open_to_all(folder: &Path) -> bool {
     folder.ancestors().all(enters)
 }
 
-fn checkout_id(checkout: &Path) -> String {
-    let digest = Sha256::digest(checkout.as_os_str().as_bytes());
-    digest[..4].iter().map(|byte| format!("{byte:02x}")).collect()
+fn hash(paths: &[&Path]) -> String {
+    let mut digest = Sha256::new();
+    for (index, path) in paths.iter().enumerate() {
+        if index > 0 {
+            digest.update([0]);
+        }
+        digest.update(path.as_os_str().as_bytes());
+    }
+    digest.finalize()[..4].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
@@ -157,8 +172,9 @@ mod tests {
     fn checkouts_have_ids_of_their_own() {
         let one = Layout::new(Path::new("/src/one"), Path::new("/cache")).unwrap();
         let two = Layout::new(Path::new("/src/two"), Path::new("/cache")).unwrap();
-        assert_eq!(one.id, checkout_id(Path::new("/src/one")), "stable");
+        assert_eq!(one.id, hash(&[Path::new("/src/one")]), "stable");
         assert_ne!(one.id, two.id);
+        assert_ne!(one.id, hash(&[Path::new("/src/one"), Path::new("/elsewhere")]), "a second bed");
         assert_ne!(one.bridge(), two.bridge());
         assert!(one.bridge().len() <= 15);
         assert!(one.incus_dir().starts_with(format!("/cache/{}", one.id)));

@@ -14,6 +14,7 @@ mod image;
 mod instance;
 mod layout;
 mod packages;
+mod pool;
 mod process;
 mod recipe;
 mod server;
@@ -22,10 +23,8 @@ mod status;
 mod subnet;
 mod sweep;
 
-use std::collections::BTreeSet;
 use std::fs::File;
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -63,13 +62,16 @@ impl Bed {
             let said = format!("{} {url}", if there { "listens on" } else { "now on" });
             Ok(((url, fingerprint), said))
         })?;
-        report.step("pool", || Ok(((), made(server::pool(&api)?, "of plain folders"))))?;
+        report.step("pool", || {
+            let (of, new) = pool::ensure(&api)?;
+            Ok(((), made(new, &of)))
+        })?;
         let subnet = report.step("bridge", || {
             let (subnet, new) = server::network(&api, layout)?;
             let said = made(new, &format!("{} with {subnet}", layout.bridge()));
             Ok((subnet, said))
         })?;
-        report.step("project", || Ok(((), made(server::project(&api, layout)?, server::PROJECT))))?;
+        report.step("project", || Ok(((), made(server::project(&api, layout)?, &api.project))))?;
         report.step("certificate", || {
             let (pem, _) = certificate::ensure(layout)?;
             Ok(((), made(server::trust(&api, &pem)?, "trusted for the project")))
@@ -80,10 +82,10 @@ impl Bed {
             pid,
             url,
             fingerprint,
-            project: server::PROJECT.to_owned(),
+            project: api.project.clone(),
             certificate: layout.certificate(),
             key: layout.key(),
-            pool: server::POOL.to_owned(),
+            pool: pool::POOL.to_owned(),
             network: layout.bridge(),
             subnet,
             image: recipe::ALIAS.to_owned(),
@@ -98,10 +100,9 @@ impl Bed {
         need_root()?;
         let _lock = lock(layout)?;
         let incus_dir = layout.incus_dir();
-        let groups = control_groups(layout)?;
         report.step("processes", || {
             let ended = process::end_all(&incus_dir, Duration::from_secs(10))?;
-            sweep::groups(&groups)?;
+            sweep::groups(&layout.project())?;
             Ok(((), format!("{ended} ended")))
         })?;
         report.step("bridge", || {
@@ -158,7 +159,7 @@ impl Bed {
         format!("INCUS_DIR={} incus --project {} list", self.state.incus_dir.display(), self.state.project)
     }
 
-    /// What is left of a bed: processes, mounts, the bridge, its folder. Empty after `down`.
+    /// What is left of a bed: processes, mounts, the bridge, its folder, control groups. Empty after `down`.
     pub fn remains(layout: &Layout) -> Result<Vec<String>> {
         let processes = process::of_bed(&layout.incus_dir())?;
         let mut left: Vec<String> =
@@ -173,13 +174,9 @@ impl Bed {
                 .filter(|path| path.exists())
                 .map(|path| path.display().to_string()),
         );
+        left.extend(sweep::groups_of(&layout.project()).iter().map(|group| group.display().to_string()));
         Ok(left)
     }
-}
-
-/// The control groups of the bed's containers; `down` removes them too.
-pub fn control_groups(layout: &Layout) -> Result<BTreeSet<PathBuf>> {
-    Ok(sweep::groups_of(&process::of_bed(&layout.incus_dir())?))
 }
 
 fn made(new: bool, what: &str) -> String {

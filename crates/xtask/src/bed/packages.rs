@@ -15,6 +15,7 @@ const NEEDED: &[&str] = &[
     "qemu-system-x86",
     "mmdebstrap",
     "squashfs-tools",
+    "btrfs-progs",
     "dnsmasq-base",
     "nftables",
     "iproute2",

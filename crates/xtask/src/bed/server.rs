@@ -1,4 +1,4 @@
-//! What the daemon is told: address, pool, bridge, project, profile, trust.
+//! What the daemon is told: address, bridge, project, profile, trust.
 //!
 //! Each part is looked at first and made only when it is not there, so a
 //! second run is a handful of reads.
@@ -10,12 +10,8 @@ use serde_json::{Value, json};
 
 use super::api::Api;
 use super::layout::Layout;
+use super::pool::POOL;
 use super::{certificate, subnet};
-
-/// The Incus project of the bed.
-pub const PROJECT: &str = "ccorch";
-/// The storage pool of the bed.
-pub const POOL: &str = "default";
 
 /// Has the REST API on a loopback port; returns its URL, the fingerprint of
 /// the daemon's certificate and whether that was so before.
@@ -50,12 +46,6 @@ fn accepts(address: &str) -> bool {
 fn free_port() -> Result<u16> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port on loopback")?;
     Ok(listener.local_addr()?.port())
-}
-
-/// A pool of plain folders: it needs nothing of the machine.
-pub fn pool(api: &Api) -> Result<bool> {
-    let path = format!("/1.0/storage-pools/{POOL}");
-    made_unless_there(api, &path, "/1.0/storage-pools", &json!({ "name": POOL, "driver": "dir" }))
 }
 
 /// The bridge; returns its subnet and whether it was made now.
@@ -103,9 +93,9 @@ fn subnet_of(address: &str) -> Result<String> {
 pub fn project(api: &Api, layout: &Layout) -> Result<bool> {
     let config =
         json!({ "features.images": "true", "features.profiles": "true", "features.storage.volumes": "true" });
-    let wanted = json!({ "name": PROJECT, "description": "ccorch test bed", "config": config });
-    let made = made_unless_there(api, &format!("/1.0/projects/{PROJECT}"), "/1.0/projects", &wanted)?;
-    let path = format!("/1.0/profiles/default?project={PROJECT}");
+    let wanted = json!({ "name": api.project, "description": "ccorch test bed", "config": config });
+    let made = made_unless_there(api, &format!("/1.0/projects/{}", api.project), "/1.0/projects", &wanted)?;
+    let path = format!("/1.0/profiles/default?project={}", api.project);
     let profile = api.get(&path)?.context("the project has no default profile")?;
     let devices = json!({
         "root": { "type": "disk", "path": "/", "pool": POOL },
@@ -122,12 +112,17 @@ pub fn project(api: &Api, layout: &Layout) -> Result<bool> {
 pub fn trust(api: &Api, pem: &str) -> Result<bool> {
     let known = api.get("/1.0/certificates?recursion=1")?.unwrap_or_default();
     let ours = certificate::body(pem);
-    let mut entries = known.as_array().into_iter().flatten();
-    if entries.any(|entry| entry["certificate"].as_str().is_some_and(|pem| certificate::body(pem) == ours)) {
-        return Ok(false);
+    let same =
+        |entry: &&Value| entry["certificate"].as_str().is_some_and(|pem| certificate::body(pem) == ours);
+    if let Some(entry) = known.as_array().into_iter().flatten().find(same) {
+        if entry["projects"] == json!([api.project]) {
+            return Ok(false);
+        }
+        let fingerprint = entry["fingerprint"].as_str().context("a certificate has no fingerprint")?;
+        api.delete(&format!("/1.0/certificates/{fingerprint}"))?;
     }
     let entry = json!({
-        "name": "ccorch-testbed", "type": "client", "certificate": ours, "restricted": true, "projects": [PROJECT],
+        "name": "ccorch-testbed", "type": "client", "certificate": ours, "restricted": true, "projects": [api.project],
     });
     api.send("POST", "/1.0/certificates", &entry)?;
     Ok(true)

@@ -6,7 +6,6 @@ use serde::Serialize;
 use super::api::Api;
 use super::layout::Layout;
 use super::process;
-use super::server::PROJECT;
 use super::state::State;
 
 /// The bed as it is found.
@@ -47,7 +46,7 @@ pub fn look(layout: &Layout) -> Result<Status> {
 
 /// The instances of the project with their addresses.
 pub fn instances(api: &Api) -> Result<Vec<InstanceStatus>> {
-    let all = api.get(&format!("/1.0/instances?recursion=2&project={PROJECT}"))?.unwrap_or_default();
+    let all = api.get(&format!("/1.0/instances?recursion=2&project={}", api.project))?.unwrap_or_default();
     let describe = |instance: &serde_json::Value| {
         let addresses = instance["state"]["network"]["eth0"]["addresses"].as_array();
         let address = addresses.into_iter().flatten().find(|entry| entry["family"] == "inet");

@@ -1,13 +1,11 @@
 //! Removes what a bed leaves in the kernel: bridge, firewall, mounts, cgroups.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
-use super::process::Process;
 use crate::run::Run;
 use crate::wait;
 
@@ -92,34 +90,20 @@ fn unescape(field: &str) -> String {
         .replace("\\134", "\\")
 }
 
-/// The control groups that LXC made for these processes.
-pub fn groups_of(processes: &[Process]) -> BTreeSet<PathBuf> {
-    let text = |process: &Process| {
-        std::fs::read_to_string(format!("/proc/{}/cgroup", process.pid)).unwrap_or_default()
-    };
-    let relative: BTreeSet<String> =
-        processes.iter().flat_map(|process| lxc_groups(&text(process))).collect();
-    let mut found = BTreeSet::new();
-    for hierarchy in hierarchies() {
-        found.extend(relative.iter().map(|group| hierarchy.join(group)).filter(|group| group.exists()));
-    }
-    found
+/// The control groups of a project's containers, in every hierarchy.
+pub fn groups_of(project: &str) -> Vec<PathBuf> {
+    let inside = |hierarchy: PathBuf| hierarchy.read_dir().into_iter().flatten().flatten();
+    let ours =
+        |path: &PathBuf| path.file_name().is_some_and(|name| is_group_of(&name.to_string_lossy(), project));
+    hierarchies().into_iter().flat_map(inside).map(|entry| entry.path()).filter(ours).collect()
 }
 
-/// The top folders of containers' groups, from a `/proc/PID/cgroup`.
-fn lxc_groups(text: &str) -> Vec<String> {
-    let paths = text.lines().filter_map(|line| line.splitn(3, ':').nth(2));
-    let top = |path: &str| {
-        let mut walked = Vec::new();
-        for part in path.split('/').filter(|part| !part.is_empty()) {
-            walked.push(part);
-            if part.starts_with("lxc.payload.") || part.starts_with("lxc.monitor.") {
-                return Some(walked.join("/"));
-            }
-        }
-        None
-    };
-    paths.filter_map(top).collect()
+/// LXC names them so, with a number behind where one was left over.
+fn is_group_of(name: &str, project: &str) -> bool {
+    ["lxc.payload.", "lxc.monitor."].iter().any(|kind| {
+        let rest = name.strip_prefix(kind).and_then(|rest| rest.strip_prefix(project));
+        rest.is_some_and(|rest| rest.starts_with('_'))
+    })
 }
 
 /// `/sys/fs/cgroup`, and with version 1 each controller's folder in it.
@@ -131,15 +115,14 @@ fn hierarchies() -> Vec<PathBuf> {
     all
 }
 
-/// Removes control groups whose processes have ended, the inner ones first.
+/// Removes a project's control groups when its containers have ended.
 ///
 /// The kernel lets go of a killed process a moment after it is gone from
 /// `/proc`, so this is tried until it works.
-pub fn groups(groups: &BTreeSet<PathBuf>) -> Result<()> {
+pub fn groups(project: &str) -> Result<()> {
     let gone = || {
-        groups.iter().for_each(|group| remove_group(group));
-        let none = groups.iter().all(|group| !group.exists());
-        Ok(none.then_some(()))
+        groups_of(project).iter().for_each(|group| remove_group(group));
+        Ok(groups_of(project).is_empty().then_some(()))
     };
     wait::until("control groups to be empty", Duration::from_secs(20), gone)
 }
@@ -165,9 +148,11 @@ mod tests {
     }
 
     #[test]
-    fn groups_of_containers_are_told_from_others() {
-        let text = "5:memory:/lxc.payload.ccorch_a-1/system.slice/ssh.service\n1:name=systemd:/user.slice\n0::/x/lxc.monitor.ccorch_a\n";
-        assert_eq!(lxc_groups(text), ["lxc.payload.ccorch_a-1", "x/lxc.monitor.ccorch_a"]);
+    fn groups_of_another_project_are_not_ours() {
+        assert!(is_group_of("lxc.payload.ccorch-1_a", "ccorch-1"));
+        assert!(is_group_of("lxc.monitor.ccorch-1_a-1", "ccorch-1"));
+        assert!(!is_group_of("lxc.payload.ccorch-12_a", "ccorch-1"));
+        assert!(!is_group_of("lxc.pivot", "ccorch-1"));
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub fn run(scenario: &Scenario, report: &mut Report) -> Result<()> {
         scenario.pi.restart()?;
         let more =
             || Ok(total_work(scenario)?.iter().zip(&before).all(|(now, before)| now > before).then_some(()));
-        wait::until("work of every loop after the reboot", Duration::from_secs(60), more)?;
+        wait::until("work of every loop after the reboot", Duration::from_secs(120), more)?;
         Ok(((), "its loops came back and push".to_owned()))
     })?;
     report.step("numbering", || Ok(((), numbering(scenario)?)))

@@ -90,7 +90,7 @@ fn workspace(pi: &Instance, place: &Place) -> Result<()> {
 /// Waits until every loop has pushed work.
 pub fn wait_for_work(git: &Instance) -> Result<String> {
     for (name, repository) in LOOPS {
-        wait::until(&format!("work of {name} in {repository}"), Duration::from_secs(60), || {
+        wait::until(&format!("work of {name} in {repository}"), Duration::from_secs(120), || {
             let at_work = work_of(git, name, repository)? > 0;
             Ok(at_work.then_some(()))
         })?;

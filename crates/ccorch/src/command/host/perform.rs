@@ -38,9 +38,9 @@ pub fn action(host: &Host, facts: &Facts, wanted: &Wanted, binary: &[u8], action
 
 /// The rename is on disk before the plan goes on.
 const SWITCH: &str = r#"mv -f -- "$1" "$2" && sync -- "$2" "${2%/*}""#;
-/// A drop-in's folder goes with its last file.
-pub(super) const REMOVE: &str =
-    r#"rm -f -- "$1" && case $1 in *.d/*) rmdir --ignore-fail-on-non-empty -- "${1%/*}" ;; esac"#;
+/// A drop-in's folder goes with its last file; other folders are the machine's own.
+pub(super) const REMOVE: &str = r#"rm -f -- "$1" && case $1 in
+/etc/systemd/system/*.d/*) [ ! -d "${1%/*}" ] || rmdir --ignore-fail-on-non-empty -- "${1%/*}" ;; esac"#;
 /// Leaves no half of a binary behind on a full disk.
 const COPY: &str = r#"set -eu; umask 022; trap 'rm -f -- "$1"' EXIT
 cat >"$1"; chmod 755 -- "$1"; sync -- "$1"; trap - EXIT"#;

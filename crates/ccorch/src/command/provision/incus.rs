@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use ccorch_core::provision::{Endpoint, Facts, Image, Profile, PublicKey, Refusal, Step, Wanted, decide};
 use ccorch_core::rig;
 use ccorch_io::incus::{Auth, Client, Credential, Failure, Login, Power, Trust};
@@ -160,7 +160,7 @@ fn profiles(client: &Client, settings: &rig::Incus) -> Result<Vec<(String, Profi
     let names = if settings.profiles.is_empty() { &default[..] } else { &settings.profiles };
     let mut all = Vec::new();
     for name in names {
-        let profile = client.profile(name)?.with_context(|| {
+        let profile = client.profile(name)?.ok_or_else(|| {
             let text = format!(
                 "Incus server {}, project `{}`: no profile `{name}`",
                 client.server(),

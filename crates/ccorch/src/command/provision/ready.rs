@@ -53,6 +53,7 @@ pub fn wait(
     if recorded {
         changes.push(format!("recorded: {} and its host key", reached.ssh));
     }
+    progress.say("ready");
     Ok(Machine { address, reached, cloud_init })
 }
 
