@@ -8,7 +8,7 @@ mod host;
 mod lease;
 mod loops;
 mod plumbing;
-mod provision;
+pub mod provision;
 mod proxy;
 mod quiesce;
 mod reboots;
@@ -17,6 +17,7 @@ mod schema;
 mod stage;
 mod status;
 mod supervise;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -31,6 +32,7 @@ pub enum Verb {
     Check(check::Args),
     Schema(schema::Args),
     Provision(provision::Args),
+    Vm(vm::Args),
     Host(host::Args),
     Stage(stage::Args),
     Cutover(cutover::Args),
@@ -61,6 +63,7 @@ pub fn run(context: &Context, verb: Verb) -> Result<ExitCode> {
         Verb::Check(args) => check::run(context, &args),
         Verb::Schema(args) => schema::run(&args),
         Verb::Provision(args) => provision::run(context, &args),
+        Verb::Vm(args) => vm::run(context, &args),
         Verb::Host(args) => host::run(context, &args),
         Verb::Stage(args) => stage::run(context, &args),
         Verb::Cutover(args) => cutover::run(context, &args),
