@@ -30,6 +30,9 @@ pub fn files(rig: &Rig) -> Vec<NamedFile<'_>> {
     if let Some(secrets) = &rig.secrets {
         files.push(NamedFile { keys: vec!["secrets", "file"], path: &secrets.file, kind: FileKind::Data });
     }
+    if let Some(key) = rig.lease.as_ref().and_then(|lease| lease.key.as_ref()) {
+        files.push(NamedFile { keys: vec!["lease", "key"], path: key, kind: FileKind::PrivateKey });
+    }
     for (name, host) in &rig.hosts {
         let mut add = |keys: &[&'static str], path, kind| {
             let keys = [&["hosts", name.as_str()], keys].concat();

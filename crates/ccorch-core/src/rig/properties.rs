@@ -205,6 +205,7 @@ prop_compose! {
             }),
             lease: heartbeat.map(|seconds| LeaseConfig {
                 remote: "u@h:lease.git".into(),
+                key: Some("lease_key".into()),
                 ref_name: None,
                 identity: None,
                 offline: Offline::Trust,

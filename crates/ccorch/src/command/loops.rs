@@ -50,20 +50,11 @@ enum What {
         read_only: bool,
     },
     /// Stop a loop at its safe point and hold it down
-    Stop {
-        /// The loop
-        name: LoopName,
-    },
+    Stop(Target),
     /// Let a loop run again
-    Start {
-        /// The loop
-        name: LoopName,
-    },
+    Start(Target),
     /// Stop a loop at its safe point and start it again
-    Restart {
-        /// The loop
-        name: LoopName,
-    },
+    Restart(Target),
     /// What happened to a loop: its events and its unit's journal
     Logs {
         /// The loop
@@ -72,6 +63,16 @@ enum What {
         #[arg(long, short = 'n', default_value_t = 20)]
         lines: usize,
     },
+}
+
+/// Which loop, and whether for real.
+#[derive(Debug, clap::Args)]
+struct Target {
+    /// The loop
+    name: LoopName,
+    /// Say what would be done, and do nothing
+    #[arg(long)]
+    dry_run: bool,
 }
 
 /// Runs the verb.
@@ -90,9 +91,18 @@ pub fn run(context: &Context, args: &Args) -> Result<ExitCode> {
             }
         }
         What::Attach { name, read_only } => attach(&here, name, *read_only)?,
-        What::Stop { name } => tell(&ask(&here.paths, &Request::Stop { name: name.clone() })?, name),
-        What::Start { name } => up(&here, name, &Request::Start { name: name.clone() })?,
-        What::Restart { name } => up(&here, name, &Request::Restart { name: name.clone() })?,
+        What::Stop(target) if target.dry_run => {
+            would(&here, target, "stopped at its safe point and held down")?
+        }
+        What::Start(target) if target.dry_run => would(&here, target, "started, if it does not run")?,
+        What::Restart(target) if target.dry_run => {
+            would(&here, target, "stopped at its safe point and started")?
+        }
+        What::Stop(Target { name, .. }) => {
+            tell(&ask(&here.paths, &Request::Stop { name: name.clone() })?, name)
+        }
+        What::Start(Target { name, .. }) => up(&here, name, &Request::Start { name: name.clone() })?,
+        What::Restart(Target { name, .. }) => up(&here, name, &Request::Restart { name: name.clone() })?,
         What::Logs { name, lines } => logs(&here, known(&here, name)?, *lines)?,
     }
     Ok(ExitCode::SUCCESS)
@@ -106,6 +116,13 @@ fn known<'a>(here: &Here, name: &'a LoopName) -> Result<&'a LoopName> {
     Err(Problem::new(Kind::General, format!("no loop `{name}`"))
         .hint(format!("the loops are: {names}"))
         .into())
+}
+
+fn would(here: &Here, target: &Target, what: &str) -> Result<()> {
+    let name = known(here, &target.name)?;
+    tell(&status(&here.paths)?, name);
+    println!("would be {what}");
+    Ok(())
 }
 
 fn attach(here: &Here, name: &LoopName, read_only: bool) -> Result<()> {

@@ -93,6 +93,7 @@ fn secrets(secrets: &Secrets, report: &mut Report) {
 fn lease(rig: &Rig, lease: &LeaseConfig, report: &mut Report) {
     report.must(&["lease", "remote"], rules::git_remote(&lease.remote));
     report.must_if(&["lease", "ref"], lease.ref_name.as_deref(), full_ref);
+    report.must_if(&["lease", "key"], lease.key.as_deref(), rules::operator_path);
     report.must_if(&["lease", "identity"], lease.identity.as_deref(), rules::absolute_path);
     if lease.heartbeat < Seconds(1) {
         report.error(
