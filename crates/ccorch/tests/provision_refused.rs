@@ -204,7 +204,7 @@ fn a_host_that_nothing_makes() {
     assert_snapshot!(place.run(&["pi"]), @r"
     status 3
     err| error: host `pi` has no `provider`: ccorch cannot make it
-    err| hint: a host with `ssh` alone has to be there already; `provider: incus` makes one
+    err| hint: a host with `ssh` alone has to be there already; `provider: incus` and `provider: qemu` make one
     ");
     place.rig("pi", "provider: incus\n");
     assert_snapshot!(place.run(&["pi"]), @r"
@@ -215,10 +215,12 @@ fn a_host_that_nothing_makes() {
     ");
     place.rig("vm", "provider: qemu\n");
     assert_snapshot!(place.run(&["vm"]), @r"
-    status 7
-    err| error: host `vm`: `provider: qemu` is not available in this build
-    err| hint: use `provider: incus`, or make the machine by hand and name its `ssh`
+    status 3
+    err| error: 1 error in the rig file
+    err| ccorch.yaml:6: hosts.vm.qemu: missing; `provider: qemu` needs this section
+    err| hint: mend the file; `ccorch check` tells warnings too
     ");
+    place.rig("vm", "ssh: vm\n");
     assert_snapshot!(place.run(&["mv"]), @r"
     status 3
     err| error: ccorch.yaml: no host `mv`
