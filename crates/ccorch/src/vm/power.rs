@@ -34,7 +34,7 @@ enum Came {
 impl Machine<'_> {
     /// Starts it, through systemd where there is one, so that it starts at boot too.
     pub fn start(&self, progress: &Progress) -> Result<()> {
-        match autostart::manager() {
+        match self.autostart.then(autostart::manager).flatten() {
             Some(manager) => autostart::start(self, manager, progress),
             None => self.start_directly(progress),
         }
