@@ -138,6 +138,9 @@ fn ssh(proxy: &Proxy, listen: SocketAddr, places: &Places) -> Result<Program, Ba
     let mut argv: Vec<String> = ["ssh", "-N", "-T", "-D"].map(Into::into).into();
     argv.push(listen.to_string());
     argv.extend(options.into_iter().flat_map(|o| ["-o".into(), o]));
+    if let Some(port) = proxy.port {
+        argv.extend(["-p".into(), port.to_string()]);
+    }
     if let Some(identity) = &proxy.identity {
         argv.extend(["-o".into(), "IdentitiesOnly=yes".into(), "-i".into()]);
         // ssh expands `%` in this option.
@@ -217,6 +220,7 @@ mod tests {
         let yaml = indoc! {"
             backend: ssh
             ssh: jump@b1
+            port: 2222
             listen: '[::1]:1080'
             identity: /etc/ccorch/100%/id
             host_key: ssh-ed25519 AAAAC3Nz somebody's comment
@@ -238,7 +242,7 @@ mod tests {
         -o HostKeyAlias=ccorch-proxy
         -o UserKnownHostsFile=/run/ccorch-proxy/known_hosts
         -o GlobalKnownHostsFile=/dev/null
-        -o VerifyHostKeyDNS=no
+        -o VerifyHostKeyDNS=no -p 2222
         -o IdentitiesOnly=yes -i /etc/ccorch/100%%/id -- jump@b1
         ");
         let (path, text) = program.file.unwrap();

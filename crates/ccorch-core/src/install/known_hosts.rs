@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::rig::Rig;
+use crate::rig::{Proxy, Rig};
 
 /// One key of one host, as a line of known_hosts without hashing.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,8 +38,17 @@ fn host_only(authority: &str) -> &str {
 pub fn ssh_hosts(rig: &Rig) -> BTreeSet<String> {
     let lease = rig.lease.iter().map(|lease| lease.remote.as_str());
     let urls = rig.workspace.repositories.values().map(|r| r.url.as_str()).chain(lease);
-    let proxy = rig.proxy.ssh.as_deref().filter(|_| rig.proxy.host_key.is_none());
-    urls.filter_map(host_of_url).chain(proxy.map(|p| host_only(p).to_owned())).collect()
+    let proxy = proxy_host(&rig.proxy).filter(|_| rig.proxy.host_key.is_none());
+    urls.filter_map(host_of_url).chain(proxy).collect()
+}
+
+/// The destination of an ssh proxy, as known_hosts names it.
+pub fn proxy_host(proxy: &Proxy) -> Option<String> {
+    let host = host_only(proxy.ssh.as_deref()?);
+    Some(match proxy.port {
+        None | Some(22) => host.to_owned(),
+        Some(port) => format!("[{host}]:{port}"),
+    })
 }
 
 /// A found line with its host field (which may be hashed, or a list) replaced by the name that was asked for.

@@ -9,7 +9,7 @@ const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ0t1vV0d7m3X5C0s8m8yJ6q0
 const GIB: u64 = 1 << 30;
 
 fn settings() -> rig::Qemu {
-    rig::Qemu { image: "i.qcow2".into(), ssh_port: 2222, authorized_key: "k.pub".into() }
+    rig::Qemu { image: "i.qcow2".into(), ssh_port: 2222, authorized_key: "k.pub".into(), autostart: true }
 }
 
 fn size(cpus: u32, memory: &str, disk: &str) -> rig::Size {

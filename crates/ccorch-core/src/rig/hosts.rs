@@ -109,13 +109,24 @@ pub enum InstanceType {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Qemu {
-    /// A disk image with cloud-init (qcow2 or raw), a path relative to the rig file.
+    /// A disk image with cloud-init (qcow2 or raw), a path relative to the rig file. It is copied once.
     pub image: String,
     /// The loopback port that is forwarded to the machine's ssh.
     #[schemars(range(min = 1))]
     pub ssh_port: u16,
     /// The operator's public ssh key file that may log in as root, relative to the rig file or starting with `~/`.
     pub authorized_key: String,
+    /// Whether the machine starts when the operator's machine boots, where that has systemd.
+    #[serde(default = "default_autostart", skip_serializing_if = "is_default_autostart")]
+    pub autostart: bool,
+}
+
+fn default_autostart() -> bool {
+    true
+}
+
+fn is_default_autostart(autostart: &bool) -> bool {
+    *autostart
 }
 
 /// How large a host is made.

@@ -16,6 +16,9 @@ pub struct Proxy {
     /// For `backend: ssh`, the destination of `ssh -N -D`, as OpenSSH takes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ssh: Option<String>,
+    /// For `backend: ssh`, the destination's port; ssh's own configuration decides when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
     /// For `backend: ssh`, the destination's public host key (`ssh-ed25519 AAAA...`); without it the system's known hosts decide.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host_key: Option<String>,
@@ -49,6 +52,7 @@ impl Default for Proxy {
             listen: default_listen(),
             backend: Backend::None,
             ssh: None,
+            port: None,
             host_key: None,
             identity: None,
             check: None,

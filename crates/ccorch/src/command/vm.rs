@@ -135,7 +135,7 @@ fn status(context: &Context, args: &Status) -> Result<ExitCode> {
 fn sentence(report: &Report) -> String {
     match (&report.state, &report.started) {
         (Some(state), Some(started)) => format!(
-            "{state}, {:?}, {} processors, {} MiB, ssh on 127.0.0.1:{}",
+            "{state}, {:?}, cpus {}, memory {} MiB, ssh on 127.0.0.1:{}",
             started.accelerator, started.shape.cpus, started.shape.memory_mib, started.shape.ssh_port
         ),
         _ if report.made => "off".into(),

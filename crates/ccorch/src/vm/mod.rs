@@ -31,6 +31,7 @@ pub struct Machine<'a> {
     name: HostName,
     files: Files,
     wanted: Wanted,
+    autostart: bool,
 }
 
 impl<'a> Machine<'a> {
@@ -59,7 +60,7 @@ impl<'a> Machine<'a> {
             let hint = "set XDG_STATE_HOME to a shorter folder, or shorten the names of rig and host";
             return Err(Problem::new(Kind::Unfit, text).hint(hint).into());
         }
-        Ok(Self { loaded, name: name.clone(), files, wanted })
+        Ok(Self { loaded, name: name.clone(), files, wanted, autostart: settings.autostart })
     }
 
     /// The host's name.
@@ -128,9 +129,9 @@ impl<'a> Machine<'a> {
         let gib = |bytes: &u64| format!("{:.1} GiB", *bytes as f64 / f64::from(1 << 30));
         match step {
             Step::Create { disk } => format!("created from image {}, disk {}", self.wanted.image, gib(disk)),
-            Step::Grow { from, to } => format!("disk grown from {} to {}", gib(from), gib(to)),
+            Step::Grow { from, to } => format!("given a disk of {} in place of {}", gib(to), gib(from)),
             Step::Start => format!(
-                "started with {} processors, {} MiB, ssh on 127.0.0.1:{}",
+                "started with cpus {}, memory {} MiB, ssh on 127.0.0.1:{}",
                 shape.cpus, shape.memory_mib, shape.ssh_port
             ),
         }

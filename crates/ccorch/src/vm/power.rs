@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use ccorch_core::qemu::{Accelerator, Started, Verdict, accelerator, argv, judge};
+use ccorch_io::command::CommandError;
 use ccorch_io::lock::{self, Lock};
 use ccorch_io::qemu::{self, QmpError};
 use ccorch_io::{clock, durable};
@@ -33,7 +34,7 @@ enum Came {
 impl Machine<'_> {
     /// Starts it, through systemd where there is one, so that it starts at boot too.
     pub fn start(&self, progress: &Progress) -> Result<()> {
-        match autostart::manager() {
+        match self.autostart.then(autostart::manager).flatten() {
             Some(manager) => autostart::start(self, manager, progress),
             None => self.start_directly(progress),
         }
@@ -58,7 +59,7 @@ impl Machine<'_> {
                     Came::Up => return Ok(()),
                     Came::Not(why) => why,
                 },
-                Err(error) if with == Accelerator::Kvm => error.to_string(),
+                Err(error) if with == Accelerator::Kvm => brief(&error),
                 Err(error) => return Err(error),
             };
             progress.say(format!("KVM does not run it here: {why}"));
@@ -187,6 +188,16 @@ impl Machine<'_> {
         Problem::new(kind, format!("{problem}{said}"))
             .hint(format!("see {}; a cloud image with sshd and cloud-init is needed", path.display()))
             .into()
+    }
+}
+
+/// How QEMU ended and its last words; the argv of a machine would fill the screen.
+fn brief(error: &anyhow::Error) -> String {
+    match error.downcast_ref::<CommandError>() {
+        Some(error) => {
+            format!("{}: {}", error.failure, error.tail.lines().last().unwrap_or("no word of why"))
+        }
+        None => error.to_string(),
     }
 }
 

@@ -55,8 +55,8 @@ fn a_target_that_waits_for_a_request_is_silent_not_refused() {
 fn another_host_key_than_the_pinned_one_ends_the_proxy_and_the_wait_for_it() {
     let (sshd, other) = (Sshd::start(), Sshd::start());
     let rig = Rig::with(&format!(
-        "{{ listen: LISTEN, backend: ssh, ssh: '{}', identity: {}, host_key: '{}' }}",
-        sshd.url(),
+        "{{ listen: LISTEN, backend: ssh, {}, identity: {}, host_key: '{}' }}",
+        sshd.destination(),
         sshd.identity().display(),
         other.host_key.trim()
     ));
@@ -148,7 +148,10 @@ fn a_proxy_that_is_down_is_told_from_a_rig_without_one() {
     let rig = Rig::with("{ listen: 0.0.0.0:1055, backend: ssh }");
     insta::assert_snapshot!(rig.shown(&["proxy", "run"]), @r"
     status 3
-    error: DIR/ccorch.yaml: proxy.listen: `0.0.0.0:1055` is not a loopback address; everybody who reaches it could use the proxy
+    error: 2 errors in the rig file
+    DIR/ccorch.yaml:7: proxy.listen: expected a loopback address (others could use the proxy), found `0.0.0.0:1055`
+    DIR/ccorch.yaml:7: proxy.ssh: missing; `backend: ssh` needs the destination of `ssh -N -D`
+    hint: mend the file; `ccorch check` tells warnings too
     ");
     assert_eq!(rig.output(&["proxy", "wanted"]).status.code(), Some(0));
 }

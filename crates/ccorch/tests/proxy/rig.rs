@@ -12,9 +12,9 @@ use crate::{Running, ccorch, free_port, shown};
 const RIG: &str = "
 rig: t
 workspace: { root: /srv/t, user: loops, repositories: {} }
-phases: []
-loops: {}
-hosts: {}
+phases: [{ id: a, plan: a.md }]
+loops: { builder: { agent: command, workdir: ., command: [\"true\"] } }
+hosts: { vm: { ssh: root@vm } }
 ";
 
 /// A rig file in a root folder of its own.
@@ -35,8 +35,8 @@ impl Rig {
     /// A rig whose proxy is `ssh -N -D` to this sshd.
     pub fn through(sshd: &Sshd) -> Self {
         Self::with(&format!(
-            "{{ listen: LISTEN, backend: ssh, ssh: '{}', identity: {}, host_key: '{}' }}",
-            sshd.url(),
+            "{{ listen: LISTEN, backend: ssh, {}, identity: {}, host_key: '{}' }}",
+            sshd.destination(),
             sshd.identity().display(),
             sshd.host_key.trim()
         ))

@@ -39,18 +39,20 @@ impl Sshd {
         self.dir.path().join("id")
     }
 
-    /// `ssh://user@127.0.0.1:port`
-    pub fn url(&self) -> String {
-        format!("ssh://{}@127.0.0.1:{}", self.user, self.port)
+    /// The keys of `proxy` that say where it is.
+    pub fn destination(&self) -> String {
+        format!("ssh: {}@127.0.0.1, port: {}", self.user, self.port)
     }
 }
 
 fn serve(dir: &Path) -> Option<(Running, u16)> {
     let port = free_port();
+    // A shell that sshd starts reads the startup files of HOME: those of this machine's user are none of the test's.
     let config = format!(
         "Port {port}\nListenAddress 127.0.0.1\nHostKey {0}/host\nAuthorizedKeysFile {0}/authorized\n\
          PidFile none\nStrictModes no\nUsePAM no\nPasswordAuthentication no\nPermitRootLogin prohibit-password\n\
-         PermitUserEnvironment no\nPrintMotd no\n",
+         PrintMotd no\n\
+         SetEnv HOME={0}\n",
         dir.display()
     );
     let file = dir.join("sshd_config");

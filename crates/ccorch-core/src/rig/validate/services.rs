@@ -48,6 +48,7 @@ fn proxy(proxy: &Proxy, report: &mut Report) {
     let ssh_only = [
         ("ssh", proxy.ssh.is_some()),
         ("host_key", proxy.host_key.is_some()),
+        ("port", proxy.port.is_some()),
         ("identity", proxy.identity.is_some()),
     ];
     for (key, given) in ssh_only {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use anyhow::Result;
-use ccorch_core::install::{KeyLine, key_line, ssh_hosts};
+use ccorch_core::install::{KeyLine, key_line, proxy_host, ssh_hosts};
 use ccorch_io::command::Command;
 
 use crate::context::LoadedRig;
@@ -45,8 +45,8 @@ fn files(loaded: &LoadedRig) -> Result<Vec<PathBuf>> {
 /// The proxy's key, when the rig file itself gives it.
 fn given(loaded: &LoadedRig) -> Option<KeyLine> {
     let proxy = &loaded.rig.proxy;
-    let host = proxy.ssh.as_deref()?.rsplit('@').next()?;
-    key_line(host, &format!("{host} {}", proxy.host_key.as_deref()?))
+    let host = proxy_host(proxy)?;
+    key_line(&host, &format!("{host} {}", proxy.host_key.as_deref()?))
 }
 
 /// The lines for one name; `ssh-keygen -F` (ssh-keygen(1)) understands hashed names and patterns, and exits 1 for none.
