@@ -5,6 +5,7 @@ mod incus;
 use ccorch_io::command::{CommandError, Failure};
 use ccorch_io::incus::{CredentialError, IncusError};
 use ccorch_io::lock::Held;
+use ccorch_io::qemu::QmpError;
 use ccorch_io::socks::SocksError;
 use ccorch_io::ssh::{SshFailure, classify};
 
@@ -25,6 +26,9 @@ fn known(cause: &(dyn std::error::Error + 'static)) -> Option<(Kind, Option<Stri
     if let Some(error) = cause.downcast_ref::<SocksError>() {
         let (kind, hint) = socks(error);
         return Some((kind, Some(hint.into())));
+    }
+    if let Some(error) = cause.downcast_ref::<QmpError>() {
+        return Some(qmp(error));
     }
     if let Some(error) = cause.downcast_ref::<CredentialError>() {
         return Some(incus::credential(error));
@@ -53,6 +57,17 @@ fn socks(error: &SocksError) -> (Kind, &'static str) {
             (Kind::TimedOut, "see whether the proxy's own connection is up: `journalctl -u ccorch-proxy`")
         }
     }
+}
+
+fn qmp(error: &QmpError) -> (Kind, Option<String>) {
+    let hint = match error {
+        QmpError::Gone { .. } | QmpError::Closed { .. } => return (Kind::Unreachable, None),
+        QmpError::Deadline { .. } => "see whether another program is connected to that socket, or QEMU hangs",
+        QmpError::NotQmp { .. } | QmpError::Refused { .. } => {
+            "see which QEMU runs there: 7.0 or later is needed"
+        }
+    };
+    (if matches!(error, QmpError::Deadline { .. }) { Kind::TimedOut } else { Kind::Unfit }, Some(hint.into()))
 }
 
 fn command(error: &CommandError) -> Option<(Kind, String)> {

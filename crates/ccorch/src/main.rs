@@ -14,6 +14,7 @@ mod staging;
 mod supervisor;
 mod table;
 mod units;
+mod vm;
 
 use std::process::ExitCode;
 

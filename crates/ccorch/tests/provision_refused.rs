@@ -106,8 +106,9 @@ fn a_url_that_is_not_https() {
     place.rig("vm", &settings("http://b1:8443", ""));
     assert_snapshot!(place.run(&["vm"]), @r"
     status 3
-    err| error: `http://b1:8443` is not the URL of an Incus server: `https://HOST:PORT` or `unix:///PATH` is
-    err| hint: correct `incus.url` of the host in ccorch.yaml
+    err| error: 1 error in the rig file
+    err| ccorch.yaml:8: hosts.vm.incus.url: `http://b1:8443` is not the URL of an Incus server: `https://HOST:PORT` or `unix:///PATH` is
+    err| hint: mend the file; `ccorch check` tells warnings too
     ");
 }
 
@@ -117,8 +118,9 @@ fn a_fingerprint_that_is_none() {
     place.rig("vm", &settings("https://b1:8443", ", fingerprint: abc"));
     assert_snapshot!(place.run(&["vm"]), @r"
     status 3
-    err| error: `abc` is not a SHA-256 fingerprint: 64 hexadecimal digits are, as `incus info` shows them
-    err| hint: correct `incus.fingerprint` of the host in ccorch.yaml
+    err| error: 1 error in the rig file
+    err| ccorch.yaml:8: hosts.vm.incus.fingerprint: expected 64 hexadecimal digits (SHA-256 of the certificate), found `abc`
+    err| hint: mend the file; `ccorch check` tells warnings too
     ");
 }
 
@@ -202,20 +204,23 @@ fn a_host_that_nothing_makes() {
     assert_snapshot!(place.run(&["pi"]), @r"
     status 3
     err| error: host `pi` has no `provider`: ccorch cannot make it
-    err| hint: a host with `ssh` alone has to be there already; `provider: incus` makes one
+    err| hint: a host with `ssh` alone has to be there already; `provider: incus` and `provider: qemu` make one
     ");
     place.rig("pi", "provider: incus\n");
     assert_snapshot!(place.run(&["pi"]), @r"
     status 3
-    err| error: host `pi`: `provider: incus` needs the settings `incus`
-    err| hint: add `hosts.pi.incus` with url, certificate, key, image and authorized_key
+    err| error: 1 error in the rig file
+    err| ccorch.yaml:6: hosts.pi.incus: missing; `provider: incus` needs this section
+    err| hint: mend the file; `ccorch check` tells warnings too
     ");
     place.rig("vm", "provider: qemu\n");
     assert_snapshot!(place.run(&["vm"]), @r"
-    status 7
-    err| error: host `vm`: `provider: qemu` is not available in this build
-    err| hint: use `provider: incus`, or make the machine by hand and name its `ssh`
+    status 3
+    err| error: 1 error in the rig file
+    err| ccorch.yaml:6: hosts.vm.qemu: missing; `provider: qemu` needs this section
+    err| hint: mend the file; `ccorch check` tells warnings too
     ");
+    place.rig("vm", "ssh: vm\n");
     assert_snapshot!(place.run(&["mv"]), @r"
     status 3
     err| error: ccorch.yaml: no host `mv`

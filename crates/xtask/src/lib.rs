@@ -6,5 +6,6 @@ pub mod report;
 pub mod run;
 pub mod scenario;
 pub mod selftest;
+pub mod test;
 pub mod testbed;
 pub mod wait;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use xtask::{rehearse, testbed};
+use xtask::{rehearse, test, testbed};
 
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", about = "Set-up and whole-system jobs of ccorch")]
@@ -15,12 +15,14 @@ struct Xtask {
 #[derive(Debug, Subcommand)]
 enum Job {
     Rehearse(rehearse::RehearseArgs),
+    Test(test::TestArgs),
     Testbed(testbed::TestbedArgs),
 }
 
 fn main() -> ExitCode {
     let result = match &Xtask::parse().job {
         Job::Rehearse(args) => rehearse::run(args),
+        Job::Test(args) => test::run(args),
         Job::Testbed(args) => testbed::run(args),
     };
     result.unwrap_or_else(|error| {

@@ -158,7 +158,7 @@ fn the_seed_lets_the_operator_in_and_brings_the_host_key() {
     let yaml: serde_json::Value = serde_yaml::from_str(&seed.user_data).unwrap();
     assert_eq!(yaml["ssh_keys"]["ed25519_private"], private);
     assert_eq!(yaml["ssh_keys"]["ed25519_public"], KEY);
-    assert_eq!(yaml["ssh_authorized_keys"][0], KEY);
+    assert_eq!(yaml["users"][0]["ssh_authorized_keys"][0], KEY);
     assert!(!format!("{host_key:?}").contains("abc"));
 }
 

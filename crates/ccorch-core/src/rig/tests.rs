@@ -294,7 +294,7 @@ fn hosts_make_sense() {
     assert_eq!(replaced("ssh: root@vm", incus), "");
     assert_snapshot!(with(|t| t.replace("vm: { ssh: root@vm }", &format!("1vm: {{ {incus} }}").replace("https", "http")).replace("to: vm", "to: 1vm")), @"
     16: hosts.1vm: expected a name that starts with a letter and does not end with `-` (Incus takes no other), found `1vm`
-    16: hosts.1vm.incus.url: expected a URL that starts with `https://`, found `http://b1:8443`
+    16: hosts.1vm.incus.url: `http://b1:8443` is not the URL of an Incus server: `https://HOST:PORT` or `unix:///PATH` is
     ");
     assert_snapshot!(replaced("ssh: root@vm", "provider: incus"), @"16: hosts.vm.incus: missing; `provider: incus` needs this section");
     assert_snapshot!(replaced("ssh: root@vm", "port: 22"), @"16: hosts.vm: expected `ssh` (where it is) or `provider` (what makes it)");

@@ -109,11 +109,10 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::rig::parse;
 
     #[test]
     fn transcripts_and_settings_go_and_the_login_does_not() {
-        let rig = parse(indoc::indoc! {r#"
+        let rig: Rig = serde_yaml::from_str(indoc::indoc! {r#"
             rig: demo
             workspace: { root: /srv/cc_ci/, user: loops, repositories: {} }
             phases: []

@@ -74,12 +74,12 @@ mod tests {
             a/deep: { url: u, branch: main }
             z: { url: u, branch: main }
             ".": { url: u, branch: main }
-          carry: [./logs/, .env]
-        phases: []
+          carry: [logs, .env]
+        phases: [{ id: "1", plan: p.md }]
         loops:
           one: { agent: claude, workdir: z, inbox: docs/INBOX.md }
           two: { agent: command, workdir: ., inbox: IN.md, command: [x] }
-        hosts: {}
+        hosts: { pi: { ssh: pi } }
     "#};
 
     #[test]

@@ -47,6 +47,9 @@ enum What {
         /// The host that runs the loops today
         #[arg(long, value_name = "HOST")]
         holder: HostName,
+        /// Say what would be created, and create nothing
+        #[arg(long)]
+        dry_run: bool,
     },
     /// May a loop start here now? (what every loop's unit asks)
     #[command(hide = true)]
@@ -78,7 +81,10 @@ pub fn run(context: &Context, args: &Args) -> Result<ExitCode> {
         }
         What::Tick => tick(&here)?,
         What::Show { json } => show(&here, *json)?,
-        What::Init { holder } => {
+        What::Init { holder, dry_run: true } => {
+            println!("would create {}: `{holder}` is active at epoch 1", place(&here));
+        }
+        What::Init { holder, dry_run: false } => {
             here.create_folders()?;
             let lease = lease::init(&here, holder)?;
             println!("{}", sentence(&lease));
@@ -139,6 +145,14 @@ fn show(here: &Here, json: bool) -> Result<()> {
         Err(why) => println!("{why}"),
     }
     Ok(())
+}
+
+/// Where the lease comes into being.
+fn place(here: &Here) -> String {
+    match lease::arbiter(here) {
+        Some(arbiter) => format!("{} in {}", arbiter.name, arbiter.remote),
+        None => here.paths.lease().display().to_string(),
+    }
 }
 
 fn sentence(lease: &Lease) -> String {

@@ -55,22 +55,13 @@ enum What {
     #[command(
         after_help = "Example: ccorch loops stop builder --host vm\n\nIt stays down over reboots, until `ccorch loops start`."
     )]
-    Stop {
-        /// The loop
-        name: LoopName,
-    },
+    Stop(Target),
     /// Let a loop run again
     #[command(after_help = "Example: ccorch loops start builder --host vm")]
-    Start {
-        /// The loop
-        name: LoopName,
-    },
+    Start(Target),
     /// Stop a loop at its safe point and start it again
     #[command(after_help = "Example: ccorch loops restart builder --host vm")]
-    Restart {
-        /// The loop
-        name: LoopName,
-    },
+    Restart(Target),
     /// What happened to a loop: its events and its unit's journal
     #[command(after_help = "Example: ccorch loops logs builder --host vm -n 50")]
     Logs {
@@ -80,6 +71,16 @@ enum What {
         #[arg(long, short = 'n', default_value_t = 20)]
         lines: usize,
     },
+}
+
+/// Which loop, and whether for real.
+#[derive(Debug, clap::Args)]
+struct Target {
+    /// The loop
+    name: LoopName,
+    /// Say what would be done, and do nothing
+    #[arg(long)]
+    dry_run: bool,
 }
 
 /// Runs the verb.
@@ -98,9 +99,18 @@ pub fn run(context: &Context, args: &Args) -> Result<ExitCode> {
             }
         }
         What::Attach { name, read_only } => attach(&here, name, *read_only)?,
-        What::Stop { name } => tell(&ask(&here.paths, &Request::Stop { name: name.clone() })?, name),
-        What::Start { name } => up(&here, name, &Request::Start { name: name.clone() })?,
-        What::Restart { name } => up(&here, name, &Request::Restart { name: name.clone() })?,
+        What::Stop(target) if target.dry_run => {
+            would(&here, target, "stopped at its safe point and held down")?
+        }
+        What::Start(target) if target.dry_run => would(&here, target, "started, if it does not run")?,
+        What::Restart(target) if target.dry_run => {
+            would(&here, target, "stopped at its safe point and started")?
+        }
+        What::Stop(Target { name, .. }) => {
+            tell(&ask(&here.paths, &Request::Stop { name: name.clone() })?, name)
+        }
+        What::Start(Target { name, .. }) => up(&here, name, &Request::Start { name: name.clone() })?,
+        What::Restart(Target { name, .. }) => up(&here, name, &Request::Restart { name: name.clone() })?,
         What::Logs { name, lines } => logs(&here, known(&here, name)?, *lines)?,
     }
     Ok(ExitCode::SUCCESS)
@@ -114,6 +124,13 @@ fn known<'a>(here: &Here, name: &'a LoopName) -> Result<&'a LoopName> {
     Err(Problem::new(Kind::General, format!("no loop `{name}`"))
         .hint(format!("the loops are: {names}"))
         .into())
+}
+
+fn would(here: &Here, target: &Target, what: &str) -> Result<()> {
+    let name = known(here, &target.name)?;
+    tell(&status(&here.paths)?, name);
+    println!("would be {what}");
+    Ok(())
 }
 
 fn attach(here: &Here, name: &LoopName, read_only: bool) -> Result<()> {

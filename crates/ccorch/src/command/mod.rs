@@ -8,15 +8,17 @@ mod host;
 mod lease;
 mod loops;
 mod plumbing;
-mod provision;
+pub mod provision;
 mod proxy;
 mod quiesce;
 mod reboots;
 mod resume;
 mod schema;
+mod secrets;
 mod stage;
 mod status;
 mod supervise;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -31,6 +33,7 @@ pub enum Verb {
     Check(check::Args),
     Schema(schema::Args),
     Provision(provision::Args),
+    Vm(vm::Args),
     Host(host::Args),
     Stage(stage::Args),
     Lease(lease::Args),
@@ -40,6 +43,7 @@ pub enum Verb {
     Loops(loops::Args),
     Reboots(reboots::Args),
     Resume(resume::Args),
+    Secrets(secrets::Args),
     Proxy(proxy::Args),
     Connect(connect::Args),
     Supervise(supervise::Args),
@@ -61,6 +65,7 @@ pub fn run(context: &Context, verb: Verb) -> Result<ExitCode> {
         Verb::Check(args) => check::run(context, &args),
         Verb::Schema(args) => schema::run(&args),
         Verb::Provision(args) => provision::run(context, &args),
+        Verb::Vm(args) => vm::run(context, &args),
         Verb::Host(args) => host::run(context, &args),
         Verb::Stage(args) => stage::run(context, &args),
         Verb::Cutover(args) => cutover::run(context, &args),
@@ -70,6 +75,7 @@ pub fn run(context: &Context, verb: Verb) -> Result<ExitCode> {
         Verb::Loops(args) => loops::run(context, &args),
         Verb::Reboots(args) => reboots::run(context, &args),
         Verb::Lease(args) => lease::run(context, &args),
+        Verb::Secrets(args) => secrets::run(context, &args),
         Verb::Proxy(args) => proxy::run(context, &args),
         Verb::Connect(args) => connect::run(context, &args),
         Verb::Supervise(args) => supervise::run(context, &args),

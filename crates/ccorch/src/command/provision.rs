@@ -3,7 +3,8 @@
 mod cloud_init;
 mod incus;
 mod outcome;
-mod progress;
+pub mod progress;
+mod qemu;
 mod ready;
 
 use std::process::ExitCode;
@@ -44,7 +45,7 @@ pub fn run(context: &Context, args: &Args) -> Result<ExitCode> {
     let _lock = if args.dry_run { None } else { Some(loaded.lock("provision")?) };
     let outcome = match provider {
         Provider::Incus => incus::provision(&loaded, args)?,
-        Provider::Qemu => return Err(no_qemu(&args.host).into()),
+        Provider::Qemu => qemu::provision(&loaded, args)?,
     };
     if args.json {
         outcome.print_json()?
@@ -57,12 +58,7 @@ pub fn run(context: &Context, args: &Args) -> Result<ExitCode> {
 fn provider(loaded: &LoadedRig, name: &HostName) -> Result<Provider> {
     reach::entry(loaded, name)?.provider.ok_or_else(|| {
         Problem::new(Kind::Rig, format!("host `{name}` has no `provider`: ccorch cannot make it"))
-            .hint("a host with `ssh` alone has to be there already; `provider: incus` makes one")
+            .hint("a host with `ssh` alone has to be there already; `provider: incus` and `provider: qemu` make one")
             .into()
     })
-}
-
-fn no_qemu(name: &HostName) -> Problem {
-    Problem::new(Kind::Unfit, format!("host `{name}`: `provider: qemu` is not available in this build"))
-        .hint("use `provider: incus`, or make the machine by hand and name its `ssh`")
 }

@@ -120,12 +120,7 @@ fn start_directly(here: &Here, name: &LoopName) -> Result<Started> {
             .with_context(|| format!("chown {}", dir.display()))?;
     }
     let argv = start_argv(here, name)?;
-    let user = &here.rig.workspace.user;
-    let command = if is_user(user) {
-        Command::new(&argv[0]).args(&argv[1..])
-    } else {
-        Command::new("runuser").args(["-u", user, "--"]).args(&argv)
-    };
+    let command = command_as(&here.rig.workspace.user, &argv);
     command.env("HOME", &account.home).run()?;
     let pid = tmux(here, name).server_pid().ok().and_then(|pid| pid.parse().ok());
     Ok(pid.map_or(Started::Over, Started::Running))
@@ -172,6 +167,15 @@ pub fn account(user: &str) -> Option<Account> {
 /// The home folder of a user; `/` when there is no such user.
 pub fn home_of(user: &str) -> PathBuf {
     account(user).map_or_else(|| "/".into(), |account| account.home)
+}
+
+/// A command with another user's rights; with our own where we are that user already.
+pub fn command_as<S: AsRef<std::ffi::OsStr>>(user: &str, argv: &[S]) -> Command {
+    let words = argv.iter().map(AsRef::as_ref);
+    let become_user = ["runuser", "-u", user, "--"].map(std::ffi::OsStr::new);
+    let all: Vec<&std::ffi::OsStr> =
+        if is_user(user) { words.collect() } else { become_user.into_iter().chain(words).collect() };
+    Command::new(all.first().copied().unwrap_or_default()).args(all.iter().skip(1))
 }
 
 /// Whether this process already is that user.

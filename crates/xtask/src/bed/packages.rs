@@ -8,7 +8,8 @@ use anyhow::{Context as _, Result, bail};
 use super::apt_source::{self, AptSource};
 use crate::run::Run;
 
-/// What the bed runs on. `qemu-system-x86` is for Incus and local VMs.
+/// What the bed runs on, and what the tests on this machine itself need: an sshd, systemd-analyze. `qemu-system-x86` is
+/// for Incus and local VMs.
 const NEEDED: &[&str] = &[
     "incus-base",
     "incus-client",
@@ -20,11 +21,15 @@ const NEEDED: &[&str] = &[
     "nftables",
     "iproute2",
     "openssh-client",
+    "openssh-server",
+    "procps",
+    "systemd",
     "debian-archive-keyring",
     "util-linux",
     "rsync",
     "git",
     "tmux",
+    "microsocks",
 ];
 
 /// What Debian 12 has in its backports only (or too old without them).

@@ -31,6 +31,13 @@ pub struct RehearseArgs {
     down: bool,
 }
 
+impl RehearseArgs {
+    /// A rehearsal that leaves the bed up.
+    pub fn of(dir: Option<std::path::PathBuf>) -> Self {
+        Self { dir, down: false }
+    }
+}
+
 /// Runs the rehearsal.
 pub fn run(args: &RehearseArgs) -> Result<ExitCode> {
     let layout = Layout::here(args.dir.as_deref())?;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Report;
 use crate::names::HostName;
+use crate::provision::Endpoint;
 use crate::rig::finding::shown;
 use crate::rig::{CutoverHosts, Host, Incus, LegacyRuns, Provider, Qemu, Rig, Size, rules};
 
@@ -87,7 +88,7 @@ fn section(name: &str, host: &Host, provider: Provider, key: &str, given: bool, 
 fn incus(name: &str, incus: &Incus, report: &mut Report) {
     let at = |key| ["hosts", name, "incus", key];
     report.must(&["hosts", name], rules::instance_name(name));
-    report.must(&at("url"), rules::url(&incus.url, &["https"]));
+    report.must(&at("url"), incus.url.parse::<Endpoint>().map(drop).map_err(|bad| bad.to_string()));
     report.must_if(&at("fingerprint"), incus.fingerprint.as_deref(), rules::fingerprint);
     report.must(&at("project"), rules::line(&incus.project));
     report.must(&at("image"), rules::line(&incus.image));

@@ -38,7 +38,12 @@ impl Outcome {
     pub fn print(&self) {
         let host = &self.host;
         match &self.machine {
-            Some(machine) => println!("{host}: ready at {}", machine.reached.ssh),
+            Some(Machine { reached, .. }) if reached.port == 22 => {
+                println!("{host}: ready at {}", reached.ssh)
+            }
+            Some(Machine { reached, .. }) => {
+                println!("{host}: ready at {} port {}", reached.ssh, reached.port)
+            }
             None => println!("{host}: dry run"),
         }
         let (done, nothing) =
