@@ -22,7 +22,7 @@ use crate::here::{Here, loop_state};
 /// The last screen is kept up to this many characters.
 const SCREEN: usize = 4000;
 
-/// One loop
+/// What the units of the loops call
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The loop's name

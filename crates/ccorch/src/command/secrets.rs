@@ -17,12 +17,12 @@ use crate::remote;
 /// Make the host's own key and decrypt the rig's secrets with it
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Example: ccorch secrets recipient --host vm\n         (put what it prints into .sops.yaml, then `sops updatekeys`)"
+    after_help = "Example: ccorch secrets recipient --host vm\n\nPut what it prints into .sops.yaml, run `sops updatekeys`, then `ccorch host install` again."
 )]
 pub struct Args {
     #[command(subcommand)]
     what: What,
-    /// On this host of the rig, over ssh
+    /// Do it on this host of the rig, over ssh [default: the machine this runs on]
     #[arg(long, global = true, value_name = "HOST")]
     host: Option<HostName>,
 }
@@ -30,8 +30,10 @@ pub struct Args {
 #[derive(Debug, Subcommand)]
 enum What {
     /// Print the host's age recipient; its key is made when it has none, and never leaves it
+    #[command(after_help = "Example: ccorch secrets recipient --host vm")]
     Recipient,
     /// Decrypt every secret of the rig to its place (what ccorch-secrets.service runs)
+    #[command(after_help = "Example: ccorch secrets install --host vm --dry-run")]
     Install {
         /// Say which files would be written, and write nothing
         #[arg(long)]
