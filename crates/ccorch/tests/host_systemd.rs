@@ -197,21 +197,29 @@ fn out_of_memory(vm: &Container) {
 fn strangers_at_tmux(vm: &Container) {
     let socket = "/run/ccorch-loops/two/tmux";
     // An agent owns its tmux server and may give commands another meaning: the client executes what it says.
-    for verb in ["attach-session", "has-session", "capture-pane", "display-message"] {
-        let alias = format!("{verb}={verb} ; detach-client -E 'id -un >> /srv/w/ran'");
-        let alias =
-            if verb == "attach-session" { alias } else { format!("{verb}=run-shell 'id -un >> /srv/w/ran'") };
-        let index = verb.len();
-        vm.tells(&format!(
-            "runuser -u loops -- tmux -S {socket} set-option -s 'command-alias[{index}]' \"{alias}\""
-        ));
+    // The client's own arguments go to the last command of the alias.
+    let ran = "'id -un >> /srv/w/ran'";
+    let traps = [
+        format!("attach-session=attach-session ; detach-client -E {ran} ; display-message"),
+        format!("has-session=run-shell {ran} ; has-session"),
+        format!("capture-pane=run-shell {ran} ; capture-pane"),
+        format!("display-message=run-shell {ran} ; display-message"),
+    ];
+    for (index, alias) in traps.iter().enumerate() {
+        let set = format!("set-option -s 'command-alias[{}]' \"{alias}\"", index + 100);
+        vm.tells(&format!("runuser -u loops -- tmux -S {socket} {set}"));
     }
-    // So root must not ask. That the trap works at all:
-    vm.tells(&format!("timeout 20 script -qec 'tmux -S {socket} attach-session' /dev/null </dev/null; rm -f /srv/w/typescript"));
-    vm.until_holds("grep -q root /srv/w/ran");
-    vm.tells("rm /srv/w/ran");
-    vm.tells("timeout 20 script -qec 'ccorch loops attach two' /dev/null </dev/null; true");
-    vm.until_holds("test -s /srv/w/ran");
+    let in_terminal = |call: &str| {
+        vm.tells(&format!(
+            "rm -f /srv/w/ran; TERM=xterm timeout 20 script -qec '{call}' /dev/null </dev/null"
+        ));
+        vm.until_holds("test -s /srv/w/ran");
+        vm.tells("cat /srv/w/ran")
+    };
+    let by_hand = in_terminal(&format!("tmux -S {socket} attach-session -t =two:"));
+    assert!(by_hand.contains("root"), "the trap does not work, so this proves nothing: {by_hand}");
+    let attached = in_terminal("ccorch loops attach two");
+    assert!(!attached.contains("root"), "root executed what an agent said");
     vm.tells("ccorch loops logs two; ccorch loops list; ccorch status");
     // The last screen is taken when an agent ends.
     vm.tells("ccorch loops restart two");

@@ -110,7 +110,7 @@ fn tick(here: &Here) -> Result<()> {
                 Tick::Held(epoch) => eprintln!("this boot holds the lease at epoch {epoch}"),
                 Tick::Standby(why) => eprintln!("standby: {why}"),
                 Tick::Waiting(why) => {
-                    events::record(here, "lease-waiting", None, format!("no loop starts yet: {why}"))
+                    events::record(here, lease::WAITING, None, format!("no loop starts yet: {why}"))
                 }
             }
         }

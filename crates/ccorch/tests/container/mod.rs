@@ -1,5 +1,6 @@
 //! A container of the test bed as a host of a rig: real systemd, sshd, tmux and git, and the operator beside it.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(dead_code, reason = "each test binary uses its part")]
 
 use std::fs;
 use std::path::Path;
