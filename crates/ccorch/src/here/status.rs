@@ -145,10 +145,11 @@ pub fn collect(here: &Here) -> Result<Status> {
         supervisor,
         proxy: proxy_report(here),
         loops,
-        reboots: boot::reboots(here).len(),
+        reboots: boot::reboots(here)?.len(),
         degraded: Vec::new(),
     };
     status.degraded = degraded(&status);
+    status.degraded.extend(here.phase_index().err().map(|error| format!("{error:#}")));
     Ok(status)
 }
 
@@ -180,7 +181,7 @@ fn proxy_report(here: &Here) -> Option<ProxyReport> {
 fn unsupervised(here: &Here) -> Result<Vec<LoopReport>> {
     let running = Runtime::of(here).running(here)?;
     let report = |(name, spec): (&LoopName, &ccorch_core::rig::Loop)| {
-        let agent = exits::running(&here.paths, name);
+        let agent = exits::running(&here.paths, name).filter(|_| running.contains_key(name));
         LoopReport {
             name: name.clone(),
             role: spec.role,
