@@ -7,3 +7,12 @@
 
 pub mod limit;
 pub mod reset;
+pub mod screen;
+pub mod signals;
+pub mod verdict;
+
+mod blocks;
+mod dialog;
+
+pub use dialog::DialogKind;
+pub use verdict::{Evidence, Kind, Verdict, decide};
