@@ -376,3 +376,7 @@ fn normal(text: &str) -> String {
 fn first_line(text: &str) -> &str {
     text.lines().next().unwrap_or_default()
 }
+
+#[cfg(test)]
+#[path = "verdict_tests.rs"]
+mod tests;
