@@ -27,7 +27,7 @@
           inherit system;
           overlays = [ self.overlays.default ];
         };
-      eachSystem = f: lib.genAttrs systems (system: f (pkgsFor system));
+      eachSystem = f: lib.genAttrs systems (system: f system (pkgsFor system));
       host =
         system: folder:
         lib.nixosSystem {
@@ -45,24 +45,26 @@
       };
 
       packages = eachSystem (
-        pkgs:
+        system: pkgs:
         {
           inherit (pkgs) ccorch;
           default = pkgs.ccorch;
         }
-        // lib.optionalAttrs (pkgs.stdenv.hostPlatform.system == "x86_64-linux") {
+        // lib.optionalAttrs (system == "x86_64-linux") {
           incus-image = self.nixosConfigurations.cc-ci-orchestrator.config.system.build.qemuImage;
         }
       );
 
-      apps = eachSystem (pkgs: rec {
-        ccorch = {
-          type = "app";
-          program = "${pkgs.ccorch}/bin/ccorch";
-          meta.description = "Moves a rig of coding agents and keeps it alive";
-        };
-        default = ccorch;
-      });
+      apps = eachSystem (
+        _: pkgs: rec {
+          ccorch = {
+            type = "app";
+            program = "${pkgs.ccorch}/bin/ccorch";
+            meta.description = "Moves a rig of coding agents and keeps it alive";
+          };
+          default = ccorch;
+        }
+      );
 
       nixosModules = rec {
         ccorch = ./nixos;
@@ -81,26 +83,28 @@
         example-container = host "x86_64-linux" ./hosts/example-container;
       };
 
-      checks = eachSystem (pkgs: import ./checks { inherit self pkgs sops-nix; });
+      checks = eachSystem (_: pkgs: import ./checks { inherit self pkgs sops-nix; });
 
-      devShells = eachSystem (pkgs: {
-        default = pkgs.mkShell {
-          inputsFrom = [ pkgs.ccorch ];
-          packages = with pkgs; [
-            age
-            cargo
-            clippy
-            deadnix
-            nixfmt
-            rust-analyzer
-            rustfmt
-            sops
-            ssh-to-age
-          ];
-        };
-      });
+      devShells = eachSystem (
+        _: pkgs: {
+          default = pkgs.mkShell {
+            inputsFrom = [ pkgs.ccorch ];
+            packages = with pkgs; [
+              age
+              cargo
+              clippy
+              deadnix
+              nixfmt
+              rust-analyzer
+              rustfmt
+              sops
+              ssh-to-age
+            ];
+          };
+        }
+      );
 
-      formatter = eachSystem (pkgs: pkgs.nixfmt-tree);
+      formatter = eachSystem (_: pkgs: pkgs.nixfmt-tree);
 
       templates.default = {
         path = ./templates/rig;

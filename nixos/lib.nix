@@ -28,7 +28,11 @@ rec {
     let
       put = path: builtins.replaceStrings [ installed ] [ path ];
       line =
-        text: if builtins.match "Exec(Condition|Stop)=.*" text != null then put lasting text else put program text;
+        text:
+        if builtins.match "Exec(Condition|Stop)=.*" text != null then
+          put lasting text
+        else
+          put program text;
       lines = text: builtins.filter builtins.isString (builtins.split "\n" text);
       one =
         name:
@@ -91,43 +95,43 @@ rec {
     let
       assignment = key: value: "${key}=${toString value}\n";
       setting =
-        key: value: if builtins.isList value then builtins.concatStringsSep "" (map (assignment key) value) else assignment key value;
+        key: value:
+        if builtins.isList value then
+          builtins.concatStringsSep "" (map (assignment key) value)
+        else
+          assignment key value;
       section =
         name: settings:
         "[${name}]\n"
         + builtins.concatStringsSep "" (builtins.attrValues (builtins.mapAttrs setting settings));
       # As people write them: [Unit] first.
-      order =
-        builtins.filter (name: sections ? ${name}) [
-          "Unit"
-          "Service"
-          "Timer"
-          "Slice"
-        ];
+      order = builtins.filter (name: sections ? ${name}) [
+        "Unit"
+        "Service"
+        "Timer"
+        "Slice"
+      ];
     in
     builtins.concatStringsSep "\n" (map (name: section name sections.${name}) order);
 
-  # A duration as the rig file writes it (`90`, `90s`, `5m`, `2h`), in seconds.
+  # A duration as the rig file writes it (`90s`, `5m`, `1h30m`), in seconds.
   seconds =
     value:
     let
-      parts = builtins.match "([0-9]+)(s|m|h|d)?" value;
-      unit = builtins.elemAt parts 1;
-      factor =
-        {
-          s = 1;
-          m = 60;
-          h = 3600;
-          d = 86400;
-        }
-        .${if unit == null then "s" else unit};
+      parts = builtins.match "(([0-9]+)d)? ?(([0-9]+)h)? ?(([0-9]+)m)? ?(([0-9]+)s)?" value;
+      of =
+        index: factor:
+        let
+          number = builtins.elemAt parts index;
+        in
+        if number == null then 0 else builtins.fromJSON number * factor;
     in
     if builtins.isInt value then
       value
-    else if parts == null then
-      throw "services.ccorch: `${value}` is not a duration; expected one like 60s, 5m or 2h"
+    else if parts == null || value == "" then
+      throw "services.ccorch: `${value}` is not a duration; expected one like 60s, 5m or 1h30m"
     else
-      builtins.fromJSON (builtins.elemAt parts 0) * factor;
+      of 1 86400 + of 3 3600 + of 5 60 + of 7 1;
 
   # --- the rig -----------------------------------------------------------------------------------------------------
 
@@ -166,7 +170,8 @@ rec {
       hosts = builtins.mapAttrs host (rig.hosts or { });
     }
     // optionalAttrs (rig ? lease) {
-      lease = lease // optionalAttrs (rig.lease ? key && !(rig.lease ? identity)) { identity = leaseKey; };
+      lease =
+        lease // optionalAttrs (rig.lease ? key && !(rig.lease ? identity)) { identity = leaseKey; };
     }
     // optionalAttrs (rig ? secrets) {
       secrets = rig.secrets // {
@@ -244,22 +249,33 @@ rec {
       listen = (rig.proxy or { }).listen or "127.0.0.1:1055";
       proxied = (rig.proxy or { }).backend or "none" != "none";
       say = condition: sentence: optional (!condition) sentence;
-      outside =
-        workdir: isAbsolute workdir || builtins.match "(.*/)?\\.\\.(/.*)?" workdir != null;
+      outside = workdir: isAbsolute workdir || builtins.match "(.*/)?\\.\\.(/.*)?" workdir != null;
       loop =
         name:
         say (!outside (rig.loops.${name}.workdir or "."))
           "the loop `${name}` works in `${rig.loops.${name}.workdir}`, outside the workspace; give a path relative to ${root} without `..`";
-      socks = flag: builtins.match "--(socks5-server|outbound-http-proxy-listen)=.*:${toString (port listen)}" flag != null;
+      socks =
+        flag:
+        builtins.match "--(socks5-server|outbound-http-proxy-listen)=.*:${toString (port listen)}" flag
+        != null;
     in
     say (builtins.elem user facts.users) "the user `${user}` does not exist; declare `users.users.${user}` (a normal user with a home), or name another in `services.ccorch.user`"
     ++ say (isAbsolute root) "the workspace `${root}` is not an absolute path; it has to be the same on every host, for example /srv/rig"
     ++ builtins.concatLists (map loop (builtins.attrNames (rig.loops or { })))
-    ++ say (rig.hosts or { } ? ${facts.host}) "this machine is `${facts.host}`, which the rig does not know; add it to `services.ccorch.settings.hosts`, or set `services.ccorch.host` to the name it has there"
-    ++ say (!proxied || !(builtins.any socks facts.tailscaleFlags)) "the proxy and `services.tailscale` both listen on port ${toString (port listen)}; give the rig another in `services.ccorch.proxy.listen`"
-    ++ say (!proxied || !(builtins.elem (port listen) (map toString facts.ports))) "the proxy's port ${toString (port listen)} is one of sshd's too; give the rig another in `services.ccorch.proxy.listen`"
-    ++ say (!facts.secrets || facts.sopsFile) "secrets are declared and their sops file is missing; name it in `services.ccorch.secrets.file`, and have it in git so that the flake sees it"
+    ++
+      say (rig.hosts or { } ? ${facts.host})
+        "this machine is `${facts.host}`, which the rig does not know; add it to `services.ccorch.settings.hosts`, or set `services.ccorch.host` to the name it has there"
+    ++
+      say (!proxied || !(builtins.any socks facts.tailscaleFlags))
+        "the proxy and `services.tailscale` both listen on port ${toString (port listen)}; give the rig another in `services.ccorch.proxy.listen`"
+    ++
+      say (!proxied || !(builtins.elem (port listen) (map toString facts.ports)))
+        "the proxy's port ${toString (port listen)} is one of sshd's too; give the rig another in `services.ccorch.proxy.listen`"
+    ++
+      say (!facts.secrets || facts.sopsFile)
+        "secrets are declared and their sops file is missing; name it in `services.ccorch.secrets.file`, and have it in git so that the flake sees it"
     ++ map (
-      package: "the agent program ${package} is unfree and not allowed; add it to `nixpkgs.config.allowUnfreePredicate`"
+      package:
+      "the agent program ${package} is unfree and not allowed; add it to `nixpkgs.config.allowUnfreePredicate`"
     ) facts.unfree;
 }

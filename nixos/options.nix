@@ -15,11 +15,13 @@ let
       default = null;
       inherit description example;
     };
-  serviceConfig = description: example: mkOption {
-    type = types.attrsOf types.unspecified;
-    default = { };
-    inherit description example;
-  };
+  serviceConfig =
+    description: example:
+    mkOption {
+      type = types.attrsOf types.unspecified;
+      default = { };
+      inherit description example;
+    };
 in
 {
   options.services.ccorch = {
@@ -99,17 +101,29 @@ in
       ]) "What provides the rig's SOCKS proxy; set `settings.proxy` or this." "tailscaled";
       listen = nullOr types.str "The loopback address and port it listens on." "127.0.0.1:1055";
       ssh = nullOr types.str "For the backend `ssh`, the destination." "jump@b1.example.org";
-      hostKey = nullOr types.str "For the backend `ssh`, the destination's public host key." "ssh-ed25519 AAAA...";
-      identity = nullOr types.str "For the backend `ssh`, the private key's path on this machine, readable by root." "/run/secrets/proxy-key";
-      check = nullOr types.str "What must answer through the proxy for it to count as healthy." "gitea.example.ts.net:22";
-      hosts = nullOr (types.listOf types.str) "Machines that get an ssh_config entry through the proxy." [ "b1.example.ts.net" ];
+      hostKey =
+        nullOr types.str "For the backend `ssh`, the destination's public host key."
+          "ssh-ed25519 AAAA...";
+      identity =
+        nullOr types.str "For the backend `ssh`, the private key's path on this machine, readable by root."
+          "/run/secrets/proxy-key";
+      check =
+        nullOr types.str "What must answer through the proxy for it to count as healthy."
+          "gitea.example.ts.net:22";
+      hosts = nullOr (types.listOf types.str) "Machines that get an ssh_config entry through the proxy." [
+        "b1.example.ts.net"
+      ];
     };
 
-    supervisor.serviceConfig = serviceConfig "Settings added to `ccorch-supervisor.service`." { MemoryMax = "256M"; };
+    supervisor.serviceConfig = serviceConfig "Settings added to `ccorch-supervisor.service`." {
+      MemoryMax = "256M";
+    };
 
     loops = {
       serviceConfig = serviceConfig "Settings added to every loop's unit." { MemoryMax = "1G"; };
-      sliceConfig = serviceConfig "Settings of `ccorch-loops.slice`, which all loops share." { MemoryHigh = "1500M"; };
+      sliceConfig = serviceConfig "Settings of `ccorch-loops.slice`, which all loops share." {
+        MemoryHigh = "1500M";
+      };
     };
 
     orchestrator = {
@@ -124,8 +138,12 @@ in
         default = ".";
         description = "Its working directory, relative to the workspace.";
       };
-      prompt = nullOr types.str "The file whose text starts its first conversation." "prompts/orchestrator.md";
-      remoteControl = nullOr types.str "The name under which it offers remote control." "autonomous-orchestrator";
+      prompt =
+        nullOr types.str "The file whose text starts its first conversation."
+          "prompts/orchestrator.md";
+      remoteControl =
+        nullOr types.str "The name under which it offers remote control."
+          "autonomous-orchestrator";
     };
 
     secrets = {
@@ -143,7 +161,9 @@ in
         type = types.attrsOf (
           types.submodule {
             options = {
-              path = nullOr types.str "Where the file is to be; /run/secrets/NAME when not set." "/srv/cc-ci/.testenv";
+              path =
+                nullOr types.str "Where the file is to be; /run/secrets/NAME when not set."
+                  "/srv/cc-ci/.testenv";
               key = nullOr types.str "The item's key in the sops file; its name when not set." "testenv";
               owner = nullOr types.str "Its owner; the loops' user when not set." "root";
               mode = mkOption {

@@ -52,8 +52,7 @@ let
   # A single sentence that has these words.
   says =
     words: sentences:
-    builtins.length sentences == 1
-    && builtins.match ".*${words}.*" (builtins.head sentences) != null;
+    builtins.length sentences == 1 && builtins.match ".*${words}.*" (builtins.head sentences) != null;
 
   units = lib.units {
     folder = ../../crates/ccorch/units;
@@ -67,7 +66,8 @@ let
       has "ExecStart=/run/current-system/sw/bin/ccorch loop-start" units."ccorch-loop@.service"
       && !(has "/nix/store" units."ccorch-loop@.service");
     "a daemon's start names the program itself, so that an upgrade restarts it" =
-      has "ExecStart=/nix/store/x/bin/ccorch supervise" units."ccorch-supervisor.service";
+      has "ExecStart=/nix/store/x/bin/ccorch supervise"
+        units."ccorch-supervisor.service";
     "a condition outlives its generation" =
       has "ExecCondition=/run/current-system/sw/bin/ccorch proxy wanted" units."ccorch-proxy.service"
       && has "ExecStart=/nix/store/x/bin/ccorch proxy run" units."ccorch-proxy.service";
@@ -104,22 +104,23 @@ let
     "durations" =
       map lib.seconds [
         7
-        "7"
         "7s"
         "5m"
-        "2h"
+        "1h30m"
+        "2d 1s"
       ] == [
         7
         7
-        7
         300
-        7200
+        5400
+        172801
       ];
     "a wrong duration is refused" = !(builtins.tryEval (lib.seconds "soon")).success;
-    "the operator's own things stay off the host" = (lib.hostRig rig).hosts.vm == {
-      ssh = "root@vm";
-      port = 22;
-    };
+    "the operator's own things stay off the host" =
+      (lib.hostRig rig).hosts.vm == {
+        ssh = "root@vm";
+        port = 22;
+      };
     "the lease's key is where the host has it" =
       (lib.hostRig rig).lease == {
         remote = "x";
@@ -170,7 +171,11 @@ let
     "a good rig has no problem" = problems { } { } == [ ];
     "unknown user" = says "users.users.loops" (problems { } { users = [ ]; });
     "relative workspace" = says "not an absolute path" (
-      problems { workspace = rig.workspace // { root = "srv"; }; } { }
+      problems {
+        workspace = rig.workspace // {
+          root = "srv";
+        };
+      } { }
     );
     "loop outside the workspace" = says "`bad` works in `../x`" (
       problems { loops.bad.workdir = "../x"; } { }

@@ -10,10 +10,11 @@ let
   sentences =
     change:
     map (one: one.message) (
-      builtins.filter (one: !one.assertion && lib.hasInfix "ccorch" one.message) (evaluate [
-        rig
-        change
-      ]).assertions
+      builtins.filter (one: !one.assertion && lib.hasInfix "ccorch" one.message)
+        (evaluate [
+          rig
+          change
+        ]).assertions
     );
   says =
     words: change:
@@ -21,7 +22,16 @@ let
       found = sentences change;
     in
     builtins.length found == 1 && lib.hasInfix words (builtins.head found);
-  refused = change: !(builtins.tryEval (builtins.deepSeq (evaluate [ rig change ]).services.ccorch.rendered true)).success;
+  refused =
+    change:
+    !(builtins.tryEval (
+      builtins.deepSeq
+        (evaluate [
+          rig
+          change
+        ]).services.ccorch.rendered
+        true
+    )).success;
   force = value: { services.ccorch = value; };
 
   cases = {
@@ -31,16 +41,19 @@ let
         none = evaluate [ { } ];
       in
       !(none.environment.etc ? "ccorch/rig.json") && !(none.systemd.services ? ccorch-supervisor);
-    "the units come from the package" = builtins.elem whole.services.ccorch.package whole.systemd.packages;
-    "the target is pulled in at boot" = whole.systemd.targets.ccorch.wantedBy == [ "multi-user.target" ];
+    "the units come from the package" =
+      builtins.elem whole.services.ccorch.package whole.systemd.packages;
+    "the target is pulled in at boot" =
+      whole.systemd.targets.ccorch.wantedBy == [ "multi-user.target" ];
     "a switch never touches a loop" = !(unit "ccorch-loop@").restartIfChanged;
     "a loop runs as its user" = (unit "ccorch-loop@").serviceConfig.User == "loops";
     "limits of the loops are added" = (unit "ccorch-loop@").serviceConfig.MemoryMax == "1G";
     "the supervisor waits for secrets and proxy" =
-      builtins.all (name: builtins.elem name (unit "ccorch-supervisor").after) [
-        "ccorch-secrets.service"
-        "ccorch-proxy.service"
-      ];
+      builtins.all (name: builtins.elem name (unit "ccorch-supervisor").after)
+        [
+          "ccorch-secrets.service"
+          "ccorch-proxy.service"
+        ];
     "a changed rig restarts the supervisor" =
       builtins.elem whole.services.ccorch.rigFile (unit "ccorch-supervisor").restartTriggers;
     "the rig's heartbeat is the timer's" =
@@ -55,10 +68,11 @@ let
         workdir = ".";
         remote_control = "autonomous-orchestrator";
       }
-      && whole.services.ccorch.rendered.proxy == {
-        backend = "tailscaled";
-        hosts = [ "b1.example.ts.net" ];
-      };
+      &&
+        whole.services.ccorch.rendered.proxy == {
+          backend = "tailscaled";
+          hosts = [ "b1.example.ts.net" ];
+        };
     "the user is the workspace's" = whole.services.ccorch.rendered.workspace.user == "loops";
     "what is the operator's stays away" = !(whole.services.ccorch.rendered.hosts.vm ? incus);
     "the host knows its name" = whole.environment.etc."ccorch/host".text == "vm\n";
@@ -74,44 +88,69 @@ let
       && lib.hasInfix "Host b1.example.ts.net\n    ProxyCommand" whole.programs.ssh.extraConfig;
     "the firewall stays closed" =
       let
-        open = module: (evaluate [ rig module { services.openssh.enable = lib.mkForce true; services.openssh.ports = [ 2022 ]; } ]).networking.firewall.allowedTCPPorts;
+        open =
+          module:
+          (evaluate [
+            rig
+            module
+            {
+              services.openssh.enable = lib.mkForce true;
+              services.openssh.ports = [ 2022 ];
+            }
+          ]).networking.firewall.allowedTCPPorts;
       in
       # sshd's own module opens its ports by itself, so look for what this one does.
-      !whole.services.ccorch.openFirewall && builtins.elem 2022 (open { services.ccorch.openFirewall = true; });
+      !whole.services.ccorch.openFirewall
+      && builtins.elem 2022 (open {
+        services.ccorch.openFirewall = true;
+      });
     "the loops see the programs of the system" =
       # A list, or in older trees the whole path as text.
       lib.hasInfix "/run/current-system/sw" (toString (unit "ccorch-loop@").path);
 
-    "an undeclared user" = says "users.users.nobody-here" (force { user = "nobody-here"; });
-    "a relative workspace" = says "not an absolute path" (
-      force { settings.workspace.root = lib.mkForce "srv/x"; }
-    );
-    "a loop outside the workspace" = says "outside the workspace" (
-      force {
-        settings.loops.bad = {
-          agent = "claude";
-          workdir = "/etc";
-        };
-      }
-    );
-    "a host the rig does not know" = says "services.ccorch.host" (force { host = "else"; });
+    "an undeclared user" = says "users.users.nobody-here" (force {
+      user = "nobody-here";
+    });
+    "a relative workspace" = says "not an absolute path" (force {
+      settings.workspace.root = lib.mkForce "srv/x";
+    });
+    "a loop outside the workspace" = says "outside the workspace" (force {
+      settings.loops.bad = {
+        agent = "claude";
+        workdir = "/etc";
+      };
+    });
+    "a host the rig does not know" = says "services.ccorch.host" (force {
+      host = "else";
+    });
     "a port of tailscale's" = says "services.tailscale" {
       services.tailscale = {
         enable = true;
         extraDaemonFlags = [ "--socks5-server=127.0.0.1:1055" ];
       };
     };
-    "no sops file" = says "services.ccorch.secrets.file" (force { secrets.file = lib.mkForce null; });
-    "a sops file that is not there" = says "services.ccorch.secrets.file" (
-      force { secrets.file = lib.mkForce ./not-there.yaml; }
-    );
-    "a misspelt option" = refused (force { setings = { }; });
+    "no sops file" = says "services.ccorch.secrets.file" (force {
+      secrets.file = lib.mkForce null;
+    });
+    "a sops file that is not there" = says "services.ccorch.secrets.file" (force {
+      secrets.file = lib.mkForce ./not-there.yaml;
+    });
+    "a misspelt option" = refused (force {
+      setings = { };
+    });
     "a mode that is none" = badMode;
-    "a wrong backend" = refused (force { proxy.backend = lib.mkForce "socks"; });
+    "a wrong backend" = refused (force {
+      proxy.backend = lib.mkForce "socks";
+    });
   };
   badMode =
     !(builtins.tryEval (
-      builtins.deepSeq (evaluate [ rig (force { secrets.items.testenv.mode = "rw"; }) ]).sops.secrets true
+      builtins.deepSeq
+        (evaluate [
+          rig
+          (force { secrets.items.testenv.mode = "rw"; })
+        ]).sops.secrets
+        true
     )).success;
 
   own = import ../lib.nix;

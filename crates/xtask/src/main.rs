@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use xtask::{rehearse, testbed};
+use xtask::{nix, rehearse, testbed};
 
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", about = "Set-up and whole-system jobs of ccorch")]
@@ -14,12 +14,14 @@ struct Xtask {
 
 #[derive(Debug, Subcommand)]
 enum Job {
+    Nix(nix::NixArgs),
     Rehearse(rehearse::RehearseArgs),
     Testbed(testbed::TestbedArgs),
 }
 
 fn main() -> ExitCode {
     let result = match &Xtask::parse().job {
+        Job::Nix(args) => nix::run(args),
         Job::Rehearse(args) => rehearse::run(args),
         Job::Testbed(args) => testbed::run(args),
     };
