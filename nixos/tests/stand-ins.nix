@@ -46,6 +46,17 @@ in
     runCommand =
       name: _: text:
       builtins.toFile name text;
+    # sops-nix's manifest and program.
+    callPackage =
+      file: _:
+      if lib.hasInfix "manifest" (toString file) then
+        (
+          _: _: _: _:
+          "/manifest"
+        )
+      else
+        "/sops";
+    writeTextFile = file: file;
     ccorch = program "ccorch";
     coreutils = program "coreutils";
     openssh = program "openssh";
@@ -87,5 +98,14 @@ in
     age.keyFile = option (types.nullOr types.str) null;
     secrets = option any { };
     useSystemdActivation = flag;
+  };
+
+  # What sops-nix itself sets and asks for.
+  aroundSops.options = {
+    boot = option any { };
+    fileSystems = option any { };
+    nixpkgs.overlays = option (types.listOf types.unspecified) [ ];
+    system = option any { };
+    warnings = option (types.listOf types.str) [ ];
   };
 }

@@ -1,5 +1,8 @@
-# The tests of the module with nixpkgs' lib alone.
-{ nixpkgsLib }:
+# The tests of the module with nixpkgs' lib alone; sops-nix's own module is taken where there is one.
+{
+  nixpkgsLib,
+  sopsNix ? null,
+}:
 let
   lib = import nixpkgsLib;
   standIns = import ./stand-ins.nix { inherit lib; };
@@ -12,9 +15,10 @@ import ./module.nix {
       modules = [
         ../.
         standIns.module
-        standIns.sops
+        (if sopsNix == null then standIns.sops else standIns.aroundSops)
         { _module.args = { inherit (standIns) pkgs; }; }
       ]
+      ++ lib.optional (sopsNix != null) (sopsNix + "/modules/sops")
       ++ modules;
     }).config;
 }

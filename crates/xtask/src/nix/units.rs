@@ -39,7 +39,8 @@ pub fn module_with_lib(nix: &Nix) -> Result<Outcome> {
     let Some(lib) = nix.inputs.nixpkgs_lib.clone().or(own) else {
         return Ok(Outcome::NotRun("neither NIXPKGS nor NIXPKGS_LIB names a folder".into()));
     };
-    let arguments = [("nixpkgsLib", lib.display().to_string())];
+    let mut arguments = vec![("nixpkgsLib", lib.display().to_string())];
+    arguments.extend(nix.inputs.sops_nix.as_ref().map(|path| ("sopsNix", path.display().to_string())));
     module(nix, "nixos/tests/with-lib.nix", &arguments)
 }
 
