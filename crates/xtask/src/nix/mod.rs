@@ -6,6 +6,7 @@ mod expression;
 mod files;
 mod lock;
 mod rigs;
+mod scripts;
 mod tool;
 mod units;
 
@@ -74,6 +75,7 @@ pub fn run(args: &NixArgs) -> Result<ExitCode> {
     all.check("host rig", || rigs::host_rig(&nix, &tree));
     all.check("host rigs", || rigs::host_rigs(&nix));
     all.check("units", || units::plain(&nix, &tree));
+    all.check("test scripts", || scripts::check(&nix));
     all.check("module (lib)", || units::module_with_lib(&nix));
     all.check("module", || units::module_with_nixpkgs(&nix));
     all.check("hosts", || rigs::hosts(&nix));
