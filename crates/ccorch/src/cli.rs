@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::Parser;
+use clap::{CommandFactory as _, Parser};
 
 use crate::command::Verb;
 use crate::context::Context;
@@ -42,4 +42,9 @@ struct Cli {
 pub fn parse() -> (Context, Verb) {
     let cli = Cli::parse();
     (Context::new(cli.rig), cli.verb)
+}
+
+/// The whole command line, for manual pages and completions.
+pub fn command() -> clap::Command {
+    Cli::command()
 }

@@ -2,6 +2,7 @@
 
 pub mod bed;
 pub mod crash;
+pub mod nix;
 pub mod rehearse;
 pub mod report;
 pub mod run;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use xtask::{crash, rehearse, test, testbed};
+use xtask::{crash, nix, rehearse, test, testbed};
 
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", about = "Set-up and whole-system jobs of ccorch")]
@@ -15,6 +15,7 @@ struct Xtask {
 #[derive(Debug, Subcommand)]
 enum Job {
     Crash(crash::CrashArgs),
+    Nix(nix::NixArgs),
     Rehearse(rehearse::RehearseArgs),
     Test(test::TestArgs),
     Testbed(testbed::TestbedArgs),
@@ -23,6 +24,7 @@ enum Job {
 fn main() -> ExitCode {
     let result = match &Xtask::parse().job {
         Job::Crash(args) => crash::run(args),
+        Job::Nix(args) => nix::run(args),
         Job::Rehearse(args) => rehearse::run(args),
         Job::Test(args) => test::run(args),
         Job::Testbed(args) => testbed::run(args),

@@ -4,6 +4,7 @@ mod activate;
 mod check;
 mod connect;
 mod cutover;
+mod generate;
 mod host;
 mod lease;
 mod loops;
@@ -59,6 +60,8 @@ pub enum Verb {
     LoopExec(plumbing::Args),
     #[command(hide = true)]
     LoopStop(plumbing::Args),
+    #[command(hide = true)]
+    Generate(generate::Args),
 }
 
 /// Runs one verb.
@@ -87,5 +90,6 @@ pub fn run(context: &Context, verb: Verb) -> Result<ExitCode> {
         Verb::LoopStart(args) => plumbing::start(context, &args),
         Verb::LoopExec(args) => plumbing::exec(context, &args),
         Verb::LoopStop(args) => plumbing::stop(context, &args),
+        Verb::Generate(args) => generate::run(&args),
     }
 }

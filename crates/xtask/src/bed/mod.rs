@@ -7,13 +7,13 @@
 //! written down, so both work on a bed that somebody killed.
 
 mod api;
-mod apt_source;
+pub(crate) mod apt_source;
 mod certificate;
 mod daemon;
 mod image;
 mod instance;
 mod layout;
-mod packages;
+pub(crate) mod packages;
 mod pool;
 mod process;
 mod recipe;

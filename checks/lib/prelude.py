@@ -1,0 +1,45 @@
+# What the tests ask a machine, in the words of DESIGN.md.
+import json
+
+
+def status(machine):
+    # Exit status 1 says that something is degraded; the test looks at what.
+    return json.loads(machine.execute("ccorch status --json")[1])
+
+
+def at_work(machine, loops=3):
+    # Every loop runs, nothing is degraded, and new work reaches the remote.
+    def well(_):
+        try:
+            seen = status(machine)
+        except json.JSONDecodeError:
+            return False
+        running = [one for one in seen["loops"] if one["state"] == "running"]
+        return seen["degraded"] == [] and len(running) == loops
+
+    retry(well)
+    for name in ["builder", "adversary"]:
+        count = f"git --git-dir=/srv/git/work.git log --format=%s main | grep -c '^{name}: work '"
+        as_loops = f"runuser -u loops -- sh -c \"{count}\""
+        before = int(machine.execute(as_loops)[1] or 0)
+        machine.wait_until_succeeds(f"test $({as_loops}) -gt {before}")
+        machine.succeed(
+            f"runuser -u loops -- claude verify-numbering --git /srv/git/work.git --ref main --label {name}"
+        )
+
+
+def agents(machine):
+    return machine.succeed("pgrep -x claude | sort").split()
+
+
+def receipt(machine):
+    boot = machine.succeed("cat /proc/sys/kernel/random/boot_id").strip()
+    path = f"/var/lib/ccorch/receipts/{boot}.json"
+    machine.wait_for_file(path)
+    found = json.loads(machine.succeed(f"cat {path}"))
+    assert found["complete"], found
+    return found
+
+
+def reboots(machine):
+    return json.loads(machine.succeed("ccorch reboots --json"))

@@ -1,0 +1,56 @@
+# SOCKS traffic goes through the rig's proxy, after a reboot too, and the unit counts as started when it answers.
+inputs:
+let
+  inherit (inputs) pkgs;
+  keys = import (pkgs.path + "/nixos/tests/ssh-keys.nix") pkgs;
+  page = pkgs.writeTextDir "index.html" "reached";
+in
+import ./lib inputs {
+  name = "ccorch-proxy";
+  nodes.vm = {
+    services.openssh.enable = true;
+    users.users.jump = {
+      isNormalUser = true;
+      openssh.authorizedKeys.keys = [ keys.snakeOilPublicKey ];
+    };
+    # The proxy's destination is the machine itself: what matters is that traffic goes through it.
+    environment.etc."proxy-key" = {
+      source = keys.snakeOilPrivateKey;
+      mode = "0400";
+    };
+    services.ccorch.proxy = {
+      backend = "ssh";
+      ssh = "jump@localhost";
+      identity = "/etc/proxy-key";
+      check = "localhost:8000";
+    };
+    systemd.services.page = {
+      wantedBy = [ "multi-user.target" ];
+      serviceConfig.ExecStart = "${pkgs.python3}/bin/python3 -m http.server --bind 127.0.0.1 --directory ${page} 8000";
+    };
+    # sshd makes its keys at its first start; this machine then trusts itself.
+    systemd.services.test-known-hosts = {
+      before = [ "ccorch-proxy.service" ];
+      after = [ "sshd.service" ];
+      wantedBy = [ "multi-user.target" ];
+      serviceConfig.Type = "oneshot";
+      script = ''
+        echo "localhost $(cut -d' ' -f1,2 /etc/ssh/ssh_host_ed25519_key.pub)" > /etc/ssh/ssh_known_hosts.test
+      '';
+    };
+    programs.ssh.extraConfig = "GlobalKnownHostsFile /etc/ssh/ssh_known_hosts.test";
+  };
+  script = ''
+    fetch = "curl --fail --silent --max-time 5 --socks5-hostname 127.0.0.1:1055 http://localhost:8000/"
+    vm.start(allow_reboot=True)
+    for boot in ["first", "second"]:
+        vm.wait_for_unit("page.service")
+        vm.wait_for_unit("ccorch-proxy.service")
+        assert vm.wait_until_succeeds(fetch) == "reached", boot
+        at_work(vm)
+        if boot == "first":
+            vm.reboot()
+    # It listens on the loopback alone.
+    vm.fail("ss -Hltn 'sport = 1055' | grep -v 127.0.0.1")
+  '';
+}

@@ -1,0 +1,134 @@
+//! `cargo xtask nix`: what of the flake and the NixOS module can be checked without a binary cache, and with nixpkgs
+//! where it is at hand. What was not run is said, in the summary too.
+
+mod chroot;
+mod expression;
+mod files;
+mod lock;
+mod rigs;
+mod scripts;
+mod tool;
+mod units;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result};
+use clap::Args;
+
+use crate::bed::Layout;
+use files::Tree;
+use tool::{Inputs, Nix};
+
+/// Check the flake, the NixOS module and the hosts, with Nix from Debian where the machine has none.
+///
+/// Without a Nix of the machine's own it needs root and mmdebstrap, once, for a folder of about 230 MB that is kept.
+/// Example: NIXPKGS=~/nixpkgs cargo xtask nix
+#[derive(Debug, Args)]
+pub struct NixArgs {
+    /// A checkout of nixpkgs: the module is evaluated as part of a whole NixOS
+    #[arg(long, env = "NIXPKGS", value_name = "FOLDER")]
+    nixpkgs: Option<PathBuf>,
+    /// The `lib` folder of nixpkgs alone: the module is evaluated against stand-ins for the options
+    #[arg(long, env = "NIXPKGS_LIB", value_name = "FOLDER")]
+    nixpkgs_lib: Option<PathBuf>,
+    /// A checkout of sops-nix, to evaluate with it
+    #[arg(long, env = "SOPS_NIX", value_name = "FOLDER")]
+    sops_nix: Option<PathBuf>,
+    /// Install the missing ones of deadnix and nixfmt with cargo, in the cache
+    #[arg(long)]
+    install_tools: bool,
+    /// Where built things are kept [default: as `testbed` does]
+    #[arg(long, env = "CCORCH_TESTBED_DIR")]
+    dir: Option<PathBuf>,
+}
+
+/// How a check came out, when it did not fail.
+pub(crate) enum Outcome {
+    /// It holds; what was looked at.
+    Passed(String),
+    /// It was not run, and why.
+    NotRun(String),
+}
+
+/// Runs all checks; one that fails does not keep the others from running.
+pub fn run(args: &NixArgs) -> Result<ExitCode> {
+    let layout = Layout::here(args.dir.as_deref())?;
+    let cache = layout.shared.join("nix");
+    let tree = Tree::staged(&layout.checkout)?;
+    let inputs = Inputs {
+        nixpkgs: absolute(args.nixpkgs.as_ref())?,
+        nixpkgs_lib: absolute(args.nixpkgs_lib.as_ref())?,
+        sops_nix: absolute(args.sops_nix.as_ref())?,
+    };
+    let nix = Nix::find(&cache, &tree, inputs)?;
+    println!("{}", nix.about()?);
+    let mut all = Summary::default();
+    all.check("parse", || files::parse(&nix, &tree));
+    all.check("text", || files::text(&tree));
+    all.check("nixfmt", || files::nixfmt(&cache, &tree, args.install_tools));
+    all.check("deadnix", || files::deadnix(&cache, &tree, args.install_tools));
+    all.check("flake.lock", || lock::check(&nix, &tree));
+    all.check("outputs", || expression::cases(&nix, "nixos/tests/flake.nix", &[]));
+    all.check("lib", || expression::cases(&nix, "nixos/tests/lib.nix", &[]));
+    all.check("drop-ins", || rigs::drop_ins(&nix, &tree));
+    all.check("host rig", || rigs::host_rig(&nix, &tree));
+    all.check("host rigs", || rigs::host_rigs(&nix));
+    all.check("units", || units::plain(&nix, &tree));
+    all.check("test scripts", || scripts::check(&nix));
+    all.check("module (lib)", || units::module_with_lib(&nix));
+    all.check("module", || units::module_with_nixpkgs(&nix));
+    all.check("hosts", || rigs::hosts(&nix));
+    all.not_run("builds, VM tests", "need a NixOS builder: `nix flake check -L`");
+    Ok(all.print())
+}
+
+fn absolute(path: Option<&PathBuf>) -> Result<Option<PathBuf>> {
+    path.filter(|path| !path.as_os_str().is_empty())
+        .map(|path| path.canonicalize().with_context(|| format!("no folder {}", path.display())))
+        .transpose()
+}
+
+#[derive(Default)]
+struct Summary {
+    passed: usize,
+    failed: Vec<String>,
+    not_run: Vec<String>,
+}
+
+impl Summary {
+    fn check(&mut self, name: &str, act: impl FnOnce() -> Result<Outcome>) {
+        let start = std::time::Instant::now();
+        match act() {
+            Ok(Outcome::Passed(said)) => {
+                self.passed += 1;
+                println!("{name:<14} {said:<70} {:>6.2} s", start.elapsed().as_secs_f64());
+            }
+            Ok(Outcome::NotRun(why)) => self.not_run(name, &why),
+            Err(error) => {
+                self.failed.push(name.to_owned());
+                println!("{name:<14} FAILED: {error:#}");
+            }
+        }
+    }
+
+    fn not_run(&mut self, name: &str, why: &str) {
+        self.not_run.push(name.to_owned());
+        println!("{name:<14} not run: {why}");
+    }
+
+    fn print(&self) -> ExitCode {
+        let list = |names: &[String]| {
+            if names.is_empty() { String::new() } else { format!(" ({})", names.join("; ")) }
+        };
+        println!(
+            "\nnix: {} passed, {} failed{}, {} not run{}",
+            self.passed,
+            self.failed.len(),
+            list(&self.failed),
+            self.not_run.len(),
+            list(&self.not_run)
+        );
+        if self.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+}

@@ -1,0 +1,5 @@
+# A container of Incus or LXC.
+{ modulesPath, ... }:
+{
+  imports = [ (modulesPath + "/virtualisation/lxc-container.nix") ];
+}

@@ -1,0 +1,33 @@
+# What has to hold on this machine; each sentence says what to do. What is wrong with the rig itself, `ccorch check` says.
+{ config, lib, ... }:
+let
+  cfg = config.services.ccorch;
+  own = import ./lib.nix;
+  allowed =
+    package:
+    !(package.meta.unfree or false)
+    || (config.nixpkgs.config.allowUnfree or false)
+    || (config.nixpkgs.config.allowUnfreePredicate or (_: false)) package;
+  problems = own.problems {
+    rig = cfg.settings;
+    facts = {
+      users = builtins.attrNames config.users.users;
+      inherit (cfg) host;
+      tailscaleFlags = lib.optionals config.services.tailscale.enable (
+        config.services.tailscale.extraDaemonFlags or [ ]
+      );
+      ports = lib.optionals config.services.openssh.enable config.services.openssh.ports;
+      secrets = cfg.secrets.items != { } || cfg.settings ? secrets;
+      sopsFile = cfg.secrets.file != null && builtins.pathExists cfg.secrets.file;
+      unfree = map lib.getName (builtins.filter (package: !allowed package) cfg.agents);
+    };
+  };
+in
+{
+  config = lib.mkIf cfg.enable {
+    assertions = map (sentence: {
+      assertion = false;
+      message = "services.ccorch: ${sentence}";
+    }) problems;
+  };
+}

@@ -1,0 +1,195 @@
+# Tests of the module over `evaluate`, which makes a configuration of a list of modules: with nixpkgs, or with its lib
+# alone and stand-ins for the options.
+{ lib, evaluate }:
+let
+  rig = import ./rig.nix;
+  whole = evaluate [ rig ];
+  unit = name: whole.systemd.services.${name};
+
+  # The sentences of the assertions that fail.
+  sentences =
+    change:
+    map (one: one.message) (
+      builtins.filter (one: !one.assertion && lib.hasInfix "ccorch" one.message)
+        (evaluate [
+          rig
+          change
+        ]).assertions
+    );
+  says =
+    words: change:
+    let
+      found = sentences change;
+    in
+    builtins.length found == 1 && lib.hasInfix words (builtins.head found);
+  refused =
+    change:
+    !(builtins.tryEval (
+      builtins.deepSeq
+        (evaluate [
+          rig
+          change
+        ]).services.ccorch.rendered
+        true
+    )).success;
+  force = value: { services.ccorch = value; };
+
+  cases = {
+    "a whole rig has no problem" = sentences { } == [ ];
+    "disabled, the module does nothing" =
+      let
+        none = evaluate [ { } ];
+      in
+      !(none.environment.etc ? "ccorch/rig.json") && !(none.systemd.services ? ccorch-supervisor);
+    "the units come from the package" =
+      builtins.elem whole.services.ccorch.package whole.systemd.packages;
+    "the target is pulled in at boot" =
+      whole.systemd.targets.ccorch.wantedBy == [ "multi-user.target" ];
+    "a switch never touches a loop" = !(unit "ccorch-loop@").restartIfChanged;
+    "a loop runs as its user" = (unit "ccorch-loop@").serviceConfig.User == "loops";
+    "limits of the loops are added" = (unit "ccorch-loop@").serviceConfig.MemoryMax == "1G";
+    "the supervisor waits for secrets and proxy" =
+      builtins.all (name: builtins.elem name (unit "ccorch-supervisor").after)
+        [
+          "ccorch-secrets.service"
+          "ccorch-proxy.service"
+        ];
+    "a changed rig restarts the supervisor" =
+      builtins.elem whole.services.ccorch.rigFile (unit "ccorch-supervisor").restartTriggers;
+    "the rig's heartbeat is the timer's" =
+      whole.systemd.timers.ccorch-lease.timerConfig.OnActiveSec == [
+        ""
+        30
+      ];
+    "shorthands are in the rig" =
+      whole.services.ccorch.rendered.loops.orchestrator == {
+        agent = "claude";
+        role = "orchestrator";
+        workdir = ".";
+        remote_control = "autonomous-orchestrator";
+      }
+      &&
+        whole.services.ccorch.rendered.proxy == {
+          backend = "tailscaled";
+          hosts = [ "b1.example.ts.net" ];
+        };
+    "the user is the workspace's" = whole.services.ccorch.rendered.workspace.user == "loops";
+    "what is the operator's stays away" = !(whole.services.ccorch.rendered.hosts.vm ? incus);
+    "the host knows its name" = whole.environment.etc."ccorch/host".text == "vm\n";
+    "secrets are for the loops' user" =
+      let
+        item = whole.sops.secrets.testenv;
+      in
+      item.owner == "loops" && item.mode == "0600" && item.path == "/srv/cc-ci/.testenv";
+    "the age key is where the rig expects it" =
+      whole.sops.age.keyFile == "/var/lib/ccorch-secrets/age.key";
+    "ssh reaches machines through the proxy" =
+      lib.hasInfix "Host b1\n    HostName b1.example.ts.net\n    User ci\n    ProxyCommand" whole.programs.ssh.extraConfig
+      && lib.hasInfix "Host b1.example.ts.net\n    ProxyCommand" whole.programs.ssh.extraConfig;
+    "the firewall stays closed" =
+      let
+        open =
+          module:
+          (evaluate [
+            rig
+            module
+            {
+              services.openssh.enable = lib.mkForce true;
+              services.openssh.ports = [ 2022 ];
+            }
+          ]).networking.firewall.allowedTCPPorts;
+      in
+      # sshd's own module opens its ports by itself, so look for what this one does.
+      !whole.services.ccorch.openFirewall
+      && builtins.elem 2022 (open {
+        services.ccorch.openFirewall = true;
+      });
+    "the loops see the programs of the system" =
+      # A list, or in older trees the whole path as text.
+      lib.hasInfix "/run/current-system/sw" (toString (unit "ccorch-loop@").path);
+
+    "an undeclared user" = says "users.users.nobody-here" (force {
+      user = "nobody-here";
+    });
+    "a relative workspace" = says "not an absolute path" (force {
+      settings.workspace.root = lib.mkForce "srv/x";
+    });
+    "a loop outside the workspace" = says "outside the workspace" (force {
+      settings.loops.bad = {
+        agent = "claude";
+        workdir = "/etc";
+      };
+    });
+    "a host the rig does not know" = says "services.ccorch.host" (force {
+      host = "else";
+    });
+    "a port of tailscale's" = says "services.tailscale" {
+      services.tailscale = {
+        enable = true;
+        extraDaemonFlags = [ "--socks5-server=127.0.0.1:1055" ];
+      };
+    };
+    "no sops file" = says "services.ccorch.secrets.file" (force {
+      secrets.file = lib.mkForce null;
+    });
+    "a sops file that is not there" = says "services.ccorch.secrets.file" (force {
+      secrets.file = lib.mkForce ./not-there.yaml;
+    });
+    "a misspelt option" = refused (force {
+      setings = { };
+    });
+    "a mode that is none" = badMode;
+    "a wrong backend" = refused (force {
+      proxy.backend = lib.mkForce "socks";
+    });
+  };
+  badMode =
+    !(builtins.tryEval (
+      builtins.deepSeq
+        (evaluate [
+          rig
+          (force { secrets.items.testenv.mode = "rw"; })
+        ]).sops.secrets
+        true
+    )).success;
+
+  own = import ../lib.nix;
+  packaged = name: builtins.pathExists (../../crates/ccorch/units + "/${name}");
+  section =
+    name: settings:
+    lib.optionalAttrs (settings != { }) {
+      ${name} = settings;
+    };
+  text =
+    one:
+    own.toText (
+      section "Unit" (
+        (one.unitConfig or { })
+        // lib.filterAttrs (_: value: value != [ ]) {
+          Wants = one.wants or [ ];
+          After = one.after or [ ];
+        }
+      )
+      // section "Service" (one.serviceConfig or { })
+      // section "Timer" (one.timerConfig or { })
+    );
+  rendered =
+    kind: set:
+    lib.filterAttrs (name: _: packaged name) (
+      lib.mapAttrs' (name: one: lib.nameValuePair "${name}.${kind}" (text one)) set
+    );
+in
+{
+  count = builtins.length (builtins.attrNames cases);
+  failed = builtins.filter (name: !cases.${name}) (builtins.attrNames cases);
+
+  # The drop-ins as text, for systemd's own judgement: NixOS's own rendering, or one of the same settings.
+  dropIns =
+    if whole.systemd ? units then
+      lib.mapAttrs (_: one: one.text) (lib.filterAttrs (name: _: packaged name) whole.systemd.units)
+    else
+      rendered "service" whole.systemd.services // rendered "timer" whole.systemd.timers;
+
+  # The rig as it would lie on the machine.
+  rig = whole.services.ccorch.rendered;
+}

@@ -1,0 +1,111 @@
+# The options of NixOS that the module sets, with no effect: for an evaluation with nixpkgs' lib alone.
+{ lib }:
+let
+  inherit (lib) mkOption types;
+  any = types.attrsOf (types.anything or types.unspecified);
+  option =
+    type: default:
+    mkOption {
+      inherit type default;
+    };
+  # A unit: sections as NixOS calls them, all else free.
+  unit =
+    sections:
+    option (types.attrsOf (
+      types.submodule {
+        freeformType = types.attrsOf (types.anything or types.unspecified);
+        options = lib.genAttrs sections (_: option any { });
+      }
+    )) { };
+  flag = option types.bool false;
+  program = name: {
+    type = "derivation";
+    inherit name;
+    outPath = "/${name}";
+    meta = { };
+  };
+  json =
+    with types;
+    nullOr (oneOf [
+      bool
+      int
+      float
+      str
+      path
+      (attrsOf json)
+      (listOf json)
+    ]);
+in
+{
+  pkgs = {
+    formats.json = _: {
+      type = json;
+      generate = name: value: builtins.toFile name (builtins.toJSON value);
+    };
+    # Nothing is built: the text that would be run stands for the result.
+    runCommand =
+      name: _: text:
+      builtins.toFile name text;
+    # sops-nix's manifest and program.
+    callPackage =
+      file: _:
+      if lib.hasInfix "manifest" (toString file) then
+        (
+          _: _: _: _:
+          "/manifest"
+        )
+      else
+        "/sops";
+    writeTextFile = file: file;
+    ccorch = program "ccorch";
+    coreutils = program "coreutils";
+    openssh = program "openssh";
+    tailscale = program "tailscale";
+  };
+
+  module.options = {
+    assertions = option (types.listOf types.unspecified) [ ];
+    environment.etc = option any { };
+    environment.systemPackages = option (types.listOf types.package) [ ];
+    networking.firewall.allowedTCPPorts = option (types.listOf types.port) [ ];
+    networking.hostName = option types.str "nixos";
+    nixpkgs.config = option types.attrs { };
+    programs.ssh.extraConfig = option types.lines "";
+    services.openssh = {
+      enable = flag;
+      ports = option (types.listOf types.port) [ 22 ];
+    };
+    services.tailscale = {
+      enable = flag;
+      extraDaemonFlags = option (types.listOf types.str) [ ];
+    };
+    systemd = {
+      packages = option (types.listOf types.package) [ ];
+      services = unit [
+        "unitConfig"
+        "serviceConfig"
+      ];
+      slices = unit [ "sliceConfig" ];
+      targets = unit [ "unitConfig" ];
+      timers = unit [ "timerConfig" ];
+      tmpfiles.rules = option (types.listOf types.str) [ ];
+    };
+    users.users = option any { };
+  };
+
+  # sops-nix, where that is not at hand either.
+  sops.options.sops = {
+    age.keyFile = option (types.nullOr types.str) null;
+    secrets = option any { };
+    useSystemdActivation = flag;
+  };
+
+  # What sops-nix itself sets and asks for.
+  aroundSops.options = {
+    boot = option any { };
+    fileSystems = option any { };
+    nixpkgs.overlays = option (types.listOf types.unspecified) [ ];
+    system = option any { };
+    warnings = option (types.listOf types.str) [ ];
+  };
+}

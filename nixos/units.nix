@@ -1,0 +1,83 @@
+# The package's units, and the drop-ins that this machine adds to them.
+{
+  config,
+  lib,
+  pkgs,
+  ...
+}:
+let
+  cfg = config.services.ccorch;
+  own = import ./lib.nix;
+  dropIns = own.dropIns cfg.settings;
+  part = unit: section: dropIns.${unit}.${section} or { };
+
+  # The same for every generation: a loop is not touched because something on its path was upgraded.
+  systemPath = [
+    "/run/wrappers"
+    "/etc/profiles/per-user/${cfg.user}"
+    "/run/current-system/sw"
+  ];
+  backend = cfg.settings.proxy.backend or "none";
+  proxyPath = {
+    tailscaled = [ pkgs.tailscale ];
+    ssh = [ pkgs.openssh ];
+  };
+  secrets = lib.optional (cfg.secrets.items != { }) "ccorch-secrets.service";
+in
+{
+  config = lib.mkIf cfg.enable {
+    systemd.packages = [ cfg.package ];
+
+    # What the packaged unit says in [Install] is for `systemctl enable`, which nobody calls here.
+    systemd.targets.ccorch.wantedBy = [ "multi-user.target" ];
+
+    systemd.services."ccorch-loop@" = {
+      # A switch never touches an agent; the next start takes the new unit.
+      restartIfChanged = false;
+      stopIfChanged = false;
+      path = systemPath;
+      wants = secrets;
+      after = secrets;
+      unitConfig = part "ccorch-loop@.service" "Unit";
+      serviceConfig = part "ccorch-loop@.service" "Service" // cfg.loops.serviceConfig;
+    };
+
+    systemd.slices.ccorch-loops.sliceConfig = cfg.loops.sliceConfig;
+
+    systemd.services.ccorch-supervisor = {
+      # One restart in place of a stop and, after the activation, a start: nobody watches the loops in between.
+      stopIfChanged = false;
+      restartTriggers = [
+        cfg.rigFile
+        cfg.host
+      ];
+      path = systemPath;
+      wants = secrets;
+      # It starts loops as soon as it is up, and the proxy answers when its unit counts as started. Not ordered after
+      # the lease: every start of a loop asks it, and a heartbeat that waits for its remote must not hold up a restart.
+      after = secrets ++ [ "ccorch-proxy.service" ];
+      serviceConfig = part "ccorch-supervisor.service" "Service" // cfg.supervisor.serviceConfig;
+    };
+
+    # They end by themselves, and are started again by the timer and by the next boot.
+    systemd.services.ccorch-lease = {
+      restartIfChanged = false;
+      path = systemPath;
+    };
+    systemd.services.ccorch-resume = {
+      restartIfChanged = false;
+      path = systemPath;
+      serviceConfig = part "ccorch-resume.service" "Service";
+    };
+
+    systemd.services.ccorch-proxy = {
+      stopIfChanged = false;
+      restartTriggers = [ (builtins.toJSON (cfg.settings.proxy or { })) ];
+      path = proxyPath.${backend} or [ ];
+      after = secrets;
+      serviceConfig = part "ccorch-proxy.service" "Service";
+    };
+
+    systemd.timers.ccorch-lease.timerConfig = part "ccorch-lease.timer" "Timer";
+  };
+}
