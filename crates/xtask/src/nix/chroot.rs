@@ -9,7 +9,7 @@ use crate::bed::{apt_source, packages};
 use crate::run::Run;
 
 /// Names the folder; another recipe needs another name.
-const NAME: &str = "trixie-1";
+const NAME: &str = "trixie-2";
 const SUITE: &str = "trixie";
 /// Where the project and the inputs are bound.
 pub const MOUNT_POINTS: [&str; 4] = ["src", "nixpkgs", "nixpkgs-lib", "sops-nix"];
@@ -46,7 +46,7 @@ pub fn built(cache: &Path) -> Result<PathBuf> {
 
 fn bootstrap(root: &Path) -> Result<()> {
     let run = Run::new(&["mmdebstrap", "--mode=root", "--format=directory", "--variant=apt"])
-        .arg("--include=nix-bin,git,ca-certificates")
+        .arg("--include=nix-bin")
         .arg("--aptopt=APT::Install-Recommends \"false\"")
         .arg("--aptopt=Acquire::Languages \"none\"")
         .arg("--dpkgopt=path-exclude=/usr/share/doc/*")
