@@ -106,7 +106,7 @@ fn next(zone: &TimeZone, shown: DateTime, seen_at: Timestamp) -> Option<Timestam
 fn moments(zone: &TimeZone, shown: DateTime) -> [Option<Timestamp>; 2] {
     let ambiguous = zone.to_ambiguous_timestamp(shown);
     match ambiguous.offset() {
-        AmbiguousOffset::Fold { .. } => [ambiguous.clone().earlier().ok(), ambiguous.later().ok()],
+        AmbiguousOffset::Fold { .. } => [ambiguous.earlier().ok(), ambiguous.later().ok()],
         _ => [ambiguous.compatible().ok(), None],
     }
 }
