@@ -122,28 +122,17 @@ fn hanging(above: &[Block]) -> Sort {
 
 /// `Bash(cargo test)`, `server - tool (MCP)(…)`, or a folded `Read 3 files (ctrl+o to expand)`.
 fn is_tool(text: &str) -> bool {
-    const FOLDED: [&str; 10] = [
-        "Update Todos",
-        "Read ",
-        "Searched ",
-        "Search",
-        "Ran ",
-        "Listed ",
-        "Wrote ",
-        "Updated ",
-        "Fetched ",
-        "Recalled ",
-    ];
-    let name_fits = |c: char| c.is_ascii_alphanumeric() || "_.-: ".contains(c);
+    let name_fits = |c: char| c.is_ascii_alphanumeric() || "_.-:".contains(c);
+    // `Done (3 files)` and `parse(x) is wrong` are words: a limit right below them must not be taken for a result.
     let call = text.split_once('(').is_some_and(|(name, _)| {
-        let name = name.trim_end();
-        name.starts_with(|c: char| c.is_ascii_alphabetic())
-            && name.len() <= 60
-            && name.chars().all(name_fits)
-            && (!name.contains(' ') || name.contains(" - ") || matches!(name, "Web Search"))
+        name.starts_with(|c: char| c.is_ascii_uppercase()) && name.len() <= 60 && name.chars().all(name_fits)
     });
-    let folded = FOLDED.iter().any(|start| text.starts_with(start));
-    call || text.contains("(ctrl+o to expand)")
-        || text.contains("(ctrl+r to expand)")
-        || (folded && text.len() < 80)
+    let search = text.starts_with("Web Search(") || text.contains(" (MCP)(");
+    let counted = ["Read ", "Searched for ", "Ran ", "Listed ", "Wrote ", "Fetched ", "Recalled "];
+    let counted = counted
+        .iter()
+        .filter_map(|start| text.strip_prefix(start))
+        .any(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+    let folded = text.contains("(ctrl+o to expand)") || text.contains("(ctrl+r to expand)");
+    call || search || folded || counted || text == "Update Todos"
 }

@@ -5,6 +5,7 @@
 //! transcript, rate limit events) are asked first. The screen is asked last, and only its live part counts, because
 //! agents print, quote, diff and grep limit texts while they work.
 
+pub mod life;
 pub mod limit;
 pub mod reset;
 pub mod screen;
