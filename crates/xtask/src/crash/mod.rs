@@ -27,6 +27,9 @@ pub struct CrashArgs {
     /// Where beds and built images are kept [default: as `testbed` does]
     #[arg(long, env = "CCORCH_TESTBED_DIR")]
     dir: Option<std::path::PathBuf>,
+    /// Only this walk, by its name in the output
+    #[arg(long)]
+    only: Option<String>,
     /// Take the bed down at the end
     #[arg(long)]
     down: bool,
@@ -45,7 +48,8 @@ pub fn run(args: &CrashArgs) -> Result<ExitCode> {
     let sampler = Sampler::start(bed.instance("pi"), bed.instance("vm"));
     let watch = Watch::start(secrets.clone());
     let mut drivers = Drivers::new(&operator, scenario.place.folder.join("outputs"))?;
-    let result = walk::all(&bed, &scenario, &operator, &mut drivers, &agent, &mut report);
+    let result =
+        walk::all(&bed, &scenario, &operator, &mut drivers, &agent, args.only.as_deref(), &mut report);
     let (samples, looks) = (sampler.stop(), watch.stop());
     result?;
     let (samples, looks) = (samples?, looks?);
