@@ -1,15 +1,10 @@
 //! A host's boots and its lease on a real systemd: who may start what, and when. One container of the test bed, with the
 //! lease's repository as a folder that can be away.
-//!
-//! Run with `--features bed-tests` and CCORCH_TESTBED naming the bed's `bed.json`.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
-
-mod container;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use container::Container;
+use crate::container::Container;
 use serde_json::Value;
 
 const LOOPS: [&str; 2] = ["one", "two"];
@@ -30,7 +25,7 @@ type Step = (&'static str, fn(&Container));
 #[test]
 fn boots_and_the_lease_decide() {
     let vm = Container::installed("boots", RIG);
-    vm.push(Path::new("tests/container/agent.sh"), "/usr/local/bin/agent");
+    vm.push(Path::new("tests/host_systemd/agent.sh"), "/usr/local/bin/agent");
     vm.tells("mkdir -p /var/lib/ccorch; git init -q --bare /var/lib/ccorch/arbiter.git");
     vm.operator(&["lease", "init", "--holder", "vm", "--host", "vm"]);
     vm.operator(&["resume", "--host", "vm"]);
@@ -100,7 +95,10 @@ fn reboot(vm: &Container) {
 /// The product's fence, and why it is no other.
 fn legacy(vm: &Container) {
     const FENCE: &str = "[Unit]\\nConditionPathExists=!/var/lib/ccorch/fenced\\n";
-    assert!(include_str!("../src/cutover/legacy.rs").contains(FENCE), "the product fences otherwise by now");
+    assert!(
+        include_str!("../../src/cutover/legacy.rs").contains(FENCE),
+        "the product fences otherwise by now"
+    );
     let unit = r"[Service]\nType=oneshot\nExecStart=/bin/sh -c \x27echo ran >> /srv/ran\x27\n[Install]\nWantedBy=multi-user.target\n";
     vm.tells(&format!("printf '{}' > /etc/systemd/system/old.service", unit.replace(r"\x27", "\"")));
     vm.tells("systemctl daemon-reload; systemctl enable -q old.service");

@@ -1,17 +1,12 @@
 //! Loops on a real systemd: what one loop, the supervisor, a person or an attacker does, and what becomes of the others.
-//! One container of the test bed; `host_boots.rs` is about its boots and its lease.
-//!
-//! Run with `--features bed-tests` and CCORCH_TESTBED naming the bed's `bed.json`.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
-
-mod container;
+//! One container of the test bed; `boots.rs` is about its boots and its lease.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use container::Container;
+use crate::container::Container;
 
 const LOOPS: [&str; 3] = ["one", "three", "two"];
 const RIG: &str = r"
@@ -31,7 +26,7 @@ type Step = (&'static str, fn(&Container));
 #[test]
 fn loops_live_and_die_apart() {
     let vm = Container::installed("apart", RIG);
-    vm.push(Path::new("tests/container/agent.sh"), "/usr/local/bin/agent");
+    vm.push(Path::new("tests/host_systemd/agent.sh"), "/usr/local/bin/agent");
     let steps: [Step; 12] = [
         ("the units are installed as they are", installed_units),
         ("a start on a host without the lease is refused", refused),

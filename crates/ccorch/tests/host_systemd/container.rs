@@ -1,6 +1,4 @@
 //! A container of the test bed as a host of a rig: real systemd, sshd, tmux and git, and the operator beside it.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
-#![allow(dead_code, reason = "each test binary uses its part")]
 
 use std::fs;
 use std::path::Path;
@@ -73,9 +71,6 @@ impl Container {
         let output = self.sh(script);
         let error = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{}: `{script}`: {} {error}", self.name, output.status);
-        if std::env::var_os("TRACE").is_some() {
-            eprintln!("{script}");
-        }
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
@@ -183,9 +178,6 @@ impl Drop for Container {
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!("{}", self.state());
-            if std::env::var_os("KEEP").is_some() {
-                return;
-            }
         }
         let _ = self.incus_command().args(["delete", "--force", &self.name]).output();
     }

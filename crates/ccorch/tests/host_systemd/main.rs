@@ -1,0 +1,8 @@
+//! A host of a rig on a real systemd: every line of the design that was seen to matter, seen again.
+//!
+//! Run with `--features bed-tests` and CCORCH_TESTBED naming the bed's `bed.json`.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod boots;
+mod container;
+mod loops;
