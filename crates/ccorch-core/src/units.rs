@@ -2,10 +2,6 @@
 
 use crate::rig::Rig;
 
-/// The units a host's target pulls in, for status and for uninstall.
-pub const SERVICES: [&str; 4] =
-    ["ccorch-supervisor.service", "ccorch-lease.service", "ccorch-lease.timer", "ccorch-proxy.service"];
-
 /// The slice all loops run in; stopping it stops every loop.
 pub const LOOPS_SLICE: &str = "ccorch-loops.slice";
 

@@ -1,5 +1,6 @@
 //! Effects of ccorch: one file per outside thing, no policy. What is done is decided in `ccorch-core`.
 
+pub mod age_identity;
 pub mod clock;
 pub mod command;
 pub mod durable;
@@ -15,6 +16,7 @@ pub mod quote;
 pub mod relay;
 pub mod rsync;
 pub mod socks;
+pub mod sops;
 pub mod ssh;
 pub mod systemd;
 pub mod tmux;

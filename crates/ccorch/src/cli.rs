@@ -10,9 +10,28 @@ use crate::context::Context;
 /// Moves a rig of coding agents to a reboot-resilient host and keeps it alive there.
 #[derive(Debug, Parser)]
 #[command(name = "ccorch", version, max_term_width = 110)]
+#[command(after_help = "Examples, in the order of a first move:
+  ccorch check
+  ccorch provision vm
+  ccorch host install vm
+  ccorch stage vm
+  ccorch lease init --holder pi --host vm
+  ccorch cutover --dry-run
+  ccorch cutover
+  ccorch status --host vm
+
+Exit status: 0 done, 1 failed or degraded, 2 command line, 3 rig file, 4 unreachable, 5 identity,
+6 conflict, 7 unfit machine, 8 taken back, 9 stuck, 10 not in time")]
 struct Cli {
     /// The rig file [default: ./ccorch.yaml, else this host's /etc/ccorch/rig.json]
-    #[arg(long, global = true, value_name = "FILE", env = "CCORCH_RIG")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "CCORCH_RIG",
+        hide_env_values = true,
+        display_order = 900
+    )]
     rig: Option<PathBuf>,
 
     #[command(subcommand)]

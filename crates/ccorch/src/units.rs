@@ -9,5 +9,6 @@ pub const UNITS: &[(&str, &str)] = &[
     ("ccorch-lease.service", include_str!("../units/ccorch-lease.service")),
     ("ccorch-lease.timer", include_str!("../units/ccorch-lease.timer")),
     ("ccorch-proxy.service", include_str!("../units/ccorch-proxy.service")),
+    ("ccorch-secrets.service", include_str!("../units/ccorch-secrets.service")),
     ("ccorch-resume.service", include_str!("../units/ccorch-resume.service")),
 ];

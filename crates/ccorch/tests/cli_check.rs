@@ -340,13 +340,13 @@ fn help_has_an_example() {
           --files
               Take a named file that is not on this machine for an error
 
+          --json
+              Print one JSON object: rig, file, errors, warnings, findings
+
           --rig <FILE>
               The rig file [default: ./ccorch.yaml, else this host's /etc/ccorch/rig.json]
               
-              [env: CCORCH_RIG=]
-
-          --json
-              Print one JSON object: rig, file, errors, warnings, findings
+              [env: CCORCH_RIG]
 
       -h, --help
               Print help (see a summary with '-h')

@@ -131,7 +131,7 @@ fn made_once_then_nothing_changes_and_only_sizes_change_in_place() {
     err| hint: correct the rig file, or delete the instance if nothing on it is needed (`incus delete --force NAME`) and run this again
     ");
 
-    host.rig(&[("identity: operator", "identity: operator\nhost_key: ssh-ed25519 AAAAsomethingelse")]);
+    host.rig(&[("identity: operator", "identity: operator\nhost_key: ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ0t1vV0d7m3X5C0s8m8yJ6q0mO0p5m5iQ0m5x0x0x0x")]);
     assert_snapshot!(host.run(&[]), @r"
     status 5
     err| - asking URL

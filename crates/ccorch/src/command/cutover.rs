@@ -11,10 +11,13 @@ use crate::context::{Context, LoadedRig};
 use crate::cutover::{Log, Options, drive, dry_run, unfinished};
 use crate::error::{Kind, Problem};
 
-/// Move the rig: quiesce and fence the source, carry what is left, start the target, verify; taken back if it fails
+/// Move the rig to another host; taken back if it fails
+///
+/// Looks at both hosts, carries what it can, stops and fences the source, carries the rest, compares both sides, starts
+/// the target, and waits until every loop has worked there.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Example: ccorch cutover --from pi --to vm --dry-run\n\nExit status 8: it failed and was taken back. A run that was interrupted is gone on with by the same command."
+    after_help = "Example: ccorch cutover --from pi --to vm --dry-run\n\nExit status 8: it failed and was taken back. The same command goes on with a run that was interrupted."
 )]
 pub struct Args {
     /// The host that runs the rig [default: cutover.from of the rig file]
@@ -27,9 +30,12 @@ pub struct Args {
     common: Common,
 }
 
-/// Bring the rig back to where it came from: the same quiesce, sync and proofs in the other direction
+/// Bring the rig back to where it came from
+///
+/// A cutover from `cutover.to` to `cutover.from` of the rig file, with the same steps and proofs: the work done since goes
+/// along. To take back a cutover that is not finished, use `ccorch cutover --abort`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example: ccorch rollback")]
+#[command(after_help = "Example: ccorch rollback --dry-run && ccorch rollback")]
 pub struct RollbackArgs {
     #[command(flatten)]
     common: Common,

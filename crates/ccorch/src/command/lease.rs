@@ -23,13 +23,11 @@ const ONE_RUN: Duration = Duration::from_secs(100);
 
 /// See or create the lease: which host may run the loops
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Example: ccorch lease show --host vm\n         ccorch lease init --holder pi --host vm"
-)]
+#[command(after_help = "Examples:\n  ccorch lease init --holder pi --host vm\n  ccorch lease show --host vm")]
 pub struct Args {
     #[command(subcommand)]
     what: What,
-    /// Do it on this host of the rig, over ssh
+    /// Do it on this host of the rig, over ssh [default: the machine this runs on]
     #[arg(long, global = true, value_name = "HOST")]
     host: Option<HostName>,
 }
@@ -37,12 +35,14 @@ pub struct Args {
 #[derive(Debug, Subcommand)]
 enum What {
     /// Who holds it, here and at the arbiter
+    #[command(after_help = "Example: ccorch lease show --host vm")]
     Show {
         /// Print JSON
         #[arg(long)]
         json: bool,
     },
     /// Give it to the host that runs the loops today; only once in a rig's life
+    #[command(after_help = "Example: ccorch lease init --holder pi --host vm")]
     Init {
         /// The host that runs the loops today
         #[arg(long, value_name = "HOST")]
@@ -110,7 +110,7 @@ fn tick(here: &Here) -> Result<()> {
                 Tick::Held(epoch) => eprintln!("this boot holds the lease at epoch {epoch}"),
                 Tick::Standby(why) => eprintln!("standby: {why}"),
                 Tick::Waiting(why) => {
-                    events::record(here, "lease-waiting", None, format!("no loop starts yet: {why}"))
+                    events::record(here, lease::WAITING, None, format!("no loop starts yet: {why}"))
                 }
             }
         }

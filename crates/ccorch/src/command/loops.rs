@@ -24,11 +24,11 @@ const UP: Duration = Duration::from_secs(60);
 
 /// List, attach to, stop, start and restart loops, and read what happened to them
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example: ccorch loops attach builder --host vm\n         ccorch loops logs builder")]
+#[command(after_help = "Examples:\n  ccorch loops list --host vm\n  ccorch loops attach builder --host vm")]
 pub struct Args {
     #[command(subcommand)]
     what: What,
-    /// On this host of the rig, over ssh
+    /// Do it on this host of the rig, over ssh [default: the machine this runs on]
     #[arg(long, global = true, value_name = "HOST")]
     host: Option<HostName>,
 }
@@ -36,26 +36,34 @@ pub struct Args {
 #[derive(Debug, Subcommand)]
 enum What {
     /// One line a loop
+    #[command(after_help = "Example: ccorch loops list --host vm --json")]
     List {
         /// Print JSON
         #[arg(long)]
         json: bool,
     },
     /// See a loop's terminal (detach with C-b d)
+    #[command(after_help = "Example: ccorch loops attach builder --host vm --read-only")]
     Attach {
         /// The loop
         name: LoopName,
-        /// Type nothing by accident
+        /// Look only: what is typed goes nowhere
         #[arg(long)]
         read_only: bool,
     },
     /// Stop a loop at its safe point and hold it down
+    #[command(
+        after_help = "Example: ccorch loops stop builder --host vm\n\nIt stays down over reboots, until `ccorch loops start`."
+    )]
     Stop(Target),
     /// Let a loop run again
+    #[command(after_help = "Example: ccorch loops start builder --host vm")]
     Start(Target),
     /// Stop a loop at its safe point and start it again
+    #[command(after_help = "Example: ccorch loops restart builder --host vm")]
     Restart(Target),
     /// What happened to a loop: its events and its unit's journal
+    #[command(after_help = "Example: ccorch loops logs builder --host vm -n 50")]
     Logs {
         /// The loop
         name: LoopName,

@@ -14,6 +14,7 @@ mod quiesce;
 mod reboots;
 mod resume;
 mod schema;
+mod secrets;
 mod stage;
 mod status;
 mod supervise;
@@ -35,13 +36,14 @@ pub enum Verb {
     Vm(vm::Args),
     Host(host::Args),
     Stage(stage::Args),
+    Lease(lease::Args),
     Cutover(cutover::Args),
     Rollback(cutover::RollbackArgs),
-    Resume(resume::Args),
     Status(status::Args),
     Loops(loops::Args),
     Reboots(reboots::Args),
-    Lease(lease::Args),
+    Resume(resume::Args),
+    Secrets(secrets::Args),
     Proxy(proxy::Args),
     Connect(connect::Args),
     Supervise(supervise::Args),
@@ -73,6 +75,7 @@ pub fn run(context: &Context, verb: Verb) -> Result<ExitCode> {
         Verb::Loops(args) => loops::run(context, &args),
         Verb::Reboots(args) => reboots::run(context, &args),
         Verb::Lease(args) => lease::run(context, &args),
+        Verb::Secrets(args) => secrets::run(context, &args),
         Verb::Proxy(args) => proxy::run(context, &args),
         Verb::Connect(args) => connect::run(context, &args),
         Verb::Supervise(args) => supervise::run(context, &args),

@@ -22,7 +22,7 @@ use crate::here::{Here, loop_state};
 /// The last screen is kept up to this many characters.
 const SCREEN: usize = 4000;
 
-/// One loop
+/// What the units of the loops call
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The loop's name
@@ -42,7 +42,9 @@ pub fn start(context: &Context, args: &Args) -> Result<ExitCode> {
 
 /// Asks the loop's agent to leave (the unit's `ExecStop=`).
 pub fn stop(context: &Context, args: &Args) -> Result<ExitCode> {
-    ask_to_leave(&Here::load(context)?, &args.name)?;
+    // systemd runs this too when the main process is gone by itself, and then names none. Source: systemd.exec(5).
+    let wished = std::env::var_os("MAINPID").is_some();
+    ask_to_leave(&Here::load(context)?, &args.name, wished)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -113,7 +115,8 @@ fn run_agent(here: &Here, name: &LoopName, started: Timestamp) -> Result<ExitSta
             .hint("see that the program is installed and the working directory exists")
     })?;
     exits::set_asked(&here.paths, name, false)?;
-    exits::set_running(&here.paths, name, &Running { pid: child.id(), started, session: state.session })?;
+    let (pid, parent) = (child.id(), Some(std::process::id()));
+    exits::set_running(&here.paths, name, &Running { pid, parent, started, session: state.session })?;
     child.wait().context("wait for the agent")
 }
 

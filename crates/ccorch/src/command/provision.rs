@@ -18,9 +18,9 @@ use crate::context::{Context, LoadedRig};
 use crate::error::{Kind, Problem};
 use crate::reach;
 
-/// Make a host of the rig file, as its `provider` says: create, start, wait until ssh and cloud-init are ready
+/// Make a host, as its `provider` in the rig file says
 ///
-/// Running it again changes nothing, and repairs what an interrupted run left half-done. Its address and its ssh host
+/// Creates it, starts it, and waits until ssh and cloud-init are ready. /// Running it again changes nothing, and repairs what an interrupted run left half-done. Its address and its ssh host
 /// key are learnt from the provider over an authenticated connection; no key is trusted on first use.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: ccorch provision vm --dry-run && ccorch provision vm")]

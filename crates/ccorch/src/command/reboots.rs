@@ -11,14 +11,14 @@ use crate::context::Context;
 use crate::here::{Here, boot};
 use crate::{remote, table};
 
-/// List the reboots of a host: when, how long it was away, and whether it went down in order
+/// List the reboots of a host: when, for how long, and whether in order
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: ccorch reboots --host vm")]
 pub struct Args {
     /// Print JSON
     #[arg(long)]
     json: bool,
-    /// Of this host of the rig, over ssh
+    /// Of this host of the rig, over ssh [default: the machine this runs on]
     #[arg(long, value_name = "HOST")]
     host: Option<HostName>,
 }

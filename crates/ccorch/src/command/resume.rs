@@ -21,7 +21,9 @@ use crate::remote;
 /// How often it is looked whether everything is back.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// Bring the rig on this host back at its resume point, wait until every part is there, write and print the receipt
+/// Bring the rig on a host back and wait until it is; prints the receipt
+///
+/// A boot does this by itself. Starts nothing on a host that is standby, and nothing twice.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: ccorch resume --timeout 2m")]
 pub struct Args {
@@ -37,7 +39,7 @@ pub struct Args {
     /// Say what would be started, and start nothing
     #[arg(long)]
     dry_run: bool,
-    /// On this host of the rig, over ssh
+    /// Do it on this host of the rig, over ssh [default: the machine this runs on]
     #[arg(long, value_name = "HOST")]
     host: Option<HostName>,
 }

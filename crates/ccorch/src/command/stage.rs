@@ -13,12 +13,12 @@ use crate::error::{Kind, Problem};
 use crate::reach;
 use crate::staging::{self, Carried, Mode};
 
-/// Carry the workspace, what git does not hold and the agents' own state to a host; nothing is started
+/// Carry the workspace and the agents' state to a host; nothing is started
 ///
-/// Repositories are cloned from their own remotes, on the host and as the workspace's user. A second run carries only
+/// What git does not hold goes along as the rig file says; an agent's login never does. Repositories are cloned from their own remotes, on the host and as the workspace's user. A second run carries only
 /// what differs.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example: ccorch stage vm --from pi")]
+#[command(after_help = "Examples:\n  ccorch stage vm\n  ccorch stage vm --from pi --prove")]
 pub struct Args {
     /// The host to fill, as the rig file calls it
     host: HostName,

@@ -12,14 +12,16 @@ use crate::here::Here;
 use crate::here::status::{LoopReport, Status, collect, word};
 use crate::{remote, table};
 
-/// Show how the rig on a host is: lease, supervisor, proxy, loops; exit status 1 when something is not as it should be
+/// Show how the rig on a host is; exit status 1 when it is degraded
+///
+/// Lease, phase, supervisor, proxy, reboots and every loop; at the end what is not as it should be.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example: ccorch status --host vm\n         ccorch status --json | jq .loops")]
+#[command(after_help = "Examples:\n  ccorch status --host vm\n  ccorch status --json | jq .loops")]
 pub struct Args {
     /// Print JSON
     #[arg(long)]
     json: bool,
-    /// Of this host of the rig, over ssh
+    /// Of this host of the rig, over ssh [default: the machine this runs on]
     #[arg(long, value_name = "HOST")]
     host: Option<HostName>,
 }

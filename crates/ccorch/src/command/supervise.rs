@@ -8,7 +8,9 @@ use crate::context::Context;
 use crate::here::Here;
 use crate::supervisor;
 
-/// Have the loops of this host started, watched and restarted (what ccorch-supervisor.service runs)
+/// Have this host's loops started, watched and restarted
+///
+/// What ccorch-supervisor.service runs.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Example: ccorch supervise\n\nWithout systemd as pid 1 the loops' tmux servers are started directly."

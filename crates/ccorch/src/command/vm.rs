@@ -13,9 +13,11 @@ use crate::context::Context;
 use crate::error::{Kind, Problem};
 use crate::vm::Machine;
 
-/// Start and stop a local virtual machine that `ccorch provision` made (`provider: qemu`)
+/// Start and stop a local virtual machine that `ccorch provision` made
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example: ccorch vm stop vm && ccorch vm start vm")]
+#[command(
+    after_help = "Example: ccorch vm stop vm && ccorch vm start vm\n\nFor hosts with `provider: qemu`."
+)]
 pub struct Args {
     #[command(subcommand)]
     what: What,

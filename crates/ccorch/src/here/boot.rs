@@ -4,9 +4,9 @@ use std::fs;
 
 use anyhow::{Context, Result};
 use ccorch_core::boot::{BootState, Reboot, Seen, observe};
-use ccorch_io::command::Command;
 use ccorch_io::{clock, durable, lock};
 
+use super::runtime::command_as;
 use super::{Here, events};
 
 /// Records this boot if it is new. Safe to call from several processes at once.
@@ -53,18 +53,10 @@ pub fn of_this_boot(here: &Here) -> Option<Reboot> {
 fn tell_people(here: &Here, reboot: &Reboot) {
     let path = here.in_workspace(&here.rig.workspace.reboot_log);
     let line = format!("- {} Host `{}`, boot {}.\n", reboot.sentence(), here.name, reboot.boot_id);
-    let append = as_workspace_user(here, &["tee", "-a", "--", &path.display().to_string()]).input(line).run();
+    let append = command_as(&here.rig.workspace.user, &["tee", "-a", "--", &path.display().to_string()])
+        .input(line)
+        .run();
     if let Err(error) = append.context("the reboot log in the workspace was not written") {
         events::record(here, "warning", None, format!("{error:#}"));
-    }
-}
-
-/// A command as the workspace's user.
-pub fn as_workspace_user(here: &Here, argv: &[&str]) -> Command {
-    let user = &here.rig.workspace.user;
-    if super::runtime::is_user(user) {
-        Command::new(argv[0]).args(&argv[1..])
-    } else {
-        Command::new("runuser").args(["-u", user, "--"]).args(argv)
     }
 }

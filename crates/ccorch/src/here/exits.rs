@@ -47,6 +47,9 @@ impl Exit {
 pub struct Running {
     /// The agent's process.
     pub pid: u32,
+    /// Its parent, which records how it ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<u32>,
     /// Since when.
     pub started: Timestamp,
     /// Its conversation, for agents that have one.

@@ -18,6 +18,9 @@ use super::runtime::Runtime;
 use super::{Here, events};
 use crate::error::{Kind, Problem};
 
+/// The event that says why this boot has not acquired the lease yet.
+pub const WAITING: &str = "lease-waiting";
+
 /// Whether a loop may start now.
 pub fn check(here: &Here) -> Result<Epoch> {
     let (file, ok, boot_id) = (file(here)?, ok_mark(here)?, clock::boot_id()?);

@@ -1,7 +1,7 @@
 //! Start, stop and "what runs" of loops: through systemd where it is pid 1, else tmux started directly. Both are real;
 //! the second is for developers' containers and quick trials.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -17,6 +17,9 @@ use super::{Here, exits};
 
 /// How long an agent may take to its safe point; below `TimeoutStopSec=` of the unit.
 pub const SAFE_POINT: Duration = Duration::from_secs(30);
+
+/// How long the record of an agent's end may take; with [`SAFE_POINT`] still below `TimeoutStopSec=`.
+const RECORD: Duration = Duration::from_secs(10);
 
 /// What runs the loops on this machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,10 +55,13 @@ impl Runtime {
                 let unit = loop_unit(name);
                 systemd::systemctl(&["start", &unit])?;
                 let state = systemd::state(&unit)?;
-                Ok(match (state.is_active() && state.main_pid != 0, state.result.as_str()) {
-                    (true, _) => Started::Running(state.main_pid),
-                    (false, "exec-condition") => Started::Refused,
-                    (false, _) => Started::Over,
+                Ok(if state.is_active() && state.main_pid != 0 {
+                    Started::Running(state.main_pid)
+                } else if super::lease::check(here).is_err() {
+                    // Not by `Result=exec-condition`: nothing keeps a skipped instance loaded (seen: `success`).
+                    Started::Refused
+                } else {
+                    Started::Over
                 })
             }
             Self::Direct => start_directly(here, name),
@@ -67,7 +73,7 @@ impl Runtime {
         match self {
             Self::Systemd => Ok(systemd::systemctl(&["stop", &loop_unit(name)])?),
             Self::Direct => {
-                ask_to_leave(here, name)?;
+                ask_to_leave(here, name, true)?;
                 let tmux = tmux(here, name);
                 if tmux.is_alive() { Ok(tmux.kill()?) } else { Ok(()) }
             }
@@ -102,6 +108,19 @@ impl Runtime {
     }
 }
 
+impl Runtime {
+    /// The loops whose start is under way. Without systemd only the supervisor starts them.
+    pub fn starting(self, here: &Here) -> Result<BTreeSet<LoopName>> {
+        if self == Self::Direct {
+            return Ok(BTreeSet::new());
+        }
+        let states = systemd::states(&here.rig.loops.keys().map(loop_unit).collect::<Vec<_>>())?;
+        let starting =
+            |name: &&LoopName| states.get(&loop_unit(name)).is_some_and(|s| s.active == "activating");
+        Ok(here.rig.loops.keys().filter(starting).cloned().collect())
+    }
+}
+
 /// The loop's tmux server, spoken to as the loop's user.
 pub fn tmux(here: &Here, name: &LoopName) -> Tmux {
     let tmux = Tmux::new(here.paths.tmux_socket(name), name.as_str());
@@ -120,12 +139,7 @@ fn start_directly(here: &Here, name: &LoopName) -> Result<Started> {
             .with_context(|| format!("chown {}", dir.display()))?;
     }
     let argv = start_argv(here, name)?;
-    let user = &here.rig.workspace.user;
-    let command = if is_user(user) {
-        Command::new(&argv[0]).args(&argv[1..])
-    } else {
-        Command::new("runuser").args(["-u", user, "--"]).args(&argv)
-    };
+    let command = command_as(&here.rig.workspace.user, &argv);
     command.env("HOME", &account.home).run()?;
     let pid = tmux(here, name).server_pid().ok().and_then(|pid| pid.parse().ok());
     Ok(pid.map_or(Started::Over, Started::Running))
@@ -138,13 +152,21 @@ pub fn start_argv(here: &Here, name: &LoopName) -> Result<Vec<std::ffi::OsString
     Ok(Tmux::new(here.paths.tmux_socket(name), name.as_str()).start_argv(&inner))
 }
 
-/// Asks the agent to leave and waits for it, bounded. No agent is fine.
-pub fn ask_to_leave(here: &Here, name: &LoopName) -> Result<()> {
+/// Asks the agent to leave and waits for it, bounded. No agent is fine. `wished` says that somebody wants the loop down;
+/// the rest of one that lost its tmux server goes without anybody's wish.
+pub fn ask_to_leave(here: &Here, name: &LoopName, wished: bool) -> Result<()> {
     let Some(running) = exits::running(&here.paths, name) else { return Ok(()) };
     let Some(watched) = process::watch(running.pid)? else { return Ok(()) };
-    exits::set_asked(&here.paths, name, true)?;
+    let parent = running.parent.map(process::watch).transpose()?.flatten();
+    exits::set_asked(&here.paths, name, wished)?;
     process::terminate(running.pid)?;
-    watched.wait(Some(SAFE_POINT)).map(drop)
+    if watched.wait(Some(SAFE_POINT))?
+        && let Some(parent) = parent
+    {
+        // Else the signal that follows ends tmux before the record is written, and the loop looks crashed.
+        parent.wait(Some(RECORD))?;
+    }
+    Ok(())
 }
 
 /// A Unix account.
@@ -172,6 +194,15 @@ pub fn account(user: &str) -> Option<Account> {
 /// The home folder of a user; `/` when there is no such user.
 pub fn home_of(user: &str) -> PathBuf {
     account(user).map_or_else(|| "/".into(), |account| account.home)
+}
+
+/// A command with another user's rights; with our own where we are that user already.
+pub fn command_as<S: AsRef<std::ffi::OsStr>>(user: &str, argv: &[S]) -> Command {
+    let words = argv.iter().map(AsRef::as_ref);
+    let become_user = ["runuser", "-u", user, "--"].map(std::ffi::OsStr::new);
+    let all: Vec<&std::ffi::OsStr> =
+        if is_user(user) { words.collect() } else { become_user.into_iter().chain(words).collect() };
+    Command::new(all.first().copied().unwrap_or_default()).args(all.iter().skip(1))
 }
 
 /// Whether this process already is that user.

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::runtime::Runtime;
-use super::{Here, boot, exits, lease};
+use super::{Here, boot, events, exits, lease};
 use crate::supervisor::control;
 
 /// Where a loop is in its life.
@@ -159,8 +159,16 @@ fn lease_report(here: &Here) -> Result<LeaseReport> {
         state: file.as_ref().map(|f| f.lease.state),
         epoch: file.map_or(0, |f| f.lease.epoch.0),
         may_start: check.is_ok(),
-        reason: check.err().map(|e| e.to_string()).unwrap_or_default(),
+        reason: check.err().map(|e| format!("{e}{}", waiting(here))).unwrap_or_default(),
     })
+}
+
+/// What the acquisition of this boot waits for, in brackets.
+fn waiting(here: &Here) -> String {
+    let booted = clock::boot_time().unwrap_or_default();
+    let about_lease = |event: &events::Event| event.what.starts_with("lease-") && event.at >= booted;
+    let last = events::last(here, 1, about_lease).pop().filter(|event| event.what == lease::WAITING);
+    last.map(|event| format!(" ({})", event.detail)).unwrap_or_default()
 }
 
 fn proxy_report(here: &Here) -> Option<ProxyReport> {

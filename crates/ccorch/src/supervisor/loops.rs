@@ -129,9 +129,15 @@ impl Loops {
     /// Looks again at loops that do not run: the lease may have come, or somebody may have started one by hand.
     pub fn look_again(&mut self) {
         let running = self.runtime.running(&self.here).unwrap_or_default();
+        let under_way = self.runtime.starting(&self.here).unwrap_or_default();
         for name in self.names() {
             let word = self.all[&name].word;
             match (word, running.get(&name)) {
+                (LoopWord::Stopped | LoopWord::Held | LoopWord::BackingOff, None)
+                    if under_way.contains(&name) =>
+                {
+                    self.start(&name, "being started by somebody else");
+                }
                 (LoopWord::Stopped | LoopWord::Held | LoopWord::Fenced | LoopWord::BackingOff, Some(pid)) => {
                     events::record(
                         &self.here,
@@ -233,9 +239,14 @@ impl Loops {
             self.set(name, LoopWord::Fenced, &refused.to_string());
             return;
         }
-        self.set(name, LoopWord::Starting, "being started");
+        self.start(name, "being started");
+    }
+
+    /// Waits for a start, its own or one that is under way already: to systemd both are one job.
+    fn start(&mut self, name: &LoopName, reason: &str) {
+        self.set(name, LoopWord::Starting, reason);
         if let Some(one) = self.all.get_mut(name) {
-            one.began = clock::now();
+            (one.began, one.due) = (clock::now(), None);
         }
         let (here, runtime, loop_name) = (self.here.clone(), self.runtime, name.clone());
         self.spawn(name, move || What::Started(runtime.start(&here, &loop_name)));
@@ -264,7 +275,7 @@ impl Loops {
             self.set(name, LoopWord::Fenced, &refused.to_string());
         } else if self.runtime == Runtime::Systemd && systemd::is_shutting_down().unwrap_or(false) {
             self.set(name, LoopWord::Stopped, "the machine shuts down");
-        } else if exit.is_some_and(|exit| exit.asked) {
+        } else if exit.is_some_and(|exit| exit.asked) || exits::was_asked(&self.here.paths, name) {
             // `systemctl stop` by a person: their word holds until they, or the next boot, start it.
             self.set(name, LoopWord::Stopped, "stopped by hand");
         } else {

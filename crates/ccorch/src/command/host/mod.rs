@@ -15,6 +15,7 @@ use crate::context::Context;
 
 /// Put ccorch on a host, or take it back
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  ccorch host install vm\n  ccorch host uninstall vm --dry-run")]
 pub struct Args {
     #[command(subcommand)]
     what: What,

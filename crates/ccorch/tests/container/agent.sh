@@ -1,0 +1,27 @@
+#!/bin/sh
+# An agent of the tests on a real systemd: says who it is, does what is asked through files, and leaves in order.
+cd /srv/w || exit 1
+name=$1
+# A child with a handler of its own, as a build that an agent runs.
+(
+  trap 'echo "$name child" >> left; exit 0' TERM
+  trap '' HUP
+  while :; do sleep 0.1; done
+) &
+trap 'echo "$name agent" >> left; exit 0' TERM
+# It outlives its terminal, as agents that run in the background do.
+trap '' HUP
+echo "this is $name"
+while :; do
+  sleep 0.1
+  if [ -e "$name.fail" ]; then
+    rm "$name.fail"
+    echo "last words of $name"
+    exit 7
+  fi
+  if [ -e "$name.hog" ]; then
+    rm "$name.hog"
+    tail /dev/zero
+    echo "$?" > "$name.hogged"
+  fi
+done
