@@ -10,4 +10,5 @@ pub mod scenario;
 pub mod selftest;
 pub mod test;
 pub mod testbed;
+pub mod vm;
 pub mod wait;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use xtask::{crash, nix, rehearse, test, testbed};
+use xtask::{crash, nix, rehearse, test, testbed, vm};
 
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", about = "Set-up and whole-system jobs of ccorch")]
@@ -19,6 +19,7 @@ enum Job {
     Rehearse(rehearse::RehearseArgs),
     Test(test::TestArgs),
     Testbed(testbed::TestbedArgs),
+    Vm(vm::VmArgs),
 }
 
 fn main() -> ExitCode {
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
         Job::Rehearse(args) => rehearse::run(args),
         Job::Test(args) => test::run(args),
         Job::Testbed(args) => testbed::run(args),
+        Job::Vm(args) => vm::run(args),
     };
     result.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");

@@ -32,6 +32,11 @@ impl<'a> Run<'a> {
         self
     }
 
+    /// Adds more arguments.
+    pub fn args<S: AsRef<OsStr>>(self, words: &[S]) -> Self {
+        words.iter().fold(self, Self::arg)
+    }
+
     /// Sets a variable of the command's environment.
     pub fn env(mut self, name: &'a str, value: impl AsRef<OsStr>) -> Self {
         self.env.push((name, value.as_ref().to_owned()));

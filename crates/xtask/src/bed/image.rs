@@ -68,7 +68,8 @@ pub fn purge(layout: &Layout) -> Result<()> {
     Ok(())
 }
 
-fn lock(path: &Path) -> Result<File> {
+/// Waits for an exclusive lock; it ends with the file.
+pub fn lock(path: &Path) -> Result<File> {
     let file = File::options()
         .create(true)
         .append(true)
@@ -78,9 +79,9 @@ fn lock(path: &Path) -> Result<File> {
     Ok(file)
 }
 
-/// Removes a folder. What an interrupted build left mounted in it is not its
+/// Removes a folder with all that is in it. What an interrupted build left mounted in it is not its
 /// own: that is unmounted first, never emptied.
-fn clear(folder: &Path) -> Result<()> {
+pub fn clear(folder: &Path) -> Result<()> {
     if folder.exists() {
         sweep::mounts(folder)?;
         std::fs::remove_dir_all(folder).with_context(|| format!("cannot remove {}", folder.display()))?;
@@ -90,7 +91,7 @@ fn clear(folder: &Path) -> Result<()> {
 
 fn build(work: &Path, hash: &str) -> Result<()> {
     let root = work.join("rootfs");
-    bootstrap(&root)?;
+    bootstrap(&root, recipe::PACKAGES)?;
     for path in recipe::REMOVED {
         match std::fs::remove_file(root.join(path)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
@@ -124,9 +125,10 @@ fn build(work: &Path, hash: &str) -> Result<()> {
         .run()
 }
 
-fn bootstrap(root: &Path) -> Result<()> {
+/// Unpacks and configures these packages of the image's suite in a folder.
+pub fn bootstrap(root: &Path, packages: &[&str]) -> Result<()> {
     let mut run = Run::new(&["mmdebstrap", "--variant=minbase", "--mode=root", "--format=directory"])
-        .arg(format!("--include={}", recipe::PACKAGES.join(",")))
+        .arg(format!("--include={}", packages.join(",")))
         .arg("--aptopt=Acquire::Languages \"none\"");
     for path in recipe::LEFT_OUT {
         run = run.arg(format!("--dpkgopt=path-exclude={path}"));
@@ -147,7 +149,8 @@ fn mirrors(release: &Release, sources: &[apt_source::AptSource]) -> Vec<String> 
     [("", ""), ("", "-updates"), ("-security", "-security")].into_iter().filter_map(line).collect()
 }
 
-fn write(path: &Path, text: &str) -> Result<()> {
+/// Writes a file with its folders.
+pub fn write(path: &Path, text: &str) -> Result<()> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder)?;
     }

@@ -38,11 +38,16 @@ const FROM_BACKPORTS: &[&str] = &["incus-base", "incus-client", "qemu-system-x86
 /// Ours alone, so that nothing of the machine's own is edited.
 const BACKPORTS_FILE: &str = "/etc/apt/sources.list.d/ccorch-testbed-backports.sources";
 
-/// Installs what is missing; says what it did.
+/// Installs what the bed needs and is missing; says what it did.
 pub fn ensure() -> Result<String> {
-    let missing = missing()?;
+    ensure_all(NEEDED)
+}
+
+/// Installs what of these packages is missing; says what it did.
+pub fn ensure_all(needed: &[&str]) -> Result<String> {
+    let missing = missing(needed)?;
     if missing.is_empty() {
-        return Ok(format!("all {} packages are there", NEEDED.len()));
+        return Ok(format!("all {} packages are there", needed.len()));
     }
     let release = os_release()?;
     let backports = add_backports(&release)?;
@@ -67,21 +72,21 @@ pub fn ensure() -> Result<String> {
 }
 
 /// The needed packages that dpkg does not have installed.
-fn missing() -> Result<Vec<String>> {
+fn missing(needed: &[&str]) -> Result<Vec<String>> {
     let status = Path::new("/var/lib/dpkg/status");
     if !status.exists() {
         bail!("no dpkg here\nhint: the test bed sets itself up on Debian and Ubuntu only");
     }
     let query =
-        [&["dpkg-query", "--show", "--showformat=${Package} ${db:Status-Status}\\n"], NEEDED].concat();
+        [&["dpkg-query", "--show", "--showformat=${Package} ${db:Status-Status}\\n"], needed].concat();
     // It exits 1 when one of them is unknown, and still lists the others.
     let output = Run::new(&query).output()?;
-    Ok(not_installed(&String::from_utf8_lossy(&output.stdout)))
+    Ok(not_installed(needed, &String::from_utf8_lossy(&output.stdout)))
 }
 
-fn not_installed(listing: &str) -> Vec<String> {
+fn not_installed(needed: &[&str], listing: &str) -> Vec<String> {
     let there: BTreeSet<&str> = listing.lines().filter_map(|line| line.strip_suffix(" installed")).collect();
-    NEEDED.iter().filter(|name| !there.contains(*name)).map(|name| (*name).to_owned()).collect()
+    needed.iter().filter(|name| !there.contains(*name)).map(|name| (*name).to_owned()).collect()
 }
 
 /// Name and version of the system, from os-release.
@@ -154,7 +159,7 @@ mod tests {
                 name => format!("{name} installed\n"),
             })
             .collect();
-        assert_eq!(not_installed(&listing), ["git", "tmux"]);
+        assert_eq!(not_installed(NEEDED, &listing), ["git", "tmux"]);
     }
 
     #[test]

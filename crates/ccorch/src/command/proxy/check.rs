@@ -1,7 +1,6 @@
 //! `ccorch proxy check`: a real SOCKS5 dialogue with the proxy.
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -9,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use ccorch_core::seconds::Seconds;
 use ccorch_core::target::Target;
+use ccorch_io::process;
 use ccorch_io::socks::{self, First, SocksError};
 use serde::Serialize;
 
@@ -163,9 +163,10 @@ fn first_line(bytes: &[u8]) -> String {
     line.chars().take(SAID).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
-/// A login that is demanded now will be demanded in a second, and a backend that ended will not answer.
+/// A login that is demanded now will be demanded in a second, and a backend that ended will not answer. `/proc` would not
+/// tell: a unit with `PrivateUsers=` and `ProtectProc=invisible` hides its processes from one another (seen).
 fn worth_another(error: &SocksError, backend: Option<u32>) -> bool {
-    let alive = backend.is_none_or(|pid| Path::new("/proc").join(pid.to_string()).exists());
+    let alive = backend.is_none_or(|pid| !matches!(process::watch(pid), Ok(None)));
     alive && !matches!(error, SocksError::Login { .. })
 }
 
