@@ -91,7 +91,6 @@ impl Drop for Place {
 }
 
 #[test]
-#[ignore = "boots a machine: `cargo xtask vm test`"]
 fn a_machine_is_made_once_and_comes_back_from_a_crash() {
     let place = Place::new();
     let first: Value = serde_json::from_str(&place.good(&["provision", "vm", "--json"])).unwrap();

@@ -140,6 +140,8 @@ fn dependencies_go_one_way() {
         match package {
             "ccorch-io" => &["ccorch-core"],
             "ccorch" => &["ccorch-core", "ccorch-io"],
+            // It compares what the NixOS module renders with what core decides.
+            "xtask" => &["ccorch-core"],
             _ => &[],
         }
     };

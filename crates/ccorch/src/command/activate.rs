@@ -38,7 +38,7 @@ pub fn run(context: &Context, args: &Args) -> Result<ExitCode> {
             loop_state::write(&here, name, &state)?;
         }
     }
-    durable::replace(&here.paths.handoff(), args.message.as_bytes(), 0o644)?;
+    durable::replace(&here.paths.handoff(), format!("{}\n", args.message).as_bytes(), 0o644)?;
     events::record(&here, "activated", None, format!("by cutover {}", args.journal));
     here.set_quiesced(None)?;
     if Runtime::of(&here) == Runtime::Systemd {

@@ -20,6 +20,10 @@ pub fn record(here: &Here) -> Result<Seen> {
             durable::append_line(&here.paths.reboots(), &serde_json::to_string(reboot)?, 0o644)?;
             events::record(here, "reboot", None, reboot.sentence());
             tell_people(here, reboot);
+            // Whoever records the boot, the supervisor tells the orchestrator sessions.
+            let news = std::fs::read_to_string(here.paths.handoff()).unwrap_or_default();
+            let news = format!("{news}{}\n", reboot.sentence());
+            durable::replace(&here.paths.handoff(), news.as_bytes(), 0o644)?;
         }
     }
     if seen != Seen::Same {

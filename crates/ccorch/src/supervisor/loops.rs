@@ -36,14 +36,8 @@ enum What {
     Started(Result<Started>),
     /// The tmux server with this pid is gone.
     Ended(u32),
-    Stopped(Result<()>, Then),
-}
-
-/// What follows a stop.
-#[derive(Debug)]
-enum Then {
-    Answer(Sender<Reply>),
-    StartAndAnswer(Sender<Reply>),
+    /// A stop is over; who asked for it is answered.
+    Stopped(Result<()>, Sender<Reply>),
 }
 
 /// One loop.
@@ -201,7 +195,7 @@ impl Loops {
                 self.ended(&name)
             }
             What::Ended(_) => {}
-            What::Stopped(result, then) => self.stopped(&name, result, then),
+            What::Stopped(result, reply) => self.stopped(&name, result, &reply),
         }
     }
 
@@ -225,8 +219,8 @@ impl Loops {
             return;
         }
         match request {
-            Request::Stop { .. } => self.stop(&name, Then::Answer(reply)),
-            Request::Restart { .. } => self.stop(&name, Then::StartAndAnswer(reply)),
+            Request::Stop { .. } => self.stop(&name, reply),
+            Request::Restart { .. } => self.stop(&name, reply),
             Request::Start { .. } | Request::Status => {
                 self.want(&name);
                 let _ = reply.send(Reply::Loops { loops: self.reports() });
@@ -310,15 +304,14 @@ impl Loops {
         self.due_in(name, pause);
     }
 
-    fn stop(&mut self, name: &LoopName, then: Then) {
+    fn stop(&mut self, name: &LoopName, reply: Sender<Reply>) {
         self.set(name, LoopWord::Held, "being stopped");
         let (here, runtime, loop_name) = (self.here.clone(), self.runtime, name.clone());
-        self.spawn(name, move || What::Stopped(runtime.stop(&here, &loop_name), then));
+        self.spawn(name, move || What::Stopped(runtime.stop(&here, &loop_name), reply));
     }
 
-    fn stopped(&mut self, name: &LoopName, result: Result<()>, then: Then) {
+    fn stopped(&mut self, name: &LoopName, result: Result<()>, reply: &Sender<Reply>) {
         if let Err(error) = result {
-            let (Then::Answer(reply) | Then::StartAndAnswer(reply)) = then;
             let _ = reply.send(Reply::Failed { why: format!("{error:#}") });
             return;
         }
@@ -329,7 +322,6 @@ impl Loops {
         }
         self.set(name, LoopWord::Stopped, "stopped");
         self.want(name);
-        let (Then::Answer(reply) | Then::StartAndAnswer(reply)) = then;
         let _ = reply.send(Reply::Loops { loops: self.reports() });
     }
 

@@ -12,7 +12,6 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use ccorch_core::boot::Seen;
 use ccorch_io::{durable, lock, systemd};
 
 use crate::here::runtime::Runtime;
@@ -39,16 +38,14 @@ pub enum Event {
 pub fn run(here: &Here) -> Result<()> {
     let _only =
         lock::acquire(&here.paths.state().join("supervisor.lock"), &format!("pid {}", std::process::id()))?;
-    let seen = boot::record(here)?;
+    boot::record(here)?;
     loop_state::choose_sessions(here)?;
     let (sender, receiver) = mpsc::channel();
     sources::signals(sender.clone())?;
     sources::folders(here, sender.clone())?;
     control::listen(here, sender.clone())?;
     let mut loops = Loops::new(here.clone(), Runtime::of(here), sender)?;
-    if let Some(news) = news(here, &seen)? {
-        loops.tell_orchestrators(&news)?;
-    }
+    hand_on(here, &mut loops)?;
     events::record(here, "supervisor-started", None, format!("pid {}", std::process::id()));
     systemd::notify("READY=1")?;
     loops.adopt()?;
@@ -77,14 +74,14 @@ pub fn run(here: &Here) -> Result<()> {
     }
 }
 
-/// What the orchestrator sessions should hear: that the host rebooted, or that the rig came here.
-fn news(here: &Here, seen: &Seen) -> Result<Option<String>> {
-    let handoff = here.paths.handoff();
-    let moved = std::fs::read_to_string(&handoff).ok();
-    let rebooted = if let Seen::Rebooted(reboot) = seen { Some(reboot.sentence()) } else { None };
-    durable::remove(&handoff)?;
-    let parts: Vec<String> = moved.into_iter().chain(rebooted).collect();
-    Ok(if parts.is_empty() { None } else { Some(parts.join("\n")) })
+/// Hands on what the orchestrator sessions should hear: that the host rebooted, or that the rig came here. Forgotten only
+/// when every session's state has it.
+fn hand_on(here: &Here, loops: &mut Loops) -> Result<()> {
+    if let Ok(news) = std::fs::read_to_string(here.paths.handoff()) {
+        loops.tell_orchestrators(news.trim_end())?;
+        durable::remove(&here.paths.handoff())?;
+    }
+    Ok(())
 }
 
 fn leave(here: &Here) -> Result<()> {

@@ -45,7 +45,17 @@ pub fn run(args: &VmArgs) -> Result<ExitCode> {
         Verb::Test => {
             // Its output is for whoever waits for it, so nothing is caught.
             let status = std::process::Command::new(env!("CARGO"))
-                .args(["test", "--package", "ccorch", "--test", "vm_boot", "--", "--ignored", "--nocapture"])
+                .args([
+                    "test",
+                    "--package",
+                    "ccorch",
+                    "--features",
+                    "vm-tests",
+                    "--test",
+                    "vm_boot",
+                    "--",
+                    "--nocapture",
+                ])
                 .env("CCORCH_TEST_VM_IMAGE", &path)
                 .status()
                 .context("cannot run cargo")?;
