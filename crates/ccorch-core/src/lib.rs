@@ -17,6 +17,7 @@ pub mod seconds;
 pub mod stage;
 pub mod target;
 pub mod units;
+pub mod watchdog;
 
 use sha2::{Digest, Sha256};
 

@@ -6,7 +6,7 @@
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use serde::Serialize;
@@ -35,13 +35,33 @@ pub fn replace_json(path: &Path, value: &impl Serialize, mode: u32) -> Result<()
     replace(path, &bytes, mode)
 }
 
+/// A state file that does not hold what was written to it.
+#[derive(Debug, thiserror::Error)]
+#[error("{} is damaged: {why}", path.display())]
+pub struct Damaged {
+    /// The file.
+    pub path: PathBuf,
+    /// What is wrong with it.
+    pub why: String,
+}
+
 /// Reads a JSON file; `None` when it does not exist.
 pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     match fs::read(path) {
         Ok(bytes) => {
-            serde_json::from_slice(&bytes).map(Some).with_context(|| format!("{} is damaged", path.display()))
+            let damaged = |e: serde_json::Error| Damaged { path: path.into(), why: e.to_string() };
+            Ok(Some(serde_json::from_slice(&bytes).map_err(damaged)?))
         }
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(e).with_context(|| format!("read {}", path.display())),
+    }
+}
+
+/// The text of a log, `""` when it does not exist. A crash may leave bytes that are no text; they cost their line alone.
+pub fn read_log(path: &Path) -> Result<String> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(String::new()),
         Err(e) => Err(e).with_context(|| format!("read {}", path.display())),
     }
 }

@@ -43,10 +43,19 @@ impl Watched {
 
 /// Sends TERM; that it is gone already is fine.
 pub fn terminate(pid: u32) -> Result<()> {
+    send(pid, Signal::TERM)
+}
+
+/// Sends KILL; that it is gone already is fine.
+pub fn kill(pid: u32) -> Result<()> {
+    send(pid, Signal::KILL)
+}
+
+fn send(pid: u32, signal: Signal) -> Result<()> {
     let Some(raw) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return Ok(()) };
-    match kill_process(raw, Signal::TERM) {
+    match kill_process(raw, signal) {
         Ok(()) | Err(Errno::SRCH) => Ok(()),
-        Err(e) => Err(e).with_context(|| format!("send TERM to process {pid}")),
+        Err(e) => Err(e).with_context(|| format!("send {signal:?} to process {pid}")),
     }
 }
 

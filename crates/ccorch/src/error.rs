@@ -27,6 +27,23 @@ pub enum Kind {
     TimedOut = 10,
 }
 
+impl Kind {
+    /// The kind that an exit status of ccorch stands for; none for 1, which says nothing.
+    pub fn of_status(status: i32) -> Option<Self> {
+        let kinds = [
+            Self::Rig,
+            Self::Unreachable,
+            Self::Identity,
+            Self::Conflict,
+            Self::Unfit,
+            Self::RolledBack,
+            Self::Stuck,
+            Self::TimedOut,
+        ];
+        kinds.into_iter().find(|kind| *kind as i32 == status)
+    }
+}
+
 /// A failure with its kind, in the operator's words.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]

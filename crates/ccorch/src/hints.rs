@@ -3,6 +3,7 @@
 mod incus;
 
 use ccorch_io::command::{CommandError, Failure};
+use ccorch_io::durable::Damaged;
 use ccorch_io::incus::{CredentialError, IncusError};
 use ccorch_io::lock::Held;
 use ccorch_io::qemu::QmpError;
@@ -10,6 +11,7 @@ use ccorch_io::socks::SocksError;
 use ccorch_io::ssh::{SshFailure, classify};
 
 use crate::error::{Kind, Problem};
+use crate::remote::INSTALLED;
 
 /// The kind of an error and its hint: the first cause that is known decides.
 pub fn of(error: &anyhow::Error) -> (Kind, Option<String>) {
@@ -22,6 +24,10 @@ fn known(cause: &(dyn std::error::Error + 'static)) -> Option<(Kind, Option<Stri
     }
     if cause.is::<Held>() {
         return Some((Kind::Conflict, Some("wait for it to end, or end that process".into())));
+    }
+    if cause.is::<Damaged>() {
+        let hint = "find out what wrote to it; when it is moved away, ccorch goes on as on a host where it was never written";
+        return Some((Kind::Unfit, Some(hint.into())));
     }
     if let Some(error) = cause.downcast_ref::<SocksError>() {
         let (kind, hint) = socks(error);
@@ -75,6 +81,9 @@ fn command(error: &CommandError) -> Option<(Kind, String)> {
     if let Some(failure) = classify(error) {
         return Some(ssh(failure, host));
     }
+    if let Some(relayed) = relayed(error) {
+        return Some(relayed);
+    }
     let says = |text: &str| error.tail.contains(text);
     Some(match error.failure {
         Failure::NotFound => (Kind::Unfit, format!("install the program that is missing on {host}")),
@@ -94,6 +103,16 @@ fn command(error: &CommandError) -> Option<(Kind, String)> {
     })
 }
 
+/// A ccorch on another host failed: its exit status is the kind, and it knows best what to do.
+fn relayed(error: &CommandError) -> Option<(Kind, String)> {
+    let Failure::Exit(status) = error.failure else { return None };
+    if !error.command.split(' ').any(|word| word == INSTALLED) {
+        return None;
+    }
+    let hint = error.tail.lines().find_map(|line| line.strip_prefix("hint: "))?;
+    Some((Kind::of_status(status)?, hint.to_owned()))
+}
+
 fn ssh(failure: SshFailure, host: &str) -> (Kind, String) {
     match failure {
         SshFailure::HostKey => (
@@ -111,5 +130,24 @@ fn ssh(failure: SshFailure, host: &str) -> (Kind, String) {
             format!("see that {host} is up and its sshd answers at the address of the rig file"),
         ),
         SshFailure::Broken => (Kind::Unreachable, format!("the connection to {host} broke: run this again")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_of_ccorch_on_a_host_keeps_its_kind_and_its_hint() {
+        let error = CommandError {
+            host: Some("vm".into()),
+            command: format!("sudo -n -- {INSTALLED} lease write --about vm"),
+            failure: Failure::Exit(Kind::Unreachable as i32),
+            tail: "error: on vm: the lease remote x does not answer\nhint: see that vm reaches it".into(),
+        };
+        let known = command(&error);
+        assert_eq!(known, Some((Kind::Unreachable, "see that vm reaches it".into())));
+        let other = CommandError { command: "cat x".into(), ..error };
+        assert_eq!(command(&other), None);
     }
 }

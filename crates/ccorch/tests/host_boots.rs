@@ -24,6 +24,9 @@ lease: { remote: /var/lib/ccorch/arbiter.git, heartbeat: 2s, offline: wait }
 hosts: { vm: HOST, pi: { ssh: pi@192.0.2.1 } }
 ";
 
+/// A step of the walk and what it is called.
+type Step = (&'static str, fn(&Container));
+
 #[test]
 fn boots_and_the_lease_decide() {
     let vm = Container::installed("boots", RIG);
@@ -32,7 +35,7 @@ fn boots_and_the_lease_decide() {
     vm.operator(&["lease", "init", "--holder", "vm", "--host", "vm"]);
     vm.operator(&["resume", "--host", "vm"]);
     vm.until_well();
-    let steps: [(&str, fn(&Container)); 4] = [
+    let steps: [Step; 4] = [
         ("a reboot in order, with a trap for root", reboot),
         ("a legacy unit under the fence", legacy),
         ("a boot without the lease's remote", offline),
@@ -116,7 +119,7 @@ fn legacy(vm: &Container) {
 fn offline(vm: &Container) {
     vm.tells("mv /var/lib/ccorch/arbiter.git /var/lib/ccorch/away.git");
     let boot = vm.reboot();
-    let waits = format!("journalctl -b --no-pager -u ccorch-lease.service | grep -q 'no loop starts yet'");
+    let waits = "journalctl -b --no-pager -u ccorch-lease.service | grep -q 'no loop starts yet'".to_owned();
     vm.until_holds(&waits);
     for name in LOOPS {
         vm.until_loop(name, "fenced");

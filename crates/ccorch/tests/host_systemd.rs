@@ -25,11 +25,14 @@ loops:
 hosts: { vm: HOST }
 ";
 
+/// A step of the walk and what it is called.
+type Step = (&'static str, fn(&Container));
+
 #[test]
 fn loops_live_and_die_apart() {
     let vm = Container::installed("apart", RIG);
     vm.push(Path::new("tests/container/agent.sh"), "/usr/local/bin/agent");
-    let steps: [(&str, fn(&Container)); 12] = [
+    let steps: [Step; 12] = [
         ("the units are installed as they are", installed_units),
         ("a start on a host without the lease is refused", refused),
         ("the holder starts", starts),

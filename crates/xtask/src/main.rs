@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use xtask::{rehearse, test, testbed, vm};
+use xtask::{crash, rehearse, test, testbed, vm};
 
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", about = "Set-up and whole-system jobs of ccorch")]
@@ -14,6 +14,7 @@ struct Xtask {
 
 #[derive(Debug, Subcommand)]
 enum Job {
+    Crash(crash::CrashArgs),
     Rehearse(rehearse::RehearseArgs),
     Test(test::TestArgs),
     Testbed(testbed::TestbedArgs),
@@ -22,6 +23,7 @@ enum Job {
 
 fn main() -> ExitCode {
     let result = match &Xtask::parse().job {
+        Job::Crash(args) => crash::run(args),
         Job::Rehearse(args) => rehearse::run(args),
         Job::Test(args) => test::run(args),
         Job::Testbed(args) => testbed::run(args),

@@ -148,12 +148,12 @@ impl Plan {
             }
             Step::Quiesce if legacy(&self.from) => {
                 format!(
-                    "stop the rig's units on {from}, run its stop command, end what is left in the workspace"
+                    "fence the units on {from} by a condition, stop them, run the rig's stop command, end what is left in the workspace"
                 )
             }
             Step::Quiesce => format!("stop every loop on {from} at its safe point and keep it down"),
             Step::Fence if legacy(&self.from) => {
-                format!("fence the units on {from} by a condition; lease to standby at the arbiter")
+                format!("lease to standby at the arbiter, on behalf of {from}")
             }
             Step::Fence => format!("lease to standby: the file on {from}, then the arbiter"),
             Step::FinalSync => format!("carry what changed since from {from} to {to}"),
@@ -173,7 +173,7 @@ impl Plan {
     pub fn describe_undo(&self, step: Step) -> String {
         let (from, to) = (&self.from.name, &self.to.name);
         match step {
-            Step::Quiesce => format!("start the loops on {from} again"),
+            Step::Quiesce => format!("lift the fence on {from}; start its loops again"),
             Step::Fence => format!("lease back to {from}; lift its fence"),
             Step::Activate => format!("stop {to}, lease to standby, carry its work back to {from}"),
             Step::Decommission => format!("remove the note on {from}"),

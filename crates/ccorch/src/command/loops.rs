@@ -13,7 +13,7 @@ use clap::Subcommand;
 use super::status::loops_table;
 use crate::context::Context;
 use crate::error::{Kind, Problem};
-use crate::here::runtime::{self, Runtime};
+use crate::here::runtime::{self, NO_TMUX, Runtime};
 use crate::here::status::{LoopReport, LoopWord};
 use crate::here::{Here, events};
 use crate::remote;
@@ -149,16 +149,21 @@ fn up(here: &Here, name: &LoopName, request: &Request) -> Result<()> {
     let mut loops = ask(&here.paths, request)?;
     let until = Instant::now() + UP;
     loop {
-        let word = loops.iter().find(|l| l.name == *name).map(|l| (l.state, l.reason.clone()));
+        let word = loops.iter().find(|l| l.name == *name).map(|l| (l.state, l.pid, l.reason.clone()));
         match word {
-            Some((LoopWord::Starting | LoopWord::BackingOff, _)) if Instant::now() < until => {}
-            Some((LoopWord::Running, _)) => {
+            // It runs when its agent does: the terminal is there a moment before.
+            Some((LoopWord::Running, Some(_), _)) => {
                 tell(&loops, name);
                 return Ok(());
             }
+            Some((LoopWord::Starting | LoopWord::Running, ..)) if Instant::now() < until => {}
             other => {
-                let why = other.map_or("it is not known".into(), |(_, reason)| reason);
-                let problem = Problem::new(Kind::General, format!("loop {name} does not run: {why}"));
+                let why = other.map_or("it is not known".into(), |(_, _, reason)| reason);
+                let message = format!("loop {name} does not run: {why}");
+                if why.starts_with(NO_TMUX) {
+                    return Err(Problem::new(Kind::Unfit, message).hint("install tmux on this host").into());
+                }
+                let problem = Problem::new(Kind::General, message);
                 return Err(problem.hint(format!("`ccorch loops logs {name}` tells more")).into());
             }
         }
@@ -173,7 +178,7 @@ fn tell(loops: &[LoopReport], name: &LoopName) {
 }
 
 fn logs(here: &Here, name: &LoopName, lines: usize) -> Result<()> {
-    for event in events::last(here, lines, |event| event.about.as_ref() == Some(name)) {
+    for event in events::last(here, lines, |event| event.about.as_ref() == Some(name))? {
         println!("{}  {:<14}  {}", event.at, event.what, event.detail.replace('\n', "\n    | "));
     }
     if Runtime::of(here) == Runtime::Systemd {

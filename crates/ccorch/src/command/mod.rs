@@ -19,6 +19,7 @@ mod stage;
 mod status;
 mod supervise;
 mod vm;
+mod watchdog;
 
 use std::process::ExitCode;
 
@@ -47,6 +48,7 @@ pub enum Verb {
     Proxy(proxy::Args),
     Connect(connect::Args),
     Supervise(supervise::Args),
+    Watchdog(watchdog::Args),
     #[command(hide = true)]
     Activate(activate::Args),
     #[command(hide = true)]
@@ -79,6 +81,7 @@ pub fn run(context: &Context, verb: Verb) -> Result<ExitCode> {
         Verb::Proxy(args) => proxy::run(context, &args),
         Verb::Connect(args) => connect::run(context, &args),
         Verb::Supervise(args) => supervise::run(context, &args),
+        Verb::Watchdog(args) => watchdog::run(&args),
         Verb::Activate(args) => activate::run(context, &args),
         Verb::Quiesce(args) => quiesce::run(context, &args),
         Verb::LoopStart(args) => plumbing::start(context, &args),

@@ -56,6 +56,7 @@ pub fn exec(context: &Context, args: &Args) -> Result<ExitCode> {
     for signal in [SIGTERM, SIGHUP, SIGINT] {
         signal_hook::flag::register(signal, std::sync::Arc::default()).context("take signals")?;
     }
+    exits::forget(&here.paths, name)?;
     let started = clock::now();
     let result = run_agent(&here, name, started);
     let screen = last_screen(&here, name, result.as_ref().err());
@@ -67,9 +68,11 @@ pub fn exec(context: &Context, args: &Args) -> Result<ExitCode> {
         code: status.and_then(ExitStatus::code).or(if result.is_err() { Some(127) } else { None }),
         signal: status.and_then(ExitStatusExt::signal),
         asked: exits::was_asked(&here.paths, name),
+        error: result.as_ref().err().map(|error| format!("{error:#}")),
         screen,
     };
     exits::record(&here.paths, name, &exit)?;
+    exits::forget(&here.paths, name)?;
     let code = result?.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1);
     Ok(ExitCode::from(code))
 }
@@ -106,15 +109,16 @@ fn run_agent(here: &Here, name: &LoopName, started: Timestamp) -> Result<ExitSta
     };
     let argv = launch::argv(&start);
     let program = argv.first().context("the loop has no command")?;
+    if !workdir.is_dir() {
+        let message = format!("the working directory {} does not exist", workdir.display());
+        return Err(Problem::new(Kind::Unfit, message).hint("see the loop's `workdir`").into());
+    }
     let mut command = Command::new(program);
     command.args(&argv[1..]).current_dir(&workdir).envs(&spec.env).env("PATH", path());
     let mut child = command.spawn().map_err(|error| {
-        let message =
-            format!("loop {name}: `{program}` could not be started in {}: {error}", workdir.display());
-        Problem::new(Kind::Unfit, message)
-            .hint("see that the program is installed and the working directory exists")
+        let message = format!("`{program}` could not be started in {}: {error}", workdir.display());
+        Problem::new(Kind::Unfit, message).hint("see that the program is installed")
     })?;
-    exits::set_asked(&here.paths, name, false)?;
     let (pid, parent) = (child.id(), Some(std::process::id()));
     exits::set_running(&here.paths, name, &Running { pid, parent, started, session: state.session })?;
     child.wait().context("wait for the agent")

@@ -28,7 +28,7 @@ pub fn run(context: &Context, args: &Args) -> Result<ExitCode> {
     if let Some(host) = &args.host {
         return remote::again(context, host);
     }
-    let reboots = boot::reboots(&Here::load(context)?);
+    let reboots = boot::reboots(&Here::load(context)?)?;
     if args.json {
         println!("{}", serde_json::to_string_pretty(&reboots)?);
     } else if reboots.is_empty() {

@@ -136,7 +136,11 @@ impl<'a> Steps<'a> {
 
     fn quiesce(&self, side: &Side) -> Result<String> {
         match side.kind {
-            SideKind::Legacy => legacy::quiesce(side)?,
+            SideKind::Legacy => {
+                // The fence first: a host that reboots from here on must not start what is being stopped.
+                legacy::fence(side)?;
+                legacy::quiesce(side)?;
+            }
             SideKind::Ccorch => hosted::quiesce(side, self.journal)?,
         }
         Ok(format!("nothing of the rig runs on {}", side.name))
@@ -144,7 +148,10 @@ impl<'a> Steps<'a> {
 
     fn unquiesce(&self, side: &Side) -> Result<()> {
         match side.kind {
-            SideKind::Legacy => legacy::start(side),
+            SideKind::Legacy => {
+                legacy::unfence(side)?;
+                legacy::start(side)
+            }
             SideKind::Ccorch => hosted::unquiesce(side, self.journal),
         }
     }

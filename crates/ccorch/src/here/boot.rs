@@ -1,7 +1,5 @@
 //! Recording boots: once per boot_id, whoever comes first; and the heartbeat that downtime is counted from.
 
-use std::fs;
-
 use anyhow::{Context, Result};
 use ccorch_core::boot::{BootState, Reboot, Seen, observe};
 use ccorch_io::{clock, durable, lock};
@@ -14,10 +12,11 @@ pub fn record(here: &Here) -> Result<Seen> {
     let _turn = lock::wait(&here.paths.state().join("boot.lock"))?;
     let last: Option<BootState> = durable::read_json(&here.paths.boot())?;
     let boot_id = clock::boot_id()?;
-    let seen = observe(last.as_ref(), &boot_id, clock::boot_time()?, reboots(here).len() as u64);
+    let logged = reboots(here)?;
+    let seen = observe(last.as_ref(), &boot_id, clock::boot_time()?, logged.len() as u64);
     if let Seen::Rebooted(reboot) = &seen {
         // First the log, then the mark: a crash in between repeats a line's attempt, and the boot_id tells.
-        if reboots(here).last().is_none_or(|r| r.boot_id != boot_id) {
+        if logged.last().is_none_or(|r| r.boot_id != boot_id) {
             durable::append_line(&here.paths.reboots(), &serde_json::to_string(reboot)?, 0o644)?;
             events::record(here, "reboot", None, reboot.sentence());
             tell_people(here, reboot);
@@ -37,15 +36,15 @@ pub fn heartbeat(here: &Here, shut_down: bool) -> Result<()> {
 }
 
 /// All reboots, oldest first. Damaged lines are passed over.
-pub fn reboots(here: &Here) -> Vec<Reboot> {
-    let text = fs::read_to_string(here.paths.reboots()).unwrap_or_default();
-    text.lines().filter_map(|l| serde_json::from_str(l).ok()).collect()
+pub fn reboots(here: &Here) -> Result<Vec<Reboot>> {
+    let text = durable::read_log(&here.paths.reboots())?;
+    Ok(text.lines().filter_map(|l| serde_json::from_str(l).ok()).collect())
 }
 
 /// The reboot of this very boot, if this boot is one.
 pub fn of_this_boot(here: &Here) -> Option<Reboot> {
     let boot_id = clock::boot_id().ok()?;
-    reboots(here).pop().filter(|reboot| reboot.boot_id == boot_id)
+    reboots(here).ok()?.pop().filter(|reboot| reboot.boot_id == boot_id)
 }
 
 /// Appends to the log in the workspace, with its user's own rights: the folder belongs to the agents, and a link they

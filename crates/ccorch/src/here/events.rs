@@ -46,12 +46,11 @@ fn write(here: &Here, event: &Event) -> Result<()> {
 }
 
 /// The last events that match, oldest first. Lines that are damaged are passed over.
-pub fn last(here: &Here, most: usize, wanted: impl Fn(&Event) -> bool) -> Vec<Event> {
+pub fn last(here: &Here, most: usize, wanted: impl Fn(&Event) -> bool) -> Result<Vec<Event>> {
     let path = here.paths.events();
-    let texts =
-        [path.with_file_name("events.1.jsonl"), path].map(|p| fs::read_to_string(p).unwrap_or_default());
+    let texts = [durable::read_log(&path.with_file_name("events.1.jsonl"))?, durable::read_log(&path)?];
     let all = texts.iter().flat_map(|text| text.lines());
     let mut events: Vec<Event> = all.filter_map(|l| serde_json::from_str(l).ok()).filter(wanted).collect();
     events.drain(..events.len().saturating_sub(most));
-    events
+    Ok(events)
 }

@@ -25,6 +25,9 @@ pub struct Exit {
     /// Whether it had been asked to leave (a stop of its unit, a shutdown).
     #[serde(default)]
     pub asked: bool,
+    /// Why the agent could not even be started, if so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
     /// The last screen, bounded.
     #[serde(default)]
     pub screen: String,
@@ -33,6 +36,9 @@ pub struct Exit {
 impl Exit {
     /// In a few words.
     pub fn words(&self) -> String {
+        if let Some(error) = &self.error {
+            return error.clone();
+        }
         let how = match (self.code, self.signal) {
             (_, Some(signal)) => format!("ended by signal {signal}"),
             (Some(code), None) => format!("exit status {code}"),
@@ -75,6 +81,13 @@ pub fn running(paths: &HostPaths, name: &LoopName) -> Option<Running> {
 /// Records the running agent.
 pub fn set_running(paths: &HostPaths, name: &LoopName, running: &Running) -> Result<()> {
     durable::replace_json(&paths.loop_run(name).join("agent.json"), running, 0o600)
+}
+
+/// Forgets the agent that ran before, and whether it was asked to leave. Under systemd the folder is new with each
+/// start; elsewhere a stale pid would belong to somebody else one day.
+pub fn forget(paths: &HostPaths, name: &LoopName) -> Result<()> {
+    durable::remove(&paths.loop_run(name).join("agent.json"))?;
+    durable::remove(&paths.loop_run(name).join("asked"))
 }
 
 /// Takes note, or forgets, that the agent was asked to leave.

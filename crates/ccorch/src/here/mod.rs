@@ -10,8 +10,9 @@ pub mod runtime;
 pub mod status;
 
 use std::fs;
+use std::io::ErrorKind;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 use ccorch_core::names::HostName;
 use ccorch_core::rig::{Phase, Rig};
 use ccorch_io::durable;
@@ -55,12 +56,23 @@ impl Here {
         Ok(Self { paths, rig, name })
     }
 
-    /// The phase index, from the rig's own file; absent when there is no such file or no phase at that index.
+    /// The phase, by the index in the rig's own file; absent when no phase has that index, or the file holds none.
     pub fn phase(&self) -> Option<(usize, &Phase)> {
-        let file = fs::read_to_string(self.in_workspace(&self.rig.workspace.phase_file)).ok();
-        // A rig that never wrote the file is at its first phase.
-        let index = file.map_or(Some(0), |text| text.trim().parse().ok())?;
+        let index = self.phase_index().ok()?;
         Some((index, self.rig.phases.get(index)?))
+    }
+
+    /// The index in the rig's own file.
+    pub fn phase_index(&self) -> Result<usize> {
+        let file = self.in_workspace(&self.rig.workspace.phase_file);
+        // A rig that never wrote the file is at its first phase.
+        let text = match fs::read(&file) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(0),
+            read => read.with_context(|| format!("read the phase file {}", file.display()))?,
+        };
+        let text = String::from_utf8_lossy(&text);
+        let index = text.trim();
+        index.parse().map_err(|_| anyhow!("the phase file {} holds no index: {index:.40?}", file.display()))
     }
 
     /// A path relative to the workspace's root.

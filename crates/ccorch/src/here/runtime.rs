@@ -6,10 +6,10 @@ use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow, bail};
 use ccorch_core::names::LoopName;
 use ccorch_core::units::{LOOPS_SLICE, loop_unit};
-use ccorch_io::command::Command;
+use ccorch_io::command::{Command, Failure};
 use ccorch_io::tmux::Tmux;
 use ccorch_io::{durable, process, systemd};
 
@@ -20,6 +20,12 @@ pub const SAFE_POINT: Duration = Duration::from_secs(30);
 
 /// How long the record of an agent's end may take; with [`SAFE_POINT`] still below `TimeoutStopSec=`.
 const RECORD: Duration = Duration::from_secs(10);
+/// How long a tmux server may take to end.
+const SERVER: Duration = Duration::from_secs(10);
+/// How long a tmux server may take to follow its agent, or an agent its terminal.
+const HANGUP: Duration = Duration::from_secs(3);
+/// How every failure for want of tmux begins.
+pub const NO_TMUX: &str = "tmux could not be started";
 
 /// What runs the loops on this machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,9 +79,15 @@ impl Runtime {
         match self {
             Self::Systemd => Ok(systemd::systemctl(&["stop", &loop_unit(name)])?),
             Self::Direct => {
+                let agent = exits::running(&here.paths, name);
+                let agent = agent.and_then(|a| Some((a.pid, process::watch(a.pid).ok()??)));
                 ask_to_leave(here, name, true)?;
-                let tmux = tmux(here, name);
-                if tmux.is_alive() { Ok(tmux.kill()?) } else { Ok(()) }
+                end_server(here, name)?;
+                match agent {
+                    // Deaf to TERM and to the hangup of its terminal.
+                    Some((pid, watched)) if !watched.wait(Some(HANGUP))? => process::kill(pid),
+                    _ => Ok(()),
+                }
             }
         }
     }
@@ -121,6 +133,23 @@ impl Runtime {
     }
 }
 
+/// Has the loop's tmux server end, and waits until it is gone: a start that meets a dying server fails. It leaves by
+/// itself when the agent's parent has recorded the agent's end, which must not fall into the next agent's time.
+fn end_server(here: &Here, name: &LoopName) -> Result<()> {
+    let tmux = tmux(here, name);
+    let Some(server) = tmux.server_pid().ok().and_then(|pid| pid.parse().ok()) else { return Ok(()) };
+    let Some(watched) = process::watch(server)? else { return Ok(()) };
+    if watched.wait(Some(HANGUP))? {
+        return Ok(());
+    }
+    let killed = tmux.kill();
+    if watched.wait(Some(SERVER))? {
+        return Ok(());
+    }
+    killed?;
+    bail!("the tmux server of loop {name} (pid {server}) does not end")
+}
+
 /// The loop's tmux server, spoken to as the loop's user.
 pub fn tmux(here: &Here, name: &LoopName) -> Tmux {
     let tmux = Tmux::new(here.paths.tmux_socket(name), name.as_str());
@@ -140,7 +169,12 @@ fn start_directly(here: &Here, name: &LoopName) -> Result<Started> {
     }
     let argv = start_argv(here, name)?;
     let command = command_as(&here.rig.workspace.user, &argv);
-    command.env("HOME", &account.home).run()?;
+    exits::forget(&here.paths, name)?;
+    command.env("HOME", &account.home).run().map_err(|error| {
+        let missing = error.failure == Failure::NotFound;
+        let error = anyhow::Error::from(error.clone());
+        if missing { anyhow!("{NO_TMUX}: no such program") } else { error }
+    })?;
     let pid = tmux(here, name).server_pid().ok().and_then(|pid| pid.parse().ok());
     Ok(pid.map_or(Started::Over, Started::Running))
 }

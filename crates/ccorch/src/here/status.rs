@@ -145,10 +145,11 @@ pub fn collect(here: &Here) -> Result<Status> {
         supervisor,
         proxy: proxy_report(here),
         loops,
-        reboots: boot::reboots(here).len(),
+        reboots: boot::reboots(here)?.len(),
         degraded: Vec::new(),
     };
     status.degraded = degraded(&status);
+    status.degraded.extend(here.phase_index().err().map(|error| format!("{error:#}")));
     Ok(status)
 }
 
@@ -167,7 +168,10 @@ fn lease_report(here: &Here) -> Result<LeaseReport> {
 fn waiting(here: &Here) -> String {
     let booted = clock::boot_time().unwrap_or_default();
     let about_lease = |event: &events::Event| event.what.starts_with("lease-") && event.at >= booted;
-    let last = events::last(here, 1, about_lease).pop().filter(|event| event.what == lease::WAITING);
+    let last = events::last(here, 1, about_lease)
+        .unwrap_or_default()
+        .pop()
+        .filter(|event| event.what == lease::WAITING);
     last.map(|event| format!(" ({})", event.detail)).unwrap_or_default()
 }
 
@@ -188,7 +192,7 @@ fn proxy_report(here: &Here) -> Option<ProxyReport> {
 fn unsupervised(here: &Here) -> Result<Vec<LoopReport>> {
     let running = Runtime::of(here).running(here)?;
     let report = |(name, spec): (&LoopName, &ccorch_core::rig::Loop)| {
-        let agent = exits::running(&here.paths, name);
+        let agent = exits::running(&here.paths, name).filter(|_| running.contains_key(name));
         LoopReport {
             name: name.clone(),
             role: spec.role,

@@ -58,6 +58,8 @@ struct One {
     /// The tmux server that is watched; the end of any other is old news.
     server: Option<u32>,
     state: LoopState,
+    /// How the latest start failed, until one succeeds.
+    failed: Option<String>,
 }
 
 /// All loops of the rig.
@@ -86,6 +88,7 @@ impl Loops {
                     due: None,
                     server: None,
                     state,
+                    failed: None,
                 },
             );
         }
@@ -183,8 +186,15 @@ impl Loops {
             }
             What::Started(Err(error)) => {
                 let why = format!("{error:#}");
-                events::record(&self.here, "loop-start-failed", Some(&name), why.clone());
-                self.set(&name, LoopWord::BackingOff, &why);
+                // Retried every few seconds: the same failure is told once.
+                let failed = self.all.get(&name).and_then(|one| one.failed.clone());
+                if failed.as_ref() != Some(&why) {
+                    events::record(&self.here, "loop-start-failed", Some(&name), why.clone());
+                }
+                self.set(&name, LoopWord::BackingOff, why.lines().next().unwrap_or_default());
+                if let Some(one) = self.all.get_mut(&name) {
+                    one.failed = Some(why);
+                }
                 self.due_in(&name, RETRY);
             }
             What::Ended(pid) if self.all.get(&name).is_some_and(|one| one.server == Some(pid)) => {
@@ -269,8 +279,8 @@ impl Loops {
         let began = one.began;
         let exit = exits::last(&self.here.paths, name).filter(|exit| exit.ended >= began);
         let words = exit.as_ref().map_or("its tmux server ended".to_owned(), exits::Exit::words);
-        let screen = exit.as_ref().map(|e| format!("\n{}", e.screen)).unwrap_or_default();
-        events::record(&self.here, "loop-ended", Some(name), format!("{words}{screen}"));
+        let screen = exit.as_ref().filter(|e| !e.screen.is_empty()).map(|e| format!("\n{}", e.screen));
+        let screen = screen.unwrap_or_default();
         if let Err(refused) = lease::check(&self.here) {
             self.set(name, LoopWord::Fenced, &refused.to_string());
         } else if self.runtime == Runtime::Systemd && systemd::is_shutting_down().unwrap_or(false) {
@@ -279,8 +289,11 @@ impl Loops {
             // `systemctl stop` by a person: their word holds until they, or the next boot, start it.
             self.set(name, LoopWord::Stopped, "stopped by hand");
         } else {
-            self.restart(name, began, &words);
+            self.restart(name, began, words.lines().next().unwrap_or_default());
         }
+        let follows = self.all.get(name).map(|one| one.reason.clone()).unwrap_or_default();
+        let follows = if follows.starts_with(&words) { follows } else { format!("{words}; {follows}") };
+        events::record(&self.here, "loop-ended", Some(name), format!("{follows}{screen}"));
     }
 
     fn restart(&mut self, name: &LoopName, began: Timestamp, words: &str) {
@@ -310,6 +323,10 @@ impl Loops {
             return;
         }
         events::record(&self.here, "loop-stopped", Some(name), "as asked");
+        // The end of what was stopped here must not be taken for the end of what is started next.
+        if let Some(one) = self.all.get_mut(name) {
+            one.server = None;
+        }
         self.set(name, LoopWord::Stopped, "stopped");
         self.want(name);
         let (Then::Answer(reply) | Then::StartAndAnswer(reply)) = then;
@@ -319,7 +336,7 @@ impl Loops {
     /// Reports the end of a loop's tmux server.
     fn watch(&mut self, name: &LoopName, pid: u32) {
         if let Some(one) = self.all.get_mut(name) {
-            one.server = Some(pid);
+            (one.server, one.failed) = (Some(pid), None);
         }
         self.spawn(name, move || {
             if let Ok(Some(watched)) = process::watch(pid) {

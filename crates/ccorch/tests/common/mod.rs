@@ -7,7 +7,7 @@ use std::fs::{self, File, Permissions};
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// No verb under test takes longer; one that does is ended and fails its test.
@@ -65,10 +65,27 @@ impl Env {
 
     /// Puts a real program of this machine on the otherwise empty `PATH`.
     pub fn program(self, name: &str) -> Self {
+        self.link(name);
+        self
+    }
+
+    /// The same, later on.
+    pub fn link(&self, name: &str) {
         let found = std::env::var_os("PATH")
             .and_then(|path| std::env::split_paths(&path).map(|dir| dir.join(name)).find(|p| p.is_file()));
         let found = found.unwrap_or_else(|| panic!("no program `{name}` on this machine"));
         std::os::unix::fs::symlink(found, self.dir.path().join("bin").join(name)).unwrap();
+    }
+
+    /// Writes a script onto the otherwise empty `PATH`.
+    pub fn script(&self, name: &str, text: &str) -> &Self {
+        let path = self.dir.path().join("bin").join(name);
+        self.write(&path, text).mode(&path, 0o755)
+    }
+
+    /// Takes a program off the `PATH` again.
+    pub fn without(&self, name: &str) -> &Self {
+        fs::remove_file(self.dir.path().join("bin").join(name)).unwrap();
         self
     }
 
@@ -110,16 +127,7 @@ impl Env {
     /// Runs `ccorch` to its end, or to the deadline.
     pub fn run(&self, args: &[&str]) -> Ran {
         let out = |name: &str| self.dir.path().join("out").join(name);
-        let mut child = Command::new(env!("CARGO_BIN_EXE_ccorch"))
-            .args(args)
-            .current_dir(self.work())
-            .env_clear()
-            .envs(self.variables.iter().map(|(name, value)| (name, value)))
-            .stdin(Stdio::null())
-            .stdout(File::create(out("stdout")).unwrap())
-            .stderr(File::create(out("stderr")).unwrap())
-            .spawn()
-            .unwrap();
+        let mut child = self.spawn(args, &out("stdout"), &out("stderr"));
         let started = Instant::now();
         let status = loop {
             if let Some(status) = child.try_wait().unwrap() {
@@ -140,8 +148,22 @@ impl Env {
         }
     }
 
+    /// Starts `ccorch` and leaves it running, its output in the files named.
+    pub fn spawn(&self, args: &[&str], stdout: &Path, stderr: &Path) -> Child {
+        Command::new(env!("CARGO_BIN_EXE_ccorch"))
+            .args(args)
+            .current_dir(self.work())
+            .env_clear()
+            .envs(self.variables.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null())
+            .stdout(File::create(stdout).unwrap())
+            .stderr(File::create(stderr).unwrap())
+            .spawn()
+            .unwrap()
+    }
+
     /// A file's text; the place's own path, which is new in each run, is shown as `$TEST`.
-    fn text(&self, path: &Path) -> String {
+    pub fn text(&self, path: &Path) -> String {
         let bytes = fs::read(path).unwrap();
         String::from_utf8(bytes).unwrap().replace(&self.dir.path().display().to_string(), "$TEST")
     }

@@ -68,7 +68,13 @@ impl Operator {
         println!("\n$ ccorch {}", args.join(" "));
     }
 
-    fn command(&self, args: &[&str]) -> Command {
+    /// Where the journals of cutovers lie.
+    pub fn journals(&self) -> PathBuf {
+        self.home.join(".local/state/ccorch/cc-ci/journal")
+    }
+
+    /// A command of this operator, not run yet.
+    pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(&self.ccorch);
         command.args(args).env_clear().env("HOME", &self.home).env("CCORCH_RIG", &self.rig);
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());

@@ -1,0 +1,148 @@
+//! The live part of an agent's screen: the input box or the dialog at its foot, and the last block above it.
+//!
+//! Everything higher up is history, and everything a tool printed or the agent said is somebody's text: neither says
+//! what state the agent is in.
+
+use super::blocks::{self, Block, Sort};
+use super::dialog::{self, DialogKind};
+
+/// What is live on a screen.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Live {
+    /// What holds the keyboard, and the line that shows it.
+    pub dialog: Option<(DialogKind, String)>,
+    /// The input box is there; its draft.
+    pub draft: Option<String>,
+    /// The line of a turn that runs.
+    pub busy: Option<String>,
+    /// The program's own message, if it is the last block.
+    pub own: Option<String>,
+    /// The agent's own words, if they are the last block.
+    pub reply: Option<String>,
+}
+
+/// Reads a screen as a terminal shows it or as `tmux capture-pane` saves it, with or without colours.
+pub fn read(screen: &str) -> Live {
+    let mut lines: Vec<String> = plain(screen).lines().map(|line| line.trim_end().to_owned()).collect();
+    while lines.last().is_some_and(|line| line.is_empty()) {
+        lines.pop();
+    }
+    if let Some(input) = input_box(&lines) {
+        let hinted = lines[input.bottom + 1..].iter().find(|line| line.contains("esc to interrupt")).cloned();
+        let mut live = conversation(&lines[..input.top], true);
+        live.busy = live.busy.or(hinted.map(|line| line.trim().to_owned()));
+        return Live { draft: Some(input.draft), ..live };
+    }
+    if let Some(dialog) = dialog::find(&lines) {
+        let live = conversation(&lines[..dialog.top], true);
+        return Live { dialog: Some((dialog.kind, dialog.line)), busy: None, ..live };
+    }
+    conversation(&lines, false)
+}
+
+/// The last block above the live part. Without a box or dialog below, lines that are no block may be anything.
+fn conversation(lines: &[String], has_foot: bool) -> Live {
+    let mut blocks = blocks::parse(lines);
+    // Rules and edges above a dialog belong to it.
+    let edge = |b: &Block| b.sort == Sort::Other && b.text().chars().all(|c| "─╭╮╰╯│━═ \n".contains(c));
+    blocks.retain(|block| !edge(block));
+    let mut live = Live::default();
+    let skipped = |b: &&Block| match b.sort {
+        // The menu of a limit was opened by this line.
+        Sort::User => b.text().starts_with("/rate-limit-options"),
+        Sort::Done => true,
+        _ => false,
+    };
+    let spinner = blocks.iter().rev().find(|b| !matches!(b.sort, Sort::User | Sort::Child));
+    live.busy = spinner.filter(|b| b.sort == Sort::Spinner).and_then(|b| b.lines.first().cloned());
+    match blocks.iter().rev().find(|b| !skipped(b)) {
+        Some(block) if block.sort == Sort::Own => live.own = Some(block.text()),
+        Some(block) if block.sort == Sort::Reply => live.reply = Some(block.text()),
+        // Nothing but one message on the whole screen: a run without a terminal interface.
+        Some(block) if block.sort == Sort::Other && blocks.len() == 1 && !has_foot => {
+            live.own = Some(block.text());
+        }
+        _ => {}
+    }
+    live
+}
+
+struct InputBox {
+    top: usize,
+    bottom: usize,
+    draft: String,
+}
+
+/// Status lines below the box; more of them and it is something printed.
+const STATUS_LINES: usize = 12;
+
+/// The box at the foot of the screen: `╭─╮ │ > draft │ ╰─╯`, or two rules with `❯ draft` between them.
+fn input_box(lines: &[String]) -> Option<InputBox> {
+    let from = lines.len().saturating_sub(STATUS_LINES + 1);
+    let bottom = (from..lines.len()).rev().find(|at| edge(&lines[*at], '╰', '╯') || rule(&lines[*at]))?;
+    if lines[bottom + 1..].iter().any(|line| is_conversation(line)) {
+        return None;
+    }
+    let boxed = edge(&lines[bottom], '╰', '╯');
+    let top =
+        (0..bottom).rev().find(|at| if boxed { edge(&lines[*at], '╭', '╮') } else { rule(&lines[*at]) })?;
+    let inside: Vec<String> =
+        lines[top + 1..bottom].iter().map(|line| within(line, boxed)).collect::<Option<_>>()?;
+    let first = inside.first()?;
+    let draft =
+        ["> ", "❯ ", ">\u{a0}", "❯\u{a0}", "! ", "# "].iter().find_map(|mark| first.strip_prefix(mark));
+    let draft = match first.as_str() {
+        ">" | "❯" | "!" | "#" => "",
+        _ => draft?,
+    };
+    let rest = inside[1..].iter().map(|line| format!("\n{}", line.trim()));
+    Some(InputBox { top, bottom, draft: draft.trim().to_owned() + &rest.collect::<String>() })
+}
+
+fn within(line: &str, boxed: bool) -> Option<String> {
+    let text = if boxed { line.trim_start().strip_prefix('│')?.trim_end_matches('│') } else { line };
+    Some(text.strip_prefix(' ').unwrap_or(text).trim_end().to_owned())
+}
+
+fn edge(line: &str, left: char, right: char) -> bool {
+    let text = line.trim();
+    line.chars().take_while(|c| *c == ' ').count() <= 1
+        && text.starts_with(left)
+        && text.ends_with(right)
+        && text.chars().filter(|c| *c == '─').count() >= 3
+}
+
+/// A rule over the width, which may carry a label (`──── builder ──`).
+fn rule(line: &str) -> bool {
+    let dashes = line.chars().filter(|c| *c == '─').count();
+    line.starts_with("───") && line.ends_with('─') && dashes * 2 >= line.chars().count() && dashes >= 8
+}
+
+fn is_conversation(line: &str) -> bool {
+    line.starts_with(['●', '⏺', '>', '$', '❯', '╭', '╰', '─']) || line.starts_with("  ⎿")
+}
+
+/// The text without escape sequences and control characters.
+fn plain(screen: &str) -> String {
+    let mut out = String::with_capacity(screen.len());
+    let mut chars = screen.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '\u{1b}' => match chars.next() {
+                Some('[') => while chars.next().is_some_and(|c| !('\u{40}'..='\u{7e}').contains(&c)) {},
+                // A title or link ends with BEL, or with ESC and a backslash.
+                Some(']') => {
+                    while chars.next().is_some_and(|c| c != '\u{7}' && c != '\u{1b}') {}
+                    chars.next_if_eq(&'\\');
+                }
+                _ => {}
+            },
+            '\n' => out.push(c),
+            '\t' => out.push_str("    "),
+            '\u{a0}' => out.push(' '),
+            c if c.is_control() => {}
+            c => out.push(c),
+        }
+    }
+    out
+}

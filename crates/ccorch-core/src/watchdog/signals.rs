@@ -1,0 +1,227 @@
+//! Structured signals: hook payloads and transcript records, one JSON object a line, folded into where the turn stands.
+//!
+//! Torn and foreign lines are passed over: a transcript is read while it is written. Sources: the hooks and stream
+//! formats of Claude Code, 1.0 to 2.1.2.
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+
+/// Where the agent's turn stands, as one source tells it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Turn {
+    /// It runs.
+    Open,
+    /// It came to its end.
+    Ended,
+    /// An error ended it: the program's error word and its message, as far as given.
+    Failed {
+        /// `rate_limit`, `authentication_failed` and so on.
+        error: Option<String>,
+        /// What the program told the person.
+        text: Option<String>,
+        /// Seconds since 1970, when the record carries it.
+        resets_at: Option<Timestamp>,
+    },
+    /// The agent said something, which may or may not have been its last words.
+    Said(String),
+    /// The agent waits for a yes.
+    Asks(String),
+    /// The session began, and nothing was asked yet.
+    Started,
+    /// The session is over.
+    Gone,
+}
+
+/// The last thing a source told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Signal {
+    /// Where the turn stands.
+    pub turn: Turn,
+    /// When it was told, if the line says so.
+    pub at: Option<Timestamp>,
+    /// The line that told it, shortened.
+    pub line: String,
+}
+
+/// What is known of a window of the plan, from a status line or a rate limit event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Window {
+    /// It is used up.
+    pub rejected: bool,
+    /// When it begins anew.
+    pub resets_at: Option<Timestamp>,
+    /// When it was told.
+    pub at: Option<Timestamp>,
+    /// Work went on after it in the same file.
+    pub outdated: bool,
+    /// The line that told it, shortened.
+    pub line: String,
+}
+
+/// All that one file of JSON lines tells.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Told {
+    /// The last word on the turn.
+    pub last: Option<Signal>,
+    /// The last `rate_limit_event`.
+    pub event: Option<Window>,
+    /// The last window of a status line that is used up.
+    pub status: Option<Window>,
+    /// The newest time in the file.
+    pub moved: Option<Timestamp>,
+}
+
+/// Longer lines are cut where they are shown.
+const SHOWN: usize = 300;
+
+/// Reads hooks or a transcript; which of them a line is, it tells itself.
+pub fn read(lines: &str) -> Told {
+    let mut told = Told::default();
+    for line in lines.lines() {
+        let Ok(value) = serde_json::from_str::<Value>(line.trim()) else { continue };
+        let at = time(&value);
+        if let Some(at) = at {
+            told.moved = Some(told.moved.map_or(at, |before| before.max(at)));
+        }
+        let shown: String = line.trim().chars().take(SHOWN).collect();
+        let body = body(&value);
+        if let Some(window) = event(body, at, &shown) {
+            told.event = Some(window);
+        }
+        if let Some(window) = status(body, at, &shown) {
+            told.status = Some(window);
+        }
+        let turn = if body["hook_event_name"].is_string() { hook(body) } else { record(body) };
+        if let Some(turn) = turn {
+            // The failure that an event announces follows it; everything else means that work went on.
+            if !matches!(turn, Turn::Failed { .. })
+                && let Some(event) = &mut told.event
+            {
+                event.outdated = true;
+            }
+            told.last = Some(Signal { turn, at, line: shown });
+        }
+    }
+    told
+}
+
+/// A payload may be wrapped with the time at which it came.
+fn body(value: &Value) -> &Value {
+    let is_body =
+        |v: &Value| v["hook_event_name"].is_string() || (v["type"].is_string() && v["message"].is_object());
+    if is_body(value) {
+        return value;
+    }
+    value.as_object().and_then(|map| map.values().find(|v| is_body(v))).unwrap_or(value)
+}
+
+fn time(value: &Value) -> Option<Timestamp> {
+    ["at", "time", "timestamp", "ts", "received_at"].iter().find_map(|key| match &value[*key] {
+        Value::String(text) => text.parse().ok(),
+        Value::Number(number) => {
+            let seconds = number.as_f64()?;
+            let seconds = if seconds > 1e11 { seconds / 1e3 } else { seconds };
+            Timestamp::UNIX_EPOCH.checked_add(SignedDuration::try_from_secs_f64(seconds).ok()?).ok()
+        }
+        _ => None,
+    })
+}
+
+fn epoch(value: &Value) -> Option<Timestamp> {
+    match value {
+        Value::String(text) => text.parse().ok(),
+        _ => Timestamp::from_second(value.as_i64()?).ok(),
+    }
+}
+
+fn event(body: &Value, at: Option<Timestamp>, line: &str) -> Option<Window> {
+    let info = (body["type"] == "rate_limit_event").then(|| &body["rate_limit_info"])?;
+    Some(Window {
+        rejected: info["status"] == "rejected",
+        resets_at: epoch(&info["resetsAt"]),
+        at,
+        outdated: false,
+        line: line.to_owned(),
+    })
+}
+
+fn status(body: &Value, at: Option<Timestamp>, line: &str) -> Option<Window> {
+    let limits = body["rate_limits"].as_object()?;
+    let used_up = limits.values().filter(|w| w["used_percentage"].as_f64().is_some_and(|used| used >= 100.0));
+    // With two of them used up, work goes on after the later reset.
+    let resets_at = used_up.map(|w| epoch(&w["resets_at"])).max();
+    Some(Window {
+        rejected: resets_at.is_some(),
+        resets_at: resets_at.flatten(),
+        at,
+        outdated: false,
+        line: line.to_owned(),
+    })
+}
+
+fn string(value: &Value) -> Option<String> {
+    value.as_str().map(str::to_owned)
+}
+
+fn hook(body: &Value) -> Option<Turn> {
+    Some(match body["hook_event_name"].as_str()? {
+        "SessionStart" => Turn::Started,
+        "UserPromptSubmit" | "PreToolUse" | "PostToolUse" | "PostToolUseFailure" | "SubagentStart" => {
+            Turn::Open
+        }
+        "Stop" => Turn::Ended,
+        "StopFailure" => Turn::Failed {
+            error: string(&body["error"]).or_else(|| string(&body["error_type"])),
+            text: ["last_assistant_message", "message", "error_details"]
+                .iter()
+                .find_map(|key| string(&body[*key])),
+            resets_at: None,
+        },
+        "PermissionRequest" => Turn::Asks(string(&body["tool_name"]).unwrap_or_default()),
+        "Notification" => {
+            let message = body["message"].as_str().unwrap_or_default();
+            // "is waiting for your input" also comes after a failure, and says nothing new.
+            let asks =
+                body["notification_type"] == "permission_prompt" || message.contains("your permission");
+            return asks.then(|| Turn::Asks(message.to_owned()));
+        }
+        "SessionEnd" => Turn::Gone,
+        _ => return None,
+    })
+}
+
+fn record(body: &Value) -> Option<Turn> {
+    // A subagent's turn is not the loop's; reminders are nobody's words.
+    if body["isSidechain"] == true || body["isMeta"] == true {
+        return None;
+    }
+    let content = &body["message"]["content"];
+    let has =
+        |kind: &str| content.as_array().is_some_and(|parts| parts.iter().any(|part| part["type"] == kind));
+    match body["type"].as_str()? {
+        "assistant" if body["isApiErrorMessage"] == true => Some(Turn::Failed {
+            error: string(&body["error"]),
+            text: Some(text(content)),
+            resets_at: epoch(&body["quotaLimits"]["resetsAt"]),
+        }),
+        "assistant" if has("tool_use") => Some(Turn::Open),
+        "assistant" => Some(Turn::Said(text(content))),
+        "user" if text(content).starts_with("[Request interrupted") => Some(Turn::Ended),
+        "user" => Some(Turn::Open),
+        "result" if body["is_error"] == true => {
+            Some(Turn::Failed { error: None, text: string(&body["result"]), resets_at: None })
+        }
+        "result" => Some(Turn::Ended),
+        _ => None,
+    }
+}
+
+fn text(content: &Value) -> String {
+    match content {
+        Value::String(text) => text.clone(),
+        Value::Array(parts) => {
+            parts.iter().filter_map(|part| part["text"].as_str()).collect::<Vec<_>>().join("\n")
+        }
+        _ => String::new(),
+    }
+}

@@ -1,0 +1,134 @@
+//! State files that are damaged or unreadable: one clear error that names the file, never a panic, nothing lost.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
+use crate::place::{Place, lives, signal, until};
+
+#[test]
+fn a_supervisor_names_the_damaged_file_and_what_to_do() {
+    let place = Place::new().active();
+    place.env.write(place.state("boot.json"), "{ \"boot_id\": \"x\", ");
+    insta::assert_snapshot!(place.env.ccorch(&["supervise"]), @r"
+    $ ccorch supervise
+    --- stderr
+    error: $TEST/root/var/lib/ccorch/boot.json is damaged: EOF while parsing a value at line 1 column 18
+    hint: find out what wrote to it; when it is moved away, ccorch goes on as on a host where it was never written
+    --- status 7
+    ");
+    assert_eq!(place.run(&["resume", "--timeout", "1s"]).status, Some(7));
+    fs::remove_file(place.state("boot.json")).unwrap();
+    place.env.write(place.state("loops/watch.json"), "{\"restarts\":");
+    insta::assert_snapshot!(place.env.ccorch(&["supervise"]), @r"
+    $ ccorch supervise
+    --- stderr
+    error: $TEST/root/var/lib/ccorch/loops/watch.json is damaged: EOF while parsing a value at line 1 column 12
+    hint: find out what wrote to it; when it is moved away, ccorch goes on as on a host where it was never written
+    --- status 7
+    ");
+}
+
+#[test]
+fn a_damaged_lease_starts_nothing_and_every_verb_says_why() {
+    let place = Place::new().active();
+    place.env.write(place.state("lease.json"), "\0\0\0");
+    for verb in [&["status"][..], &["lease", "check"], &["lease", "show"], &["lease", "tick"], &["resume"]] {
+        let ran = place.run(verb);
+        assert_eq!(ran.status, Some(7), "{}", ran.snapshot());
+        assert!(
+            ran.stderr.starts_with("error: $TEST/root/var/lib/ccorch/lease.json is damaged: "),
+            "{}",
+            ran.stderr
+        );
+        assert!(ran.stderr.contains("\nhint: "), "{}", ran.stderr);
+    }
+    // The supervisor stays: it has to see the lease come back.
+    let place = place.supervised();
+    assert_eq!(place.run(&["loops", "start", "watch"]).status, Some(1));
+    assert!(!place.socket("watch").exists());
+    assert!(place.ok(&["loops", "list"]).contains("lease.json is damaged"));
+}
+
+#[test]
+fn a_lease_damaged_while_loops_run_stops_no_running_loop() {
+    let place = Place::new().active().supervised();
+    place.at_work();
+    let (pid, killed) = (place.pid("builder"), place.pid("watch"));
+    place.env.write(place.state("lease.json"), "{");
+    signal(killed, "KILL");
+    let one = until("the killed loop to be fenced", || {
+        let list: serde_json::Value = serde_json::from_str(&place.ok(&["loops", "list", "--json"])).unwrap();
+        let one = list.as_array().unwrap().iter().find(|one| one["name"] == "watch").unwrap().clone();
+        (one["state"] == "fenced").then_some(one)
+    });
+    assert!(one["reason"].as_str().unwrap().contains("lease.json is damaged"), "{one}");
+    assert!(lives(pid));
+}
+
+#[test]
+fn damaged_lines_of_the_logs_cost_no_other_line() {
+    let mut place = Place::new().active().supervised();
+    place.at_work();
+    place.end_supervisor();
+    let events = fs::read(place.state("events.jsonl")).unwrap();
+    fs::write(place.state("events.jsonl"), [&events[..], b"\xff\xfe{\"at\": torn"].concat()).unwrap();
+    let reboot = r#"{"number":1,"booted_at":"2020-01-01T00:01:00Z","last_alive":"2020-01-01T00:00:00Z","downtime_ms":60000,"clean":true,"boot_id":"one"}"#;
+    fs::write(place.state("reboots.jsonl"), [reboot.as_bytes(), b"\n\xff\xff torn"].concat()).unwrap();
+    assert!(place.ok(&["loops", "logs", "watch"]).contains("loop-started"));
+    insta::assert_snapshot!(place.env.ccorch(&["reboots"]), @r"
+    $ ccorch reboots
+    --- stdout
+    NO  BOOTED                LAST ALIVE            AWAY  SHUTDOWN
+    1   2020-01-01 00:01:00Z  2020-01-01 00:00:00Z  1m    clean
+    --- status 0
+    ");
+    place.supervise();
+    assert_eq!(place.status()["reboots"], 1);
+    assert!(place.ok(&["loops", "logs", "watch"]).contains("loop-adopted"), "the next line is whole again");
+}
+
+#[test]
+fn logs_that_cannot_be_read_are_an_error_and_not_an_empty_log() {
+    let place = Place::new().active();
+    for (file, verb) in [("reboots.jsonl", &["reboots"][..]), ("events.jsonl", &["loops", "logs", "watch"])] {
+        // What a test that runs as root can do to a file so that nobody can read it.
+        let _ = fs::remove_file(place.state(file));
+        fs::create_dir(place.state(file)).unwrap();
+        let ran = place.run(verb);
+        assert_eq!(ran.status, Some(1), "{}", ran.snapshot());
+        assert_eq!(
+            ran.stderr,
+            format!("error: read $TEST/root/var/lib/ccorch/{file}: Is a directory (os error 21)\n")
+        );
+    }
+}
+
+#[test]
+fn a_phase_file_without_an_index_is_said_and_stops_nothing() {
+    let place = Place::new().active();
+    place.env.write(place.workspace().join("phase"), "two\n");
+    let place = place.supervised();
+    let status = place.at_work();
+    assert_eq!(status["phase"], serde_json::Value::Null);
+    let degraded = status["degraded"].as_array().unwrap();
+    assert_eq!(degraded.len(), 1, "{degraded:?}");
+    let said = degraded[0].as_str().unwrap();
+    assert!(
+        said.starts_with("the phase file ") && said.ends_with("/srv/w/phase holds no index: \"two\""),
+        "{said}"
+    );
+    // Past the last phase all work is done, which is no fault.
+    place.env.write(place.workspace().join("phase"), "2\n");
+    assert_eq!(place.status()["degraded"], serde_json::json!([]));
+}
+
+#[test]
+fn a_control_socket_that_a_killed_supervisor_left_is_replaced() {
+    let mut place = Place::new().active().supervised();
+    place.kill_supervisor();
+    assert!(place.control().exists());
+    assert_eq!(place.run(&["loops", "list"]).status, Some(1));
+    place.supervise();
+    place.ok(&["loops", "list"]);
+    assert_eq!(fs::metadata(place.control()).unwrap().permissions().mode() & 0o777, 0o600);
+}

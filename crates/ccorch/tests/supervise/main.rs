@@ -1,0 +1,13 @@
+//! The supervisor without systemd: real tmux servers, real agents that are killed, files that are damaged.
+
+// The lint spares `#[test]` functions alone; what helps them may fail a test just so.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "../common/mod.rs"]
+mod common;
+mod control;
+mod crash;
+mod damage;
+mod missing;
+mod place;
+mod verbs;

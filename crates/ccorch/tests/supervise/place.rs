@@ -1,0 +1,244 @@
+//! A host of its own under a folder: a rig of three loops, a hermetic account and agents that can be killed.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::common::{Env, Ran};
+
+/// Far beyond what anything here takes; only a failure gets there.
+const LONG: Duration = Duration::from_secs(60);
+/// The loops of the rig.
+const LOOPS: [&str; 3] = ["boss", "builder", "watch"];
+
+/// Says which words it was started with, then waits to be ended.
+const AGENT: &str = r#"#!/bin/sh
+for word; do
+    case $last in
+        --name) name=$word ;;
+    esac
+    last=$word
+done
+{ printf '%s\n' "$@"; echo END; } > "$HOME/argv.$name"
+exec sleep 100000
+"#;
+
+/// A host.
+pub struct Place {
+    /// Where it is.
+    pub env: Env,
+    supervisor: Option<Child>,
+}
+
+impl Place {
+    /// A host that holds the lease, with the supervisor not started yet.
+    pub fn new() -> Self {
+        let env = Env::new().program("tmux").program("sleep").program("tee");
+        let uid = rustix::process::geteuid().as_raw();
+        let gid = rustix::process::getegid().as_raw();
+        // The account is the one that runs the test, under another name and with a home of its own.
+        let account = format!("agents:x:{uid}:{gid}::{}:/bin/sh", env.home().display());
+        env.script("getent", &format!("#!/bin/sh\n[ \"$2\" = agents ] && echo '{account}'\n"));
+        env.script("claude", AGENT);
+        let place = Self { env, supervisor: None };
+        let root = place.env.root();
+        place.env.write(root.join("etc/ccorch/rig.json"), rig(&place.workspace()));
+        place.env.write(root.join("etc/ccorch/host"), "here\n");
+        place.env.write(place.workspace().join("phase"), "1\n");
+        place.env.write(place.workspace().join("REBOOTS.md"), "");
+        place.env.write(place.workspace().join("builder.md"), "Build it.\n");
+        place.env.write(place.workspace().join("build/README"), "");
+        place
+    }
+
+    /// Gives it the lease, as `lease init` and the boot's heartbeat do.
+    pub fn active(self) -> Self {
+        self.ok(&["lease", "init", "--holder", "here"]);
+        self.ok(&["lease", "tick"]);
+        self
+    }
+
+    /// Starts the supervisor and waits until it answers.
+    pub fn supervised(mut self) -> Self {
+        self.supervise();
+        self
+    }
+
+    /// Starts a supervisor and waits until it answers.
+    pub fn supervise(&mut self) {
+        let log = self.env.root().join("supervisor.log");
+        let mut child = self.env.spawn(&["supervise"], &self.env.root().join("supervisor.out"), &log);
+        until("the supervisor to answer", || {
+            if let Some(status) = child.try_wait().unwrap() {
+                panic!("the supervisor ended ({status}): {}", self.env.text(&log));
+            }
+            (self.env.run(&["loops", "list"]).status == Some(0)).then_some(())
+        });
+        self.supervisor = Some(child);
+    }
+
+    /// Kills the supervisor; nothing of it is left when this returns.
+    pub fn kill_supervisor(&mut self) {
+        let mut child = self.supervisor.take().expect("a supervisor runs");
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    /// Asks the supervisor to leave and waits until it has.
+    pub fn end_supervisor(&mut self) {
+        let mut child = self.supervisor.take().expect("a supervisor runs");
+        signal(u64::from(child.id()), "TERM");
+        assert!(child.wait().unwrap().success());
+    }
+
+    /// The supervisor's pid.
+    pub fn supervisor(&self) -> u32 {
+        self.supervisor.as_ref().expect("a supervisor runs").id()
+    }
+
+    /// Everything the supervisor said on standard error.
+    pub fn said(&self) -> String {
+        self.env.text(&self.env.root().join("supervisor.log"))
+    }
+
+    /// Where the rig works.
+    pub fn workspace(&self) -> PathBuf {
+        self.env.root().join("srv/w")
+    }
+
+    /// A file of the host's durable state.
+    pub fn state(&self, name: &str) -> PathBuf {
+        self.env.root().join("var/lib/ccorch").join(name)
+    }
+
+    /// Runs a verb that has to succeed; its standard output.
+    pub fn ok(&self, args: &[&str]) -> String {
+        let ran = self.env.run(args);
+        assert_eq!(ran.status, Some(0), "{}", ran.snapshot());
+        ran.stdout
+    }
+
+    /// Runs a verb.
+    pub fn run(&self, args: &[&str]) -> Ran {
+        self.env.run(args)
+    }
+
+    /// `status --json`, whatever its exit status.
+    pub fn status(&self) -> Value {
+        let ran = self.env.run(&["status", "--json"]);
+        serde_json::from_str(&ran.stdout).unwrap_or_else(|_| panic!("{}", ran.snapshot()))
+    }
+
+    /// One loop of the status.
+    pub fn one(&self, name: &str) -> Value {
+        let status = self.status();
+        let loops = status["loops"].as_array().unwrap();
+        loops.iter().find(|one| one["name"] == name).unwrap().clone()
+    }
+
+    /// Waits until all loops run with agents in them.
+    pub fn at_work(&self) -> Value {
+        until("every loop to run", || {
+            let status = self.status();
+            let up = |one: &Value| one["state"] == "running" && one["pid"].is_u64();
+            status["loops"].as_array().unwrap().iter().all(up).then_some(status)
+        })
+    }
+
+    /// Waits until a loop is so.
+    pub fn until(&self, name: &str, what: impl Fn(&Value) -> bool) -> Value {
+        until(&format!("{name} in {}", self.status()), || Some(self.one(name)).filter(&what))
+    }
+
+    /// Waits until a loop has an agent, another one than `old`.
+    pub fn new_agent(&self, name: &str, old: u64) -> u64 {
+        let one = self.until(name, |one| {
+            one["state"] == "running" && one["pid"].as_u64().is_some_and(|pid| pid != old)
+        });
+        one["pid"].as_u64().unwrap()
+    }
+
+    /// The pid of a loop's agent.
+    pub fn pid(&self, name: &str) -> u64 {
+        self.new_agent(name, 0)
+    }
+
+    /// The words that a loop's agent was started with, once it runs.
+    pub fn words(&self, name: &str) -> Vec<String> {
+        let path = self.env.home().join(format!("argv.{name}"));
+        let text =
+            until("the agent's words", || fs::read_to_string(&path).ok().filter(|t| t.ends_with("END\n")));
+        fs::remove_file(&path).unwrap();
+        text.lines().map(Into::into).collect()
+    }
+
+    /// The socket of a loop's tmux server.
+    pub fn socket(&self, name: &str) -> PathBuf {
+        self.env.root().join("run/ccorch-loops").join(name).join("tmux")
+    }
+
+    /// The supervisor's control socket.
+    pub fn control(&self) -> PathBuf {
+        self.env.root().join("run/ccorch/control.sock")
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.supervisor.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        for name in LOOPS {
+            let socket = self.socket(name);
+            if socket.exists() {
+                let _ = Command::new("tmux").arg("-S").arg(&socket).arg("kill-server").output();
+            }
+        }
+    }
+}
+
+/// Two agents with conversations, and a plain program.
+fn rig(workspace: &Path) -> String {
+    format!(
+        r#"
+rig: demo
+workspace: {{ root: "{}", user: agents, repositories: {{}}, carry: [build], phase_file: phase, reboot_log: REBOOTS.md }}
+phases: [{{ id: a, plan: a.md }}, {{ id: b, plan: b.md }}]
+loops:
+  boss:    {{ agent: claude, workdir: ., role: orchestrator }}
+  builder: {{ agent: claude, workdir: build, prompt: builder.md }}
+  watch:   {{ agent: command, workdir: ., command: [sleep, "100000"] }}
+hosts:
+  here:  {{ ssh: root@here }}
+  there: {{ ssh: root@there }}
+"#,
+        workspace.display()
+    )
+}
+
+/// Looks until `look` finds something; fails the test at the deadline.
+pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + LONG;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < end, "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Sends a process a signal.
+pub fn signal(pid: u64, signal: &str) {
+    let status = Command::new("kill").args(["-s", signal, &pid.to_string()]).status().unwrap();
+    assert!(status.success(), "kill -s {signal} {pid}");
+}
+
+/// Whether a process is there.
+pub fn lives(pid: u64) -> bool {
+    Path::new(&format!("/proc/{pid}")).exists()
+}

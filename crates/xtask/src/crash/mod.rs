@@ -1,0 +1,60 @@
+//! `cargo xtask crash`: cutovers on the test bed whose driver is killed, whose hosts reboot, whose network and disk
+//! fail. After each the same command completes, or the source runs as before; at no moment do both hosts work.
+
+mod driver;
+mod secrets;
+mod walk;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Args;
+
+use crate::bed::{Bed, Layout};
+use crate::rehearse::operator::Operator;
+use crate::rehearse::sampler::Sampler;
+use crate::report::Report;
+use crate::scenario::Scenario;
+use crate::testbed;
+use driver::Drivers;
+use secrets::{Secrets, Watch};
+
+/// Kill, reboot, cut and fill everything that takes part in a cutover, on the test bed, and see it complete or go back.
+///
+/// Needs root; sets up the test bed by itself.
+#[derive(Debug, Args)]
+pub struct CrashArgs {
+    /// Where beds and built images are kept [default: as `testbed` does]
+    #[arg(long, env = "CCORCH_TESTBED_DIR")]
+    dir: Option<std::path::PathBuf>,
+    /// Take the bed down at the end
+    #[arg(long)]
+    down: bool,
+}
+
+/// Runs all of it.
+pub fn run(args: &CrashArgs) -> Result<ExitCode> {
+    let layout = Layout::here(args.dir.as_deref())?;
+    let mut report = Report::default();
+    let ccorch = report.step("build", || testbed::build("ccorch"))?;
+    let agent = report.step("agent", || testbed::build("agent-stub"))?;
+    let bed = Bed::up(&layout, &mut report)?;
+    let scenario = Scenario::set_up(&bed, &agent, &mut report)?;
+    let operator = Operator::new(&scenario.place, &ccorch)?;
+    let secrets = Secrets::of(&scenario.place)?;
+    let sampler = Sampler::start(bed.instance("pi"), bed.instance("vm"));
+    let watch = Watch::start(secrets.clone());
+    let mut drivers = Drivers::new(&operator, scenario.place.folder.join("outputs"))?;
+    let result = walk::all(&bed, &scenario, &operator, &mut drivers, &agent, &mut report);
+    let (samples, looks) = (sampler.stop(), watch.stop());
+    result?;
+    let (samples, looks) = (samples?, looks?);
+    secrets.not_in("the output of a run or in a journal", &drivers.all_words()?)?;
+    println!("\nnever both hosts at work: {samples} samples");
+    println!("no secret in any output, journal or argument: {looks} looks at all processes");
+    println!("all after {:.1} s", report.total().as_secs_f64());
+    if args.down {
+        Bed::down(&layout, false, &mut report)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
