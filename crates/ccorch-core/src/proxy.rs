@@ -174,7 +174,7 @@ fn key_line(key: &str) -> Result<String, BadProxy> {
 }
 
 /// The drop-in of `ccorch-proxy.service` that hands the identity, which only root can read, to the service's own user.
-/// Its place: `/etc/systemd/system/ccorch-proxy.service.d/identity.conf`; `None` where there is no identity.
+/// `None` where there is no identity.
 pub fn drop_in(proxy: &Proxy) -> Result<Option<String>, BadProxy> {
     let Some(identity) = proxy.identity.as_deref().filter(|_| proxy.backend == Backend::Ssh) else {
         return Ok(None);

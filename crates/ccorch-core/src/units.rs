@@ -1,5 +1,6 @@
 //! What of the systemd units depends on the rig, as drop-ins. The units themselves are the files in `crates/ccorch/units`.
 
+use crate::proxy;
 use crate::rig::Rig;
 
 /// The slice all loops run in; stopping it stops every loop.
@@ -31,6 +32,10 @@ pub fn drop_ins(rig: &Rig) -> Vec<(String, String)> {
         );
         drop_ins.push(drop_in("ccorch-lease.timer", timer));
     }
+    // A rig file that passed its check has no identity that this refuses.
+    if let Ok(Some(credential)) = proxy::drop_in(&rig.proxy) {
+        drop_ins.push(drop_in("ccorch-proxy.service", credential));
+    }
     drop_ins
 }
 
@@ -51,6 +56,7 @@ mod tests {
             phases: []
             loops: {}
             lease: { remote: x, heartbeat: 5s }
+            proxy: { backend: ssh, ssh: b1, identity: /etc/ccorch/proxy_key }
             hosts: {}
         "};
         let rig: Rig = serde_yaml::from_str(yaml).unwrap();
@@ -74,6 +80,9 @@ mod tests {
         OnActiveSec=5
         OnUnitInactiveSec=
         OnUnitInactiveSec=5
+        # ccorch-proxy.service.d/10-rig.conf
+        [Service]
+        LoadCredential=identity:/etc/ccorch/proxy_key
         ");
     }
 }

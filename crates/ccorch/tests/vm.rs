@@ -9,7 +9,10 @@ use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use std::process::Command;
 
+use ccorch_core::names::{HostName, RigName};
+use ccorch_core::qemu::{Unit, unit, unit_name};
 use common::Env;
 use insta::assert_snapshot;
 
@@ -216,4 +219,52 @@ fn a_half_made_machine_is_made_again() {
     // There is nothing to boot, but the disk is whole.
     assert_eq!(ran.status, Some(10), "{}", ran.stderr);
     assert!(place.files().join("made.json").exists());
+}
+
+#[test]
+fn systemd_finds_nothing_wrong_with_the_unit_of_a_machine() {
+    let dir = tempfile::tempdir().unwrap();
+    let (rig, host) = (RigName::new("t").unwrap(), HostName::new("vm").unwrap());
+    let text = unit(&Unit {
+        rig: &rig,
+        host: &host,
+        binary: env!("CARGO_BIN_EXE_ccorch"),
+        rig_file: "/home/a b/100%/$HOME \"rig\".yaml",
+        pid_file: "/s/100%/pid",
+        environment: &[("HOME", "/home/a b".into())],
+        wanted_by: "multi-user.target",
+    });
+    let path = dir.path().join(unit_name(&rig, &host));
+    let verify = |text: &str| {
+        fs::write(&path, text).unwrap();
+        let output =
+            Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(&path).output().unwrap();
+        (output.status.success(), String::from_utf8(output.stderr).unwrap())
+    };
+    assert_eq!(verify(&text), (true, String::new()));
+    // That it would say something.
+    assert!(verify(&text.replace("PIDFile=", "PIDFil=")).1.contains("PIDFil"));
+    // Every word reaches ccorch as it was: a usage error would come before the missing file.
+    let ran = Env::new().run(&[
+        "--rig",
+        "/home/a b/none.yaml",
+        "vm",
+        "start",
+        "vm",
+        "--direct",
+        "--timeout",
+        "10m",
+    ]);
+    assert_ne!(ran.status, Some(2), "{}", ran.stderr);
+    let ran = Env::new().run(&[
+        "--rig",
+        "/home/a b/none.yaml",
+        "vm",
+        "stop",
+        "vm",
+        "--direct",
+        "--timeout",
+        "100s",
+    ]);
+    assert_ne!(ran.status, Some(2), "{}", ran.stderr);
 }

@@ -1,4 +1,4 @@
-//! The proxy's verbs and its unit, with a real `ssh -N -D` behind a real sshd and with a second real SOCKS server.
+//! The proxy's verbs, with a real `ssh -N -D` behind a real sshd and with a second real SOCKS server.
 
 // The lint spares `#[test]` functions alone; what helps them may fail a test just so.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -7,7 +7,6 @@ mod check;
 mod connect;
 mod rig;
 mod sshd;
-mod unit;
 
 use std::net::TcpListener;
 use std::process::{Child, Command, Output};

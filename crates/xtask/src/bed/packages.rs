@@ -14,6 +14,8 @@ const NEEDED: &[&str] = &[
     "incus-base",
     "incus-client",
     "qemu-system-x86",
+    "qemu-utils",
+    "xorriso",
     "mmdebstrap",
     "squashfs-tools",
     "btrfs-progs",
