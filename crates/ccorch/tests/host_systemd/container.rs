@@ -170,7 +170,9 @@ impl Container {
 
     /// One property of a loop's unit.
     pub fn unit(&self, name: &str, property: &str) -> String {
-        self.tells(&format!("systemctl show --value -p {property} ccorch-loop@{name}.service"))
+        let show = format!("systemctl show --value -p {property} ccorch-loop@{name}.service");
+        // Seen: on a loaded machine `incus exec` sometimes loses what was printed.
+        self.until(&show, || Some(self.tells(&show)).filter(|value| !value.is_empty()))
     }
 }
 
