@@ -13,6 +13,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 pub struct Container {
     bed: Value,
     name: String,
+    address: String,
     /// The operator's folder: rig file, key, state.
     pub dir: tempfile::TempDir,
 }
@@ -24,7 +25,8 @@ impl Container {
         let bed = fs::read(std::env::var("CCORCH_TESTBED").unwrap()).unwrap();
         let dir = tempfile::Builder::new().prefix("cc").tempdir_in("/tmp").unwrap();
         let name = format!("{name}-{}", std::process::id());
-        let made = Self { bed: serde_json::from_slice(&bed).unwrap(), name, dir };
+        let bed = serde_json::from_slice(&bed).unwrap();
+        let mut made = Self { bed, name, address: String::new(), dir };
         let key = made.dir.path().join("id");
         let keygen = Command::new("ssh-keygen").args(["-qt", "ed25519", "-N", "", "-f"]).arg(&key).status();
         assert!(keygen.unwrap().success());
@@ -35,14 +37,11 @@ impl Container {
         );
         let image = made.bed["image"].as_str().unwrap();
         made.incus(&["launch", image, &made.name, "-c", &user_data]);
-        made.until("cloud-init", || {
-            made.tells("cloud-init status 2>/dev/null || true").contains("done").then_some(())
-        });
-        let address = made.until("address", || {
-            let found = made.tells("ip -4 -o addr show eth0 | sed 's/.*inet \\([0-9.]*\\).*/\\1/'");
-            (!found.is_empty()).then_some(found)
-        });
-        let host_key = made.tells("cut -d' ' -f1,2 /etc/ssh/ssh_host_ed25519_key.pub");
+        made.address = made.first("ip -4 -o addr show eth0 | sed 's/.*inet \\([0-9.]*\\).*/\\1/'");
+        let host_key = made.first("cut -d' ' -f1,2 /etc/ssh/ssh_host_ed25519_key.pub");
+        fs::write(made.dir.path().join("known"), format!("{} {host_key}\n", made.address)).unwrap();
+        made.until_holds("cloud-init status | grep -q done");
+        let address = &made.address;
         let host = format!("{{ ssh: \"root@{address}\", host_key: \"{host_key}\", identity: id }}");
         fs::write(made.dir.path().join("ccorch.yaml"), rig.replace("HOST", &host)).unwrap();
         made.operator(&["host", "install", "vm"]);
@@ -61,9 +60,25 @@ impl Container {
         assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
     }
 
-    /// Runs a script there as root, whatever its status.
+    /// What a script prints there, as soon as it prints something: how ssh's own needs are found.
+    fn first(&self, script: &str) -> String {
+        self.until(script, || {
+            let output = self.incus_command().args(["exec", &self.name, "--", "sh", "-c", script]).output();
+            let text = String::from_utf8_lossy(&output.unwrap().stdout).trim().to_owned();
+            (!text.is_empty()).then_some(text)
+        })
+    }
+
+    /// Runs a script there as root, whatever its status. Over ssh: `incus exec` loses the output of one call in some
+    /// hundreds on a loaded machine (seen).
     pub fn sh(&self, script: &str) -> Output {
-        self.incus_command().args(["exec", &self.name, "--", "sh", "-c", script]).output().unwrap()
+        let mut command = Command::new("ssh");
+        command.args(["-F", "none", "-T", "-i"]).arg(self.dir.path().join("id"));
+        command.arg("-o").arg(format!("UserKnownHostsFile={}", self.dir.path().join("known").display()));
+        for option in ["BatchMode=yes", "LogLevel=ERROR", "ConnectTimeout=5", "ServerAliveInterval=5"] {
+            command.args(["-o", option]);
+        }
+        command.arg(format!("root@{}", self.address)).arg(script).stdin(Stdio::null()).output().unwrap()
     }
 
     /// Runs a script there that must end well; what it prints.

@@ -104,7 +104,7 @@ fn starts(vm: &Container) {
 fn main_process(vm: &Container) {
     for name in LOOPS {
         let pid = vm.unit(name, "MainPID");
-        assert_eq!(vm.tells(&format!("cat /proc/{pid}/comm")), "tmux: server");
+        assert!(vm.holds(&format!("test /proc/{pid}/exe -ef /usr/bin/tmux")), "{name}: {pid} is no tmux");
         let socket = format!("/run/ccorch-loops/{name}/tmux");
         let asked = vm.tells(&format!("runuser -u loops -- tmux -S {socket} display-message -p '#{{pid}}'"));
         assert_eq!(asked, pid);
