@@ -15,6 +15,7 @@ use crate::error::{Kind, Problem};
 
 /// The watchdog's decisions
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Example: ccorch watchdog explain --agent claude --screen screen.txt")]
 pub struct Args {
     #[command(subcommand)]
     verb: Verb,

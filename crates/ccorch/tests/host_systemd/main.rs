@@ -6,3 +6,4 @@
 mod boots;
 mod container;
 mod loops;
+mod proxy;

@@ -1,14 +1,9 @@
 //! `ccorch-proxy.service` on a real systemd: up means that it answers, and it comes back from whatever ends it.
 //! One container of the test bed, whose own sshd is the proxy's far side.
-//!
-//! Run with `--features bed-tests` and CCORCH_TESTBED naming the bed's `bed.json`.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
-
-mod container;
 
 use std::time::{Duration, Instant};
 
-use container::Container;
+use crate::container::Container;
 
 const RIG: &str = r"
 rig: demo
@@ -52,12 +47,6 @@ fn the_proxy_is_up_when_it_answers_and_comes_back() {
     vm.tells(&format!("kill -KILL {ssh}"));
     vm.until_holds(CHECK);
     assert_ne!(vm.tells(MAIN), ssh);
-
-    // The far side goes and comes.
-    vm.tells("systemctl stop ssh && pkill -KILL -x sshd");
-    vm.until("the end of the proxy", || (!vm.holds(CHECK)).then_some(()));
-    vm.tells("systemctl start ssh");
-    vm.until_holds(CHECK);
 
     // A rig without a proxy has nothing to start, and that is no failure.
     vm.tells("sed -i 's/\"backend\": *\"ssh\"/\"backend\":\"none\"/' /etc/ccorch/rig.json");
