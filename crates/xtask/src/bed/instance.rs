@@ -16,6 +16,9 @@ use crate::wait;
 /// First boot takes about three seconds; a loaded machine gets far more.
 const BOOT: Duration = Duration::from_secs(120);
 
+/// The last line of output that has arrived whole.
+const WHOLE: &str = "ccorch-whole";
+
 /// A container in the bed's project.
 #[derive(Debug, Clone)]
 pub struct Instance {
@@ -91,9 +94,16 @@ impl Instance {
         self.exec_run(argv).output()
     }
 
-    /// Runs a command inside as root and returns what it prints; a failure is an error.
+    /// Runs a command inside as root and returns what it prints; a failure is an error. `incus exec` at times loses the
+    /// end of what was printed (seen), so a last line of our own has to arrive; else it is run again: for commands that
+    /// bear it.
     pub fn read(&self, argv: &[&str]) -> Result<String> {
-        self.exec_run(argv).read().with_context(|| format!("on instance {}", self.name))
+        let marked = ["sh", "-c", r#""$@" || exit; echo; echo "$0""#, WHOLE];
+        wait::until(&format!("whole output of `{}`", argv.join(" ")), BOOT, || {
+            let said = self.exec_run(&[&marked[..], argv].concat()).read();
+            let said = said.with_context(|| format!("on instance {}", self.name))?;
+            Ok(said.strip_suffix(WHOLE).map(|said| said.trim().to_owned()))
+        })
     }
 
     /// Runs a shell script inside as root, fed through standard input.

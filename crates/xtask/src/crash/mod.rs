@@ -35,13 +35,6 @@ pub struct CrashArgs {
     down: bool,
 }
 
-impl CrashArgs {
-    /// All walks, and the bed stays up.
-    pub fn of(dir: Option<std::path::PathBuf>) -> Self {
-        Self { dir, only: None, down: false }
-    }
-}
-
 /// Runs all of it.
 pub fn run(args: &CrashArgs) -> Result<ExitCode> {
     let layout = Layout::here(args.dir.as_deref())?;

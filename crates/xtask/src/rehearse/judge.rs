@@ -62,10 +62,10 @@ pub fn well(operator: &Operator, reboots: u64) -> Result<Value> {
 pub fn receipt(vm: &Instance) -> Result<()> {
     let path = format!("/var/lib/ccorch/receipts/{}.json", vm.boot_id()?);
     let text = wait::until("the receipt of this boot", WORK, || {
-        let output = vm.exec(&["cat", &path])?;
-        Ok(output.status.success().then_some(output.stdout))
+        let there = vm.exec(&["test", "-e", &path])?.status.success();
+        if there { vm.read(&["cat", &path]).map(Some) } else { Ok(None) }
     })?;
-    let receipt: Value = serde_json::from_slice(&text).context("the receipt is no JSON")?;
+    let receipt: Value = serde_json::from_str(&text).context("the receipt is no JSON")?;
     ensure!(receipt["complete"] == true, "the receipt is not complete: {receipt}");
     ensure!(receipt["reboot"]["boot_id"].is_string(), "the receipt does not name the reboot");
     Ok(())
