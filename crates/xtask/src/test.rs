@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::Args;
 
 use crate::bed::{Bed, Layout};
+use crate::crash::{self, CrashArgs};
 use crate::rehearse::{self, RehearseArgs};
 use crate::report::Report;
 
@@ -17,10 +18,10 @@ pub struct TestArgs {
     /// Where beds and built images are kept [default: as `testbed` does]
     #[arg(long, env = "CCORCH_TESTBED_DIR")]
     dir: Option<std::path::PathBuf>,
-    /// Leave the rehearsal out
+    /// Leave the crash walks and the rehearsal out
     #[arg(long)]
     no_rehearsal: bool,
-    /// Only tests whose name contains this (leaves the rehearsal out)
+    /// Only tests whose name contains this (leaves the crash walks and the rehearsal out)
     filter: Option<String>,
 }
 
@@ -44,5 +45,6 @@ pub fn run(args: &TestArgs) -> Result<ExitCode> {
     if args.no_rehearsal || args.filter.is_some() {
         return Ok(ExitCode::SUCCESS);
     }
+    crash::run(&CrashArgs::of(args.dir.clone()))?;
     rehearse::run(&RehearseArgs::of(args.dir.clone()))
 }

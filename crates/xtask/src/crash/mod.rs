@@ -35,6 +35,13 @@ pub struct CrashArgs {
     down: bool,
 }
 
+impl CrashArgs {
+    /// Every walk, on a bed that is left up.
+    pub fn of(dir: Option<std::path::PathBuf>) -> Self {
+        Self { dir, only: None, down: false }
+    }
+}
+
 /// Runs all of it.
 pub fn run(args: &CrashArgs) -> Result<ExitCode> {
     let layout = Layout::here(args.dir.as_deref())?;
