@@ -80,3 +80,51 @@ fn a_list_of_verbs_has_one_line_for_each() {
         }
     }
 }
+
+/// Verbs that change nothing, or are run by units: nothing to try out dry.
+const READERS: [&str; 16] = [
+    "check",
+    "connect",
+    "lease show",
+    "loops attach",
+    "loops list",
+    "loops logs",
+    "proxy check",
+    "proxy run",
+    "proxy wanted",
+    "reboots",
+    "schema",
+    // Makes the host's key once; there is no other way to print its recipient.
+    "secrets recipient",
+    "status",
+    "supervise",
+    "vm status",
+    "watchdog explain",
+];
+/// Verbs whose output no script wants: terminals, streams, daemons, and those that end in a file or an exit status.
+const WORDLESS: [&str; 10] = [
+    "connect",
+    "loops attach",
+    "proxy run",
+    "proxy wanted",
+    "schema",
+    "secrets install",
+    "supervise",
+    "vm start",
+    "vm stop",
+    "watchdog explain",
+];
+
+#[test]
+fn what_changes_something_can_be_tried_dry_and_what_answers_speaks_json() {
+    let mut leaves = all();
+    let groups: Vec<Vec<String>> =
+        leaves.iter().map(|(path, _)| path[..path.len().max(1) - 1].to_vec()).collect();
+    leaves.retain(|(path, _)| !groups.contains(path));
+    for (path, help) in &leaves {
+        let verb = path.join(" ");
+        let (dry, json) = (help.contains("--dry-run"), help.contains("--json"));
+        assert_eq!(dry, !READERS.contains(&verb.as_str()), "`{verb}`: --dry-run, or READERS, but not both");
+        assert!(json || WORDLESS.contains(&verb.as_str()), "`{verb}` has no --json and is not WORDLESS");
+    }
+}

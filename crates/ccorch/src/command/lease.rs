@@ -50,6 +50,9 @@ enum What {
         /// Say what would be created, and create nothing
         #[arg(long)]
         dry_run: bool,
+        /// Print the lease as JSON
+        #[arg(long)]
+        json: bool,
     },
     /// May a loop start here now? (what every loop's unit asks)
     #[command(hide = true)]
@@ -81,13 +84,13 @@ pub fn run(context: &Context, args: &Args) -> Result<ExitCode> {
         }
         What::Tick => tick(&here)?,
         What::Show { json } => show(&here, *json)?,
-        What::Init { holder, dry_run: true } => {
+        What::Init { holder, dry_run: true, .. } => {
             println!("would create {}: `{holder}` is active at epoch 1", place(&here));
         }
-        What::Init { holder, dry_run: false } => {
+        What::Init { holder, dry_run: false, json } => {
             here.create_folders()?;
             let lease = lease::init(&here, holder)?;
-            println!("{}", sentence(&lease));
+            println!("{}", if *json { serde_json::to_string_pretty(&lease)? } else { sentence(&lease) });
         }
         What::Write { about, active, journal } => {
             here.create_folders()?;

@@ -70,6 +70,9 @@ enum What {
         /// How many events and journal lines
         #[arg(long, short = 'n', default_value_t = 20)]
         lines: usize,
+        /// Print the events as a JSON array, and no journal
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -81,6 +84,9 @@ struct Target {
     /// Say what would be done, and do nothing
     #[arg(long)]
     dry_run: bool,
+    /// Print the loop's entry of `loops list --json` afterwards
+    #[arg(long)]
+    json: bool,
 }
 
 /// Runs the verb.
@@ -106,12 +112,10 @@ pub fn run(context: &Context, args: &Args) -> Result<ExitCode> {
         What::Restart(target) if target.dry_run => {
             would(&here, target, "stopped at its safe point and started")?
         }
-        What::Stop(Target { name, .. }) => {
-            tell(&ask(&here.paths, &Request::Stop { name: name.clone() })?, name)
-        }
-        What::Start(Target { name, .. }) => up(&here, name, &Request::Start { name: name.clone() })?,
-        What::Restart(Target { name, .. }) => up(&here, name, &Request::Restart { name: name.clone() })?,
-        What::Logs { name, lines } => logs(&here, known(&here, name)?, *lines)?,
+        What::Stop(target) => tell(&ask(&here.paths, &Request::Stop { name: target.name.clone() })?, target)?,
+        What::Start(target) => up(&here, target, &Request::Start { name: target.name.clone() })?,
+        What::Restart(target) => up(&here, target, &Request::Restart { name: target.name.clone() })?,
+        What::Logs { name, lines, json } => logs(&here, known(&here, name)?, *lines, *json)?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -127,9 +131,10 @@ fn known<'a>(here: &Here, name: &'a LoopName) -> Result<&'a LoopName> {
 }
 
 fn would(here: &Here, target: &Target, what: &str) -> Result<()> {
-    let name = known(here, &target.name)?;
-    tell(&status(&here.paths)?, name);
-    println!("would be {what}");
+    known(here, &target.name)?;
+    tell(&status(&here.paths)?, target)?;
+    // With JSON the entry is all there is to read; the sentence is for people.
+    eprintln!("would be {what}");
     Ok(())
 }
 
@@ -145,7 +150,8 @@ fn attach(here: &Here, name: &LoopName, read_only: bool) -> Result<()> {
     Err(Command::new(&argv[0]).args(&argv[1..]).exec()).context("attach with tmux")
 }
 
-fn up(here: &Here, name: &LoopName, request: &Request) -> Result<()> {
+fn up(here: &Here, target: &Target, request: &Request) -> Result<()> {
+    let name = &target.name;
     let mut loops = ask(&here.paths, request)?;
     let until = Instant::now() + UP;
     loop {
@@ -153,8 +159,7 @@ fn up(here: &Here, name: &LoopName, request: &Request) -> Result<()> {
         match word {
             // It runs when its agent does: the terminal is there a moment before.
             Some((LoopWord::Running, Some(_), _)) => {
-                tell(&loops, name);
-                return Ok(());
+                return tell(&loops, target);
             }
             Some((LoopWord::Starting | LoopWord::Running, ..)) if Instant::now() < until => {}
             other => {
@@ -172,13 +177,23 @@ fn up(here: &Here, name: &LoopName, request: &Request) -> Result<()> {
     }
 }
 
-fn tell(loops: &[LoopReport], name: &LoopName) {
-    let one: Vec<LoopReport> = loops.iter().filter(|l| l.name == *name).cloned().collect();
-    print!("{}", loops_table(&one));
+fn tell(loops: &[LoopReport], target: &Target) -> Result<()> {
+    let one: Vec<LoopReport> = loops.iter().filter(|l| l.name == target.name).cloned().collect();
+    if target.json {
+        println!("{}", serde_json::to_string_pretty(&one)?);
+    } else {
+        print!("{}", loops_table(&one));
+    }
+    Ok(())
 }
 
-fn logs(here: &Here, name: &LoopName, lines: usize) -> Result<()> {
-    for event in events::last(here, lines, |event| event.about.as_ref() == Some(name))? {
+fn logs(here: &Here, name: &LoopName, lines: usize, json: bool) -> Result<()> {
+    let events = events::last(here, lines, |event| event.about.as_ref() == Some(name))?;
+    if json {
+        println!("{}", serde_json::to_string_pretty(&events)?);
+        return Ok(());
+    }
+    for event in events {
         println!("{}  {:<14}  {}", event.at, event.what, event.detail.replace('\n', "\n    | "));
     }
     if Runtime::of(here) == Runtime::Systemd {

@@ -31,7 +31,11 @@ pub struct Args {
 enum What {
     /// Print the host's age recipient; its key is made when it has none, and never leaves it
     #[command(after_help = "Example: ccorch secrets recipient --host vm")]
-    Recipient,
+    Recipient {
+        /// Print JSON: `{"recipient": "age1..."}`
+        #[arg(long)]
+        json: bool,
+    },
     /// Decrypt every secret of the rig to its place (what ccorch-secrets.service runs)
     #[command(after_help = "Example: ccorch secrets install --host vm --dry-run")]
     Install {
@@ -60,7 +64,12 @@ pub fn run(context: &Context, args: &Args) -> Result<ExitCode> {
             .into());
     };
     match &args.what {
-        What::Recipient => println!("{}", age_identity::recipient(Path::new(&secrets.identity))?),
+        What::Recipient { json } => {
+            let recipient = age_identity::recipient(Path::new(&secrets.identity))?;
+            let shown =
+                if *json { serde_json::json!({ "recipient": recipient }).to_string() } else { recipient };
+            println!("{shown}");
+        }
         What::Install { dry_run } => install(&here, secrets, *dry_run)?,
         What::Wanted => {}
     }

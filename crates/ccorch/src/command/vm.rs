@@ -42,6 +42,9 @@ struct Start {
     /// Start it as a process of its own even where there is systemd; its unit does
     #[arg(long)]
     direct: bool,
+    /// Say what would be done, and do nothing
+    #[arg(long)]
+    dry_run: bool,
 }
 
 /// Stop the machine as its power button would, and wait until it is off
@@ -59,6 +62,9 @@ struct Stop {
     /// Do not ask for the lock of verbs that change hosts; its unit does
     #[arg(long)]
     direct: bool,
+    /// Say what would be done, and do nothing
+    #[arg(long)]
+    dry_run: bool,
 }
 
 /// Say whether the machine runs; exit 1 when it does not
@@ -101,6 +107,10 @@ fn start(context: &Context, args: &Start) -> Result<ExitCode> {
         println!("{}: runs already", args.host);
         return Ok(ExitCode::SUCCESS);
     }
+    if args.dry_run {
+        println!("{}: would be started; ssh would answer on 127.0.0.1:{}", args.host, machine.ssh_port());
+        return Ok(ExitCode::SUCCESS);
+    }
     let progress = Progress::new(args.timeout);
     if args.direct {
         machine.start_directly(&progress)?
@@ -116,6 +126,11 @@ fn stop(context: &Context, args: &Stop) -> Result<ExitCode> {
     let _lock = if args.direct { None } else { Some(loaded.lock("vm stop")?) };
     let machine = Machine::of(&loaded, &args.host)?;
     made(&machine)?;
+    if args.dry_run {
+        let what = if machine.running()?.is_some() { "would be stopped" } else { "is off already" };
+        println!("{}: {what}", args.host);
+        return Ok(ExitCode::SUCCESS);
+    }
     let stopped = machine.stop_directly(args.force, &Progress::new(args.timeout))?;
     println!("{}: {}", args.host, if stopped { "stopped" } else { "was off already" });
     Ok(ExitCode::SUCCESS)
