@@ -61,8 +61,13 @@ pub fn run(args: &CrashArgs) -> Result<ExitCode> {
     result?;
     let (samples, looks) = (samples?, looks?);
     secrets.not_in("the output of a run or in a journal", &drivers.all_words()?)?;
+    for host in ["pi", "vm"] {
+        secrets.not_on(&bed.instance(host))?;
+    }
     println!("\nnever both hosts at work: {samples} samples");
-    println!("no secret in any output, journal or argument: {looks} looks at all processes");
+    println!(
+        "no secret in any output, journal, log, open file, argument or environment: {looks} looks at all processes"
+    );
     println!("all after {:.1} s", report.total().as_secs_f64());
     if args.down {
         Bed::down(&layout, false, &mut report)?;

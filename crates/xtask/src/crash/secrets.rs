@@ -1,4 +1,5 @@
-//! Nobody else may read a secret: not in what a run says, not in a journal, not in any process's arguments.
+//! Nobody else may read a secret: not in what a run says, not in a journal, not in any process's arguments or
+//! environment, not in a host's log, and not in a file there that everybody may read.
 
 use std::fs;
 use std::path::Path;
@@ -9,10 +10,23 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 
+use crate::bed::Instance;
 use crate::scenario::Place;
 
 /// Between two looks at all processes.
 const PAUSE: Duration = Duration::from_millis(20);
+
+/// Where the search's patterns lie on a host: nobody but root reads them.
+const PATTERNS: &str = "/root/.secrets-of-the-bed";
+/// Prints where a secret is found. First it has to find one where it is, so that it cannot pass by finding nothing.
+const SEARCH: &str = r#"
+patterns=/root/.secrets-of-the-bed
+grep -qsF -f "$patterns" /etc/ccorch/lease_key /srv/cc-ci/.testenv || echo "nothing: the search itself fails"
+journalctl --no-pager -q -a | grep -qF -f "$patterns" && echo "the systemd journal"
+find /etc /home /opt /root /run /srv /tmp /usr/local /var -xdev -type f -perm -o=r ! -path '/var/log/journal/*' -print0 |
+    xargs -0r grep -lsF -f "$patterns" -- || :
+rm -f "$patterns"
+"#;
 
 /// What must not be seen: name and text.
 #[derive(Debug, Clone)]
@@ -31,6 +45,14 @@ impl Secrets {
         Ok(Self(all))
     }
 
+    /// Fails when a host has one in its log or in a file that everybody may read.
+    pub fn not_on(&self, host: &Instance) -> Result<()> {
+        let patterns: String = self.0.iter().map(|(_, secret)| format!("{secret}\n")).collect();
+        host.push_file(patterns.as_bytes(), PATTERNS, "0600", "root:root")?;
+        let found = host.script(SEARCH)?;
+        if found.is_empty() { Ok(()) } else { bail!("on {} a secret is to be read in:\n{found}", host.name) }
+    }
+
     /// Fails when a text has one in it.
     pub fn not_in(&self, what: &str, text: &str) -> Result<()> {
         match self.0.iter().find(|(_, secret)| text.contains(secret)) {
@@ -47,7 +69,7 @@ fn line_of(file: &Path) -> Result<String> {
     lines.max_by_key(|line| line.len()).map(str::to_owned).context("an empty key")
 }
 
-/// Looks at the arguments of every process of this machine, which has those of all containers, until it is stopped.
+/// Looks at the arguments and environment of every process of this machine, which has those of all containers, until it is stopped.
 pub struct Watch {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<Result<usize>>,
@@ -62,10 +84,11 @@ impl Watch {
             let mut looks = 0;
             while !flag.load(Ordering::Relaxed) {
                 for entry in fs::read_dir("/proc").context("cannot read /proc")?.flatten() {
-                    let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
-                    let line = String::from_utf8_lossy(&line);
-                    let what = format!("the arguments of process {}", entry.file_name().to_string_lossy());
-                    secrets.not_in(&what, &line)?;
+                    for (file, what) in [("cmdline", "arguments"), ("environ", "environment")] {
+                        let line = fs::read(entry.path().join(file)).unwrap_or_default();
+                        let what = format!("the {what} of process {}", entry.file_name().to_string_lossy());
+                        secrets.not_in(&what, &String::from_utf8_lossy(&line))?;
+                    }
                 }
                 looks += 1;
                 thread::sleep(PAUSE);
