@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::api::Api;
 use super::recipe;
-use crate::run::{Run, tail};
+use crate::run::Run;
 use crate::wait;
 
 /// First boot takes about three seconds; a loaded machine gets far more.
@@ -54,13 +54,13 @@ impl Instance {
     pub fn ready(&self) -> Result<()> {
         self.reachable()?;
         let result = wait::until(&format!("cloud-init of {}", self.name), BOOT, || {
-            let output = self.exec(&["cat", "/run/cloud-init/result.json"])?;
-            Ok(output.status.success().then_some(output.stdout))
+            let text = self.read(&["sh", "-c", "cat /run/cloud-init/result.json 2>/dev/null || :"])?;
+            Ok(Some(text).filter(|text| !text.is_empty()))
         })?;
-        let result: Value = serde_json::from_slice(&result).context("cloud-init's result is no JSON")?;
+        let result: Value = serde_json::from_str(&result).context("cloud-init's result is no JSON")?;
         if result["v1"]["errors"].as_array().is_none_or(|errors| !errors.is_empty()) {
-            let log = self.exec(&["tail", "-n", "15", "/var/log/cloud-init-output.log"])?;
-            bail!("cloud-init of {} had errors: {}\n{}", self.name, result["v1"]["errors"], tail(&log));
+            let log = self.read(&["tail", "-n", "15", "/var/log/cloud-init-output.log"])?;
+            bail!("cloud-init of {} had errors: {}\n{log}", self.name, result["v1"]["errors"]);
         }
         Ok(())
     }
@@ -89,7 +89,7 @@ impl Instance {
             .transpose()
     }
 
-    /// Runs a command inside as root; its exit status is in the output.
+    /// Runs a command inside as root for its exit status; of what it prints the end may be missing, see [`Self::read`].
     pub fn exec(&self, argv: &[&str]) -> Result<Output> {
         self.exec_run(argv).output()
     }
