@@ -5,16 +5,22 @@
 //! a host's file is the same with a [`Pending`] mark, so that a crash between the push and the file is told apart from
 //! another machine that acts under the same name.
 
+mod driver;
+mod term;
+
 use std::fmt;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use driver::{Driver, Owner, Refused, Turn, admit, claim, owns, supersede};
+pub use term::{Term, Watch, watch};
+
 use crate::names::{HostName, RigName};
 use crate::rig::Offline;
 
 /// The fencing token: every change of the lease raises it by one; it never goes back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Epoch(pub u64);
 
@@ -32,7 +38,7 @@ impl fmt::Display for Epoch {
 }
 
 /// Whether the holder may run the loops.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Standing {
     /// The holder runs the loops.
@@ -42,7 +48,7 @@ pub enum Standing {
 }
 
 /// One value of the lease.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Lease {
     /// The rig.
@@ -61,12 +67,24 @@ pub struct Lease {
     /// The cutover that made this change, if one did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub journal: Option<String>,
+    /// Who drives the cutover that is under way, or drove the last one. Belongs to no epoch: it changes while a holder
+    /// works.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cutover: Option<Owner>,
+    /// Counts the holder's renewals of this epoch, where the rig has a `lease.term`.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub renewal: u64,
     /// When, by the clock of who made it; for people, never compared.
     pub at: Timestamp,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
 /// What a host writes before it pushes: the change under way.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Pending {
     /// The nonce of the value being pushed.
@@ -74,7 +92,7 @@ pub struct Pending {
 }
 
 /// A host's own half.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct LeaseFile {
     /// The value as this host knows it.
     pub lease: Lease,
@@ -84,7 +102,7 @@ pub struct LeaseFile {
 }
 
 /// The mark of this boot's right to start loops (`/run/ccorch/lease-ok`).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LeaseOk {
     /// The epoch acquired.
@@ -121,10 +139,19 @@ pub enum AtBoot {
     Standby(String),
 }
 
+/// How the reason begins when the arbiter names this host and its own file is gone: a person's word is needed, because a
+/// copied disk without its file looks the same.
+pub const LOST_FILE: &str = "the arbiter names this host, but its own lease file is gone; `ccorch lease acquire` takes a person's word for it";
+
 /// Decides, once per boot and before any start, whether this host may run the loops.
 pub fn at_boot(me: &HostName, file: Option<&LeaseFile>, arbiter: &Arbiter<'_>, offline: Offline) -> AtBoot {
     let Some(file) = file else {
-        return AtBoot::Standby("this host has never held the lease".into());
+        return AtBoot::Standby(match arbiter {
+            Arbiter::Holds(theirs) if theirs.holder == *me && theirs.state == Standing::Active => {
+                format!("{LOST_FILE} (epoch {})", theirs.epoch)
+            }
+            _ => "this host has never held the lease".into(),
+        });
     };
     let mine = &file.lease;
     if mine.holder != *me || mine.state == Standing::Standby {
@@ -237,7 +264,7 @@ pub fn may_start(facts: &StartFacts<'_>) -> Result<Epoch, String> {
     Ok(ok.epoch)
 }
 
-/// A change of the lease in a cutover: from the arbiter's value to the next, or why not.
+/// A change of the lease: from the arbiter's value to the next, or why not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
     /// Already so, by this very cutover.
@@ -246,6 +273,8 @@ pub enum Change {
     Write(Epoch),
     /// Refused; the reason.
     Refused(String),
+    /// This driver may change nothing.
+    Stale(Refused),
 }
 
 /// What a cutover asks of the lease.
@@ -255,23 +284,49 @@ pub struct Wanted<'a> {
     pub host: &'a HostName,
     /// What it becomes.
     pub state: Standing,
-    /// The cutover's journal.
-    pub journal: &'a str,
+    /// Who asks.
+    pub driver: &'a Driver,
 }
 
-/// Decides a change. To standby is only the active holder's; to active only from standby, whoever held it.
+/// Decides a cutover's change. To standby is only the active holder's; to active only from standby, whoever held it; and
+/// both only for the driver that the arbiter names, so that two drivers never take turns with one lease.
 pub fn change(current: &Lease, wanted: &Wanted<'_>) -> Change {
-    let by_us = current.journal.as_deref() == Some(wanted.journal);
-    let there = current.holder == *wanted.host && current.state == wanted.state;
+    if let Err(refused) = owns(current.cutover.as_ref(), wanted.driver) {
+        return Change::Stale(refused);
+    }
     match (current.state, wanted.state) {
-        _ if there && (by_us || wanted.state == Standing::Standby) => Change::Done,
+        // Its boot may have acquired anew since; nothing else happens to a lease that a driver owns.
+        _ if current.holder == *wanted.host && current.state == wanted.state => Change::Done,
         (Standing::Active, Standing::Standby) if current.holder == *wanted.host => {
             Change::Write(current.epoch.next())
         }
         (Standing::Standby, Standing::Active) => Change::Write(current.epoch.next()),
-        // Its boot has acquired anew since; nothing else may have happened to an active lease of that host.
-        (Standing::Active, Standing::Active) if current.holder == *wanted.host => Change::Done,
         _ => Change::Refused(format!("`{}` holds the lease at epoch {}", current.holder, current.epoch)),
+    }
+}
+
+/// A holder gives up by a person's word: standby at the next epoch.
+pub fn release(current: &Lease, me: &HostName) -> Change {
+    match &current.cutover {
+        Some(owner) if owner.open => Change::Stale(Refused::Taken(owner.clone())),
+        _ if current.holder != *me => {
+            Change::Refused(format!("`{}` holds the lease at epoch {}", current.holder, current.epoch))
+        }
+        _ if current.state == Standing::Standby => Change::Done,
+        _ => Change::Write(current.epoch.next()),
+    }
+}
+
+/// A takeover by a person's word that `source` is dead. It ends a cutover that was under way: see [`supersede`].
+pub fn take_over(current: &Lease, me: &HostName, source: &HostName) -> Change {
+    match (current.holder == *me, current.state) {
+        (true, Standing::Active) => Change::Done,
+        (true, Standing::Standby) => Change::Write(current.epoch.next()),
+        (false, _) if current.holder == *source => Change::Write(current.epoch.next()),
+        (false, _) => Change::Refused(format!(
+            "`{source}` does not hold the lease: `{}` does, at epoch {}",
+            current.holder, current.epoch
+        )),
     }
 }
 

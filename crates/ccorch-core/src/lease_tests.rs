@@ -17,6 +17,8 @@ fn lease(holder: &str, epoch: u64, state: Standing, nonce: &str) -> Lease {
         boot_id: None,
         nonce: nonce.into(),
         journal: None,
+        cutover: None,
+        renewal: 0,
         at: Timestamp::UNIX_EPOCH,
     }
 }
@@ -112,21 +114,69 @@ fn a_start_needs_this_very_boot_and_epoch() {
     }
 }
 
+fn driver(journal: &str, turn: u64) -> Driver {
+    Driver { journal: journal.into(), turn: Turn(turn) }
+}
+
+/// A lease that a driver of cutover `j` at turn 1 owns.
+fn owned(lease: Lease) -> Lease {
+    let owner = Owner { journal: "j".into(), turn: Turn(1), by: "ann@desk".into(), open: true };
+    Lease { cutover: Some(owner), ..lease }
+}
+
 #[test]
 fn a_change_is_legal_once_and_repeatable() {
-    let (a, b) = (host("a"), host("b"));
-    let active = lease("a", 1, Standing::Active, "x");
-    let to = |host, state| Wanted { host, state, journal: "j" };
+    let (a, b, ours) = (host("a"), host("b"), driver("j", 1));
+    let active = owned(lease("a", 1, Standing::Active, "x"));
+    let to = |host, state| Wanted { host, state, driver: &ours };
     assert_eq!(change(&active, &to(&a, Standing::Standby)), Change::Write(Epoch(2)));
     assert!(matches!(change(&active, &to(&b, Standing::Standby)), Change::Refused(_)));
     assert!(matches!(change(&active, &to(&b, Standing::Active)), Change::Refused(_)));
-    let standby = lease("a", 2, Standing::Standby, "y");
+    let standby = owned(lease("a", 2, Standing::Standby, "y"));
     assert_eq!(change(&standby, &to(&a, Standing::Standby)), Change::Done);
     assert_eq!(change(&standby, &to(&b, Standing::Active)), Change::Write(Epoch(3)));
     assert_eq!(change(&standby, &to(&a, Standing::Active)), Change::Write(Epoch(3)));
-    let moved = lease("b", 3, Standing::Active, "z");
+    let moved = owned(lease("b", 3, Standing::Active, "z"));
     assert_eq!(change(&moved, &to(&b, Standing::Active)), Change::Done);
     assert!(matches!(change(&moved, &to(&a, Standing::Standby)), Change::Refused(_)));
+}
+
+/// The defect this module once had: a standby that another cutover wrote was taken for one's own.
+#[test]
+fn what_another_driver_wrote_is_never_ones_own() {
+    let a = host("a");
+    for (journal, turn) in [("k", 1), ("k", 2), ("j", 0), ("j", 2)] {
+        let theirs = driver(journal, turn);
+        for state in [Standing::Standby, Standing::Active] {
+            for now in [Standing::Standby, Standing::Active] {
+                let current = owned(lease("a", 2, now, "y"));
+                let change = change(&current, &Wanted { host: &a, state, driver: &theirs });
+                assert!(matches!(change, Change::Stale(_)), "{journal} {turn} {state:?}: {change:?}");
+            }
+        }
+    }
+    let nobody = lease("a", 2, Standing::Standby, "y");
+    let wanted = Wanted { host: &a, state: Standing::Standby, driver: &driver("j", 1) };
+    assert_eq!(change(&nobody, &wanted), Change::Stale(Refused::Nobody));
+}
+
+#[test]
+fn a_persons_word_moves_the_lease_from_the_host_it_names_alone() {
+    let (a, b) = (host("a"), host("b"));
+    let theirs = lease("a", 4, Standing::Active, "x");
+    assert_eq!(take_over(&theirs, &b, &a), Change::Write(Epoch(5)));
+    assert!(matches!(take_over(&theirs, &b, &host("c")), Change::Refused(_)));
+    assert_eq!(take_over(&lease("b", 4, Standing::Active, "x"), &b, &a), Change::Done);
+    assert_eq!(release(&theirs, &a), Change::Write(Epoch(5)));
+    assert!(matches!(release(&theirs, &b), Change::Refused(_)));
+    assert!(matches!(release(&owned(theirs), &a), Change::Stale(Refused::Taken(_))));
+}
+
+#[test]
+fn a_holder_that_lost_its_file_waits_for_a_person() {
+    let mine = lease("a", 3, Standing::Active, "x");
+    let AtBoot::Standby(why) = boot(None, &Arbiter::Holds(&mine), Offline::Trust) else { panic!() };
+    assert!(why.starts_with(LOST_FILE), "{why}");
 }
 
 /// One machine of the model: its name, disk and memory.
@@ -180,8 +230,16 @@ impl World {
     fn next(&mut self, holder: &HostName, epoch: Epoch, state: Standing) -> Lease {
         self.nonces += 1;
         let mut next = lease(holder.as_str(), epoch.0, state, &format!("n{}", self.nonces));
-        next.journal = Some(format!("j{}", self.nonces));
+        next.cutover = self.arbiter.cutover.clone();
         next
+    }
+
+    /// Whoever wants to change something is the newest driver of the one cutover.
+    fn claim(&mut self) -> Driver {
+        let owner = claim(self.arbiter.cutover.as_ref(), "j", "x", None).unwrap();
+        let driver = Driver { journal: owner.journal.clone(), turn: owner.turn };
+        self.arbiter.cutover = Some(owner);
+        driver
     }
 
     fn acquire(&mut self, m: usize, writes: usize) {
@@ -226,7 +284,8 @@ impl World {
             }
             Act::ToStandby(m, writes) => {
                 let name = self.machines[m].name.clone();
-                let wanted = Wanted { host: &name, state: Standing::Standby, journal: "j" };
+                let driver = self.claim();
+                let wanted = Wanted { host: &name, state: Standing::Standby, driver: &driver };
                 let Change::Write(epoch) = change(&self.arbiter, &wanted) else { return };
                 let next = self.next(&name, epoch, Standing::Standby);
                 if writes > 0 {
@@ -239,7 +298,8 @@ impl World {
             }
             Act::ToActive(m, writes) => {
                 let name = self.machines[m].name.clone();
-                let wanted = Wanted { host: &name, state: Standing::Active, journal: "j" };
+                let driver = self.claim();
+                let wanted = Wanted { host: &name, state: Standing::Active, driver: &driver };
                 let Change::Write(epoch) = change(&self.arbiter, &wanted) else { return };
                 let next = self.next(&name, epoch, Standing::Active);
                 if writes > 0 {

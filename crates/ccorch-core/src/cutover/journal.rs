@@ -2,52 +2,33 @@
 //!
 //! A line is `CHECKSUM JSON`. The checksum covers the line and the checksum before it, so that a flipped byte, a lost
 //! line or lines out of order are all damage. A torn last line is what a crash leaves, and is dropped.
-//!
-//! | status | event | becomes |
-//! | --- | --- | --- |
-//! | pending, failed | started | started |
-//! | started | started (after a probe found it not done) | started |
-//! | started | done | done |
-//! | started | failed | failed |
-//! | started, done, failed | undo-started | undoing |
-//! | undoing | undo-started, undo-failed | undoing |
-//! | undoing | undo-done | undone |
-
-use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::progress::{Illegal, Next, Progress, Status};
 use super::{Plan, Step};
+use crate::lease::Turn;
 use crate::names::RigName;
 
 /// The format of this file; another one is not read.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// Hexadecimal digits of a line's checksum.
 const SUM: usize = 16;
 
-/// Where one step is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Status {
-    /// Not begun.
-    Pending,
-    /// Begun; whether it was done is not known.
-    Started,
-    /// Done.
-    Done,
-    /// It said that it failed; part of it may be done.
-    Failed,
-    /// Its undo has begun.
-    Undoing,
-    /// Undone.
-    Undone,
+/// What a journal was planned from; whoever goes on with it must come to the same.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// The version of ccorch that planned it.
+    pub ccorch: String,
+    /// See [`super::plan_hash`].
+    pub plan_hash: String,
 }
 
 /// What a line records.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "entry", rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(tag = "entry", rename_all = "kebab-case")]
 pub enum Entry {
     /// The first line.
     Begin {
@@ -59,6 +40,16 @@ pub enum Entry {
         rig: RigName,
         /// What is to be done.
         plan: Plan,
+        /// What it was planned from.
+        #[serde(flatten)]
+        origin: Origin,
+    },
+    /// A driver takes the cutover in hand; what follows is its own.
+    Driver {
+        /// Its turn, given by the arbiter.
+        turn: Turn,
+        /// Who, for people: `user@machine`.
+        by: String,
     },
     /// A step begins.
     Started {
@@ -109,7 +100,7 @@ pub enum Entry {
 }
 
 /// How a cutover ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
     /// The target runs the rig.
@@ -126,52 +117,6 @@ pub struct Line {
     /// What.
     #[serde(flatten)]
     pub entry: Entry,
-}
-
-/// An event that the status does not allow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a step that is {status:?} cannot be {event}")]
-pub struct Illegal {
-    status: Status,
-    event: &'static str,
-}
-
-/// The legality table: the status after an event.
-pub fn after(status: Status, entry: &Entry) -> Result<Status, Illegal> {
-    use Status::{Done, Failed, Pending, Started, Undoing, Undone};
-    let event = match entry {
-        Entry::Started { .. } => "started",
-        Entry::Done { .. } => "done",
-        Entry::Failed { .. } => "failed",
-        Entry::UndoStarted { .. } => "undo-started",
-        Entry::UndoDone { .. } => "undo-done",
-        Entry::UndoFailed { .. } => "undo-failed",
-        Entry::Begin { .. } | Entry::TurnBack { .. } | Entry::End { .. } => return Ok(status),
-    };
-    match (status, event) {
-        (Pending | Failed | Started, "started") => Ok(Started),
-        (Started, "done") => Ok(Done),
-        (Started, "failed") => Ok(Failed),
-        (Started | Done | Failed | Undoing, "undo-started") => Ok(Undoing),
-        (Undoing, "undo-failed") => Ok(Undoing),
-        (Undoing, "undo-done") => Ok(Undone),
-        _ => Err(Illegal { status, event }),
-    }
-}
-
-/// What comes next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Next {
-    /// Perform this step.
-    Perform(Step),
-    /// It was begun and nothing is known: find out whether it was done.
-    Probe(Step),
-    /// Undo this step.
-    Undo(Step),
-    /// Write the end.
-    Close(Outcome),
-    /// It is over.
-    Over(Outcome),
 }
 
 /// Why a journal cannot be read.
@@ -203,34 +148,34 @@ pub struct Journal {
     pub rig: RigName,
     /// What is to be done.
     pub plan: Plan,
+    /// What it was planned from.
+    pub origin: Origin,
     /// Every line.
     pub lines: Vec<Line>,
-    statuses: BTreeMap<Step, Status>,
-    back: bool,
-    end: Option<Outcome>,
+    progress: Progress,
     sum: String,
 }
 
 impl Journal {
     /// A new journal with its first line, to be written before anything else happens.
-    pub fn begin(id: String, rig: RigName, plan: Plan, at: Timestamp) -> (Self, String) {
+    pub fn begin(id: String, rig: RigName, plan: Plan, origin: Origin, at: Timestamp) -> (Self, String) {
         let mut journal = Self {
             id: id.clone(),
             rig: rig.clone(),
             plan: plan.clone(),
+            origin: origin.clone(),
             lines: Vec::new(),
-            statuses: BTreeMap::new(),
-            back: false,
-            end: None,
+            progress: Progress::default(),
             sum: String::new(),
         };
-        let line = journal.write(Line { at, entry: Entry::Begin { version: VERSION, id, rig, plan } });
+        let begin = Entry::Begin { version: VERSION, id, rig, plan, origin };
+        let line = journal.write(Line { at, entry: begin });
         (journal, line)
     }
 
     /// Takes an entry; the text of its line, to be appended durably before the entry counts.
     pub fn append(&mut self, at: Timestamp, entry: Entry) -> Result<String, Illegal> {
-        self.apply(&entry)?;
+        self.progress.apply(&entry)?;
         Ok(self.write(Line { at, entry }))
     }
 
@@ -241,16 +186,20 @@ impl Journal {
         let whole = text.rfind('\n').map_or("", |end| &text[..end]);
         for (index, raw) in whole.lines().enumerate() {
             let number = index + 1;
-            let line = check(&sum, raw).ok_or(Damage::Line(number))?;
+            let line = match check(&sum, raw) {
+                Some(line) => line,
+                // The header of another format need not look like ours.
+                None => return Err(foreign(&sum, raw).map_or(Damage::Line(number), Damage::Version)),
+            };
             sum = raw[..SUM].to_owned();
             match (&mut journal, line.entry.clone()) {
-                (None, Entry::Begin { version: VERSION, id, rig, plan }) => {
-                    journal = Some(Self::begin(id, rig, plan, line.at).0);
+                (None, Entry::Begin { version: VERSION, id, rig, plan, origin }) => {
+                    journal = Some(Self::begin(id, rig, plan, origin, line.at).0);
                 }
                 (None, Entry::Begin { version, .. }) => return Err(Damage::Version(version)),
                 (None, _) | (Some(_), Entry::Begin { .. }) => return Err(Damage::Header(number)),
                 (Some(journal), entry) => {
-                    journal.apply(&entry).map_err(|illegal| Damage::Illegal(number, illegal))?;
+                    journal.progress.apply(&entry).map_err(|illegal| Damage::Illegal(number, illegal))?;
                     journal.lines.push(line);
                     journal.sum.clone_from(&sum);
                 }
@@ -261,52 +210,37 @@ impl Journal {
 
     /// Where a step is.
     pub fn status(&self, step: Step) -> Status {
-        self.statuses.get(&step).copied().unwrap_or(Status::Pending)
+        self.progress.status(step)
     }
 
     /// What comes next.
     pub fn next(&self) -> Next {
-        if let Some(outcome) = self.end {
-            return Next::Over(outcome);
-        }
-        let mut steps = self.plan.steps.iter().copied();
-        if self.back {
-            let open = |step: &Step| !matches!(self.status(*step), Status::Pending | Status::Undone);
-            return steps.rfind(open).map_or(Next::Close(Outcome::RolledBack), Next::Undo);
-        }
-        match steps.find(|step| self.status(*step) != Status::Done) {
-            None => Next::Close(Outcome::Completed),
-            Some(step) if self.status(step) == Status::Started => Next::Probe(step),
-            Some(step) => Next::Perform(step),
-        }
+        self.progress.next(&self.plan.steps)
     }
 
     /// Whether it goes back.
     pub fn goes_back(&self) -> bool {
-        self.back
+        self.progress.goes_back()
     }
 
     /// How it ended, if it has.
     pub fn outcome(&self) -> Option<Outcome> {
-        self.end
+        self.progress.outcome()
     }
 
-    fn apply(&mut self, entry: &Entry) -> Result<(), Illegal> {
-        match entry {
-            Entry::Begin { .. } => {}
-            Entry::TurnBack { .. } => self.back = true,
-            Entry::End { outcome } => self.end = Some(*outcome),
-            Entry::Started { step }
-            | Entry::Done { step, .. }
-            | Entry::Failed { step, .. }
-            | Entry::UndoStarted { step }
-            | Entry::UndoDone { step }
-            | Entry::UndoFailed { step, .. } => {
-                let status = after(self.status(*step), entry)?;
-                self.statuses.insert(*step, status);
-            }
-        }
-        Ok(())
+    /// The turn of the driver that has it in hand, or had it last.
+    pub fn turn(&self) -> Option<Turn> {
+        self.progress.turn()
+    }
+
+    /// The checksum of its newest line: two journals with the same have the same lines.
+    pub fn sum(&self) -> &str {
+        &self.sum
+    }
+
+    /// Which of two copies to go on with: the newer driver's, and of one driver's the longer.
+    pub fn is_newer_than(&self, other: &Self) -> bool {
+        (self.turn(), self.lines.len()) > (other.turn(), other.lines.len())
     }
 
     fn write(&mut self, line: Line) -> String {
@@ -316,6 +250,17 @@ impl Journal {
         self.lines.push(line);
         format!("{} {json}", self.sum)
     }
+}
+
+/// The format of a header that is not in ours, if it is one whose checksum holds.
+fn foreign(before: &str, raw: &str) -> Option<u32> {
+    #[derive(Deserialize)]
+    struct Header {
+        version: u32,
+    }
+    let (sum, json) = raw.split_at_checked(SUM)?;
+    let json = json.strip_prefix(' ').filter(|json| before.is_empty() && checksum(before, json) == sum)?;
+    serde_json::from_str::<Header>(json).ok().map(|header| header.version).filter(|v| *v != VERSION)
 }
 
 fn checksum(before: &str, json: &str) -> String {

@@ -11,14 +11,21 @@ fn plan() -> Plan {
     Plan { from: side("a"), to: side("b"), steps: Step::ALL.into() }
 }
 
+fn origin() -> Origin {
+    Origin { ccorch: "1.2.3".into(), plan_hash: "0123456789abcdef".into() }
+}
+
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
 }
 
 /// A journal whose every step succeeds up to `failing`, which fails; then all is undone. With its text.
 fn story(failing: Option<Step>) -> (Journal, String) {
-    let (mut journal, first) = Journal::begin("j1".into(), RigName::new("r").unwrap(), plan(), at(0));
+    let (mut journal, first) =
+        Journal::begin("j1".into(), RigName::new("r").unwrap(), plan(), origin(), at(0));
     let mut text = format!("{first}\n");
+    let driver = Entry::Driver { turn: Turn(3), by: "ann@desk".into() };
+    text += &format!("{}\n", journal.append(at(0), driver).unwrap());
     let mut clock = 0;
     loop {
         clock += 1;
@@ -117,7 +124,7 @@ proptest! {
     /// The table answers everything, and what it refuses leaves the journal as it was.
     #[test]
     fn the_table_is_total(entries in prop::collection::vec(entry(), 0..40)) {
-        let (mut journal, first) = Journal::begin("j".into(), RigName::new("r").unwrap(), plan(), at(0));
+        let (mut journal, first) = Journal::begin("j".into(), RigName::new("r").unwrap(), plan(), origin(), at(0));
         let mut text = format!("{first}\n");
         for entry in entries {
             let before = journal.clone();
@@ -129,4 +136,23 @@ proptest! {
         }
         prop_assert_eq!(Journal::read(&text).unwrap(), journal);
     }
+}
+
+#[test]
+fn of_copies_the_newest_drivers_wins_and_then_the_longer() {
+    let (whole, text) = story(None);
+    let lines: Vec<&str> = text.lines().collect();
+    let short = Journal::read(&format!("{}\n", lines[..5].join("\n"))).unwrap();
+    assert!(whole.is_newer_than(&short) && !short.is_newer_than(&whole) && !whole.is_newer_than(&whole));
+    let mut taken = short.clone();
+    taken.append(at(9), Entry::Driver { turn: Turn(4), by: "bob@lap".into() }).unwrap();
+    assert!(taken.is_newer_than(&whole));
+    assert_eq!((whole.turn(), taken.turn()), (Some(Turn(3)), Some(Turn(4))));
+    assert_ne!(whole.sum(), short.sum());
+}
+
+#[test]
+fn the_format_before_is_refused_by_name() {
+    let json = r#"{"at":"1970-01-01T00:00:00Z","entry":"begin","version":1,"id":"x","rig":"r"}"#;
+    assert_eq!(Journal::read(&format!("{} {json}\n", checksum("", json))), Err(Damage::Version(1)));
 }

@@ -3,16 +3,18 @@
 //! A linear saga after Garcia-Molina and Salem, "Sagas" (1987): every step can be performed, probed and undone.
 
 mod journal;
+mod progress;
 
 use serde::{Deserialize, Serialize};
 
-pub use journal::{Damage, Entry, Illegal, Journal, Line, Next, Outcome, Status, after};
+pub use journal::{Damage, Entry, Journal, Line, Origin, Outcome};
+pub use progress::{Illegal, Next, Progress, Status, after};
 
 use crate::names::HostName;
 use crate::rig::Rig;
 
 /// The steps, in the order they are performed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Step {
     /// Look at both hosts; change nothing.
@@ -134,6 +136,18 @@ pub fn plan(rig: &Rig, from: &HostName, to: &HostName) -> Result<Plan, NoPlan> {
         return Err(NoPlan::NoCcorch(from.name, to.name));
     }
     Ok(Plan { from, to, steps: Step::ALL.into() })
+}
+
+/// What a cutover rests on, in one hash: the plan, the workspace, the lease's place, how legacy sides run, the loops.
+/// Addresses and keys of hosts are not in it: a person may have to correct them before a cutover can go on.
+pub fn plan_hash(rig: &Rig, plan: &Plan) -> String {
+    let runs = |side: &Side| rig.hosts.get(&side.name).and_then(|host| host.runs.clone());
+    let lease = rig.lease.as_ref().map(|lease| (&lease.remote, lease.ref_name(&rig.rig)));
+    let loops: Vec<_> = rig.loops.iter().map(|(name, spec)| (name, &spec.workdir)).collect();
+    let facts = (&rig.rig, plan, &rig.workspace, lease, runs(&plan.from), runs(&plan.to), loops);
+    // Plain data with string keys: it cannot fail.
+    let json = serde_json::to_string(&facts).unwrap_or_default();
+    crate::sha256(json.as_bytes())[..16].to_owned()
 }
 
 impl Plan {

@@ -29,6 +29,13 @@ pub struct LeaseConfig {
     /// How often a running host looks at the ref.
     #[serde(default = "default_heartbeat")]
     pub heartbeat: Seconds,
+    /// For how long a renewal is good. With it a holder that cannot renew stops its loops when it is over, and a standby
+    /// takes over by itself some time later. Without it, only a person's word takes the lease from a holder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub term: Option<Seconds>,
+    /// How long the loops may take to stop when a term ends; whatever is left then is killed. Used with `term` alone.
+    #[serde(default = "default_stop", skip_serializing_if = "is_default_stop")]
+    pub stop: Seconds,
 }
 
 /// Where `ccorch host install` puts the key for the lease's remote.
@@ -59,4 +66,12 @@ pub enum Offline {
 
 fn default_heartbeat() -> Seconds {
     Seconds(60)
+}
+
+fn default_stop() -> Seconds {
+    Seconds(60)
+}
+
+fn is_default_stop(stop: &Seconds) -> bool {
+    *stop == default_stop()
 }

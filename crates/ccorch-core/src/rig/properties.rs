@@ -210,6 +210,8 @@ prop_compose! {
                 identity: None,
                 offline: Offline::Trust,
                 heartbeat: Seconds(seconds),
+                term: None,
+                stop: Seconds(60),
             }),
             tools: vec!["true".into()],
             hosts: hosts.into_iter().map(|(name, entry)| (HostName::new(name).unwrap(), entry)).collect(),

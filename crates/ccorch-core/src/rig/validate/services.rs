@@ -101,6 +101,14 @@ fn lease(rig: &Rig, lease: &LeaseConfig, report: &mut Report) {
             "expected at least `1s` (a running host asks the remote that often)",
         );
     }
+    let shortest = Seconds(lease.stop.0.saturating_add(lease.heartbeat.0.saturating_mul(3)));
+    if lease.term.is_some_and(|term| term < shortest) {
+        let expected = format!("{shortest}: the time to stop (`lease.stop`) and three heartbeats");
+        report.error(
+            &["lease", "term"],
+            format!("is too short for a holder to renew; expected at least {expected}"),
+        );
+    }
     let identity = rules::repository_identity(&lease.remote);
     let shared =
         rig.workspace.repositories.iter().find(|(_, r)| rules::repository_identity(&r.url) == identity);
