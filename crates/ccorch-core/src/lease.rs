@@ -317,6 +317,18 @@ pub fn release(current: &Lease, me: &HostName) -> Change {
     }
 }
 
+/// A host takes, by a person's word, a lease that is its own but for a lost file, or that nobody holds.
+pub fn acquire(current: &Lease, me: &HostName) -> Change {
+    match (&current.cutover, current.state) {
+        (Some(owner), _) if owner.open => Change::Stale(Refused::Taken(owner.clone())),
+        (_, Standing::Active) if current.holder != *me => {
+            Change::Refused(format!("`{}` holds the lease at epoch {}", current.holder, current.epoch))
+        }
+        // Anew even where it is ours: another machine under this name finds a nonce it does not know, and stops.
+        _ => Change::Write(current.epoch.next()),
+    }
+}
+
 /// A takeover by a person's word that `source` is dead. It ends a cutover that was under way: see [`supersede`].
 pub fn take_over(current: &Lease, me: &HostName, source: &HostName) -> Change {
     match (current.holder == *me, current.state) {

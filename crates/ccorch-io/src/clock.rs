@@ -1,6 +1,7 @@
 //! The clocks: wall time for records, boot identity and boot time for the reboot log.
 
 use std::fs;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use jiff::{SignedDuration, Timestamp};
@@ -16,6 +17,24 @@ pub fn now() -> Timestamp {
 pub fn boot_id() -> Result<String> {
     let path = "/proc/sys/kernel/random/boot_id";
     Ok(fs::read_to_string(path).with_context(|| format!("read {path}"))?.trim().to_owned())
+}
+
+/// Time since the kernel's boot, the time it slept included: for durations on this one machine, in this one boot.
+/// Source: CLOCK_BOOTTIME, clock_gettime(2).
+pub fn since_boot() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
+/// Sleeps until that much time since the kernel's boot has passed. A machine that was asleep meanwhile is woken from
+/// the wait at once when it wakes. Source: clock_nanosleep(2) with TIMER_ABSTIME on CLOCK_BOOTTIME.
+pub fn sleep_until(since_boot: Duration) {
+    let until = rustix::time::Timespec {
+        tv_sec: i64::try_from(since_boot.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: i64::from(since_boot.subsec_nanos()),
+    };
+    // A signal ends the sleep early; whoever waits looks at the clock again.
+    let _ = rustix::thread::clock_nanosleep_absolute(rustix::thread::ClockId::Boottime, &until);
 }
 
 /// When pid 1 of this machine (or container) started, by the wall clock as it stands now.

@@ -21,6 +21,13 @@ const FILE: &str = "lease.json";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Commit(String);
 
+impl Commit {
+    /// Its id, in hexadecimal.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 /// What the remote says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Seen {
@@ -87,6 +94,25 @@ impl LeaseRef {
         Ok(Seen::Holds(commit, lease))
     }
 
+    /// The newest changes of the chain that the cache knows, newest first: time and what each says. Renewals of one epoch
+    /// are one line.
+    pub fn chain(&self, most: usize) -> Result<Vec<String>> {
+        let Seen::Holds(commit, _) = self.read()? else { return Ok(Vec::new()) };
+        let format = "--format=%cI %s %b";
+        let text = self.git(&["log", "--max-count=500", format, commit.as_str()]).read()?;
+        let mut changes: Vec<String> = Vec::new();
+        let mut last = "";
+        for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
+            let what = line.split_once(' ').map_or(line, |(_, what)| what);
+            if what != last {
+                changes.push(line.to_owned());
+            }
+            last = what;
+        }
+        changes.truncate(most);
+        Ok(changes)
+    }
+
     /// Moves the ref from `old` (or from not being there) to a new commit with this lease.
     pub fn swap(&self, old: Option<&Commit>, lease: &Lease) -> Result<Swap> {
         self.prepare()?;
@@ -129,7 +155,12 @@ impl LeaseRef {
         let json = serde_json::to_vec_pretty(lease).context("serialise the lease")?;
         let blob = self.git(&["hash-object", "-w", "--stdin"]).input(json).read()?;
         let tree = self.git(&["mktree"]).input(format!("100644 blob {blob}\t{FILE}\n")).read()?;
-        let message = format!("epoch {}: {} {:?}", lease.epoch, lease.holder, lease.state);
+        let cutover = lease.cutover.as_ref().map(|owner| {
+            let state = if owner.open { "driven" } else { "ended" };
+            format!("\n\ncutover {}, turn {}, {state} by {}", owner.journal, owner.turn, owner.by)
+        });
+        let cutover = cutover.unwrap_or_default();
+        let message = format!("epoch {}: {} {:?}{cutover}", lease.epoch, lease.holder, lease.state);
         let mut args = vec!["commit-tree", &tree, "-m", &message];
         if let Some(parent) = parent {
             args.extend(["-p", &parent.0]);
@@ -192,6 +223,8 @@ mod tests {
             boot_id: None,
             nonce: uuid::Uuid::new_v4().to_string(),
             journal: None,
+            cutover: None,
+            renewal: 0,
             at: Timestamp::UNIX_EPOCH,
         }
     }

@@ -62,6 +62,26 @@ impl HostPaths {
         self.state().join("lease.git")
     }
 
+    /// The newest driver of a cutover that this host has heard of.
+    pub fn driver(&self) -> PathBuf {
+        self.state().join("driver.json")
+    }
+
+    /// Copies of the journals of cutovers that acted on this host.
+    pub fn journals(&self) -> PathBuf {
+        self.state().join("journals")
+    }
+
+    /// When this boot's loops have to stop unless the lease is renewed.
+    pub fn term(&self) -> PathBuf {
+        self.run().join("term.json")
+    }
+
+    /// For how long a standby has seen the arbiter show the same renewal.
+    pub fn watched(&self) -> PathBuf {
+        self.run().join("watched.json")
+    }
+
     /// What is known of this boot and the last: boot_id, heartbeat, clean shutdown.
     pub fn boot(&self) -> PathBuf {
         self.state().join("boot.json")

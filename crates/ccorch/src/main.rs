@@ -8,6 +8,7 @@ mod error;
 mod findings;
 mod here;
 mod hints;
+mod person;
 mod reach;
 mod remote;
 mod staging;

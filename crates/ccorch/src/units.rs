@@ -8,6 +8,7 @@ pub const UNITS: &[(&str, &str)] = &[
     ("ccorch-supervisor.service", include_str!("../units/ccorch-supervisor.service")),
     ("ccorch-lease.service", include_str!("../units/ccorch-lease.service")),
     ("ccorch-lease.timer", include_str!("../units/ccorch-lease.timer")),
+    ("ccorch-term.service", include_str!("../units/ccorch-term.service")),
     ("ccorch-proxy.service", include_str!("../units/ccorch-proxy.service")),
     ("ccorch-secrets.service", include_str!("../units/ccorch-secrets.service")),
     ("ccorch-resume.service", include_str!("../units/ccorch-resume.service")),

@@ -233,6 +233,14 @@ impl Journal {
         self.progress.turn()
     }
 
+    /// The newest driver: its turn and who it is.
+    pub fn driver(&self) -> Option<(Turn, &str)> {
+        self.lines.iter().rev().find_map(|line| match &line.entry {
+            Entry::Driver { turn, by } => Some((*turn, by.as_str())),
+            _ => None,
+        })
+    }
+
     /// The checksum of its newest line: two journals with the same have the same lines.
     pub fn sum(&self) -> &str {
         &self.sum

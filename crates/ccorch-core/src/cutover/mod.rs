@@ -4,11 +4,13 @@
 
 mod journal;
 mod progress;
+mod timeline;
 
 use serde::{Deserialize, Serialize};
 
 pub use journal::{Damage, Entry, Journal, Line, Origin, Outcome};
 pub use progress::{Illegal, Next, Progress, Status, after};
+pub use timeline::{Timed, timeline};
 
 use crate::names::HostName;
 use crate::rig::Rig;
@@ -69,6 +71,11 @@ impl Step {
     /// Whether a failure turns the cutover back. Once the target has proven itself, tidying the source must not.
     pub fn failure_turns_back(self) -> bool {
         self != Self::Decommission
+    }
+
+    /// Whether the step changes a host at all, so that only the newest driver may perform it.
+    pub fn changes_a_host(self) -> bool {
+        !matches!(self, Self::Preflight | Self::Prove | Self::Verify)
     }
 
     /// Whether the step changes a host, so that it may have to be undone.

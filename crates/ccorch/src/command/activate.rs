@@ -4,17 +4,15 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
+use super::plumbing;
 use crate::context::Context;
-use crate::here::runtime::Runtime;
-use crate::here::{Here, events, lease, loop_state};
-use ccorch_io::{durable, systemd};
+use crate::here::{Here, driver, events, lease, loop_state, start};
 
 /// Start the rig on this host, which a cutover has given the lease
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The cutover
-    #[arg(long)]
-    journal: String,
+    #[command(flatten)]
+    by: plumbing::ByDriver,
     /// Take each loop's newest conversation: the rig comes from a host that kept no list of them
     #[arg(long)]
     adopt_sessions: bool,
@@ -27,6 +25,7 @@ pub struct Args {
 pub fn run(context: &Context, args: &Args) -> Result<ExitCode> {
     let here = Here::load(context)?;
     here.create_folders()?;
+    let _act = driver::admit(&here, &args.by.driver(), "an unknown driver")?;
     if lease::check(&here).is_ok() {
         // Already at work: a repeated call must not start anything twice.
         return Ok(ExitCode::SUCCESS);
@@ -38,17 +37,8 @@ pub fn run(context: &Context, args: &Args) -> Result<ExitCode> {
             loop_state::write(&here, name, &state)?;
         }
     }
-    durable::replace(&here.paths.handoff(), format!("{}\n", args.message).as_bytes(), 0o644)?;
-    events::record(&here, "activated", None, format!("by cutover {}", args.journal));
+    events::record(&here, "activated", None, format!("by cutover {}", args.by.journal));
     here.set_quiesced(None)?;
-    if Runtime::of(&here) == Runtime::Systemd {
-        systemd::systemctl(&["enable", "--quiet", "ccorch.target"])?;
-        // A supervisor that idled through the standby has old conversations in mind.
-        systemd::systemctl(&["restart", "ccorch-supervisor.service"])?;
-        systemd::systemctl(&["start", "ccorch-lease.service"])?;
-        systemd::systemctl(&["start", "--no-block", "ccorch.target"])?;
-    } else {
-        lease::tick(&here)?;
-    }
+    start::rig(&here, &args.message)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -3,12 +3,12 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
-use ccorch_core::cutover::{Plan, plan};
+use ccorch_core::cutover::plan;
 use ccorch_core::names::HostName;
 use ccorch_core::seconds::Seconds;
 
 use crate::context::{Context, LoadedRig};
-use crate::cutover::{Log, Options, drive, dry_run, unfinished};
+use crate::cutover::{Options, Wish, drive, dry_run, open};
 use crate::error::{Kind, Problem};
 
 /// Move the rig to another host; taken back if it fails
@@ -46,7 +46,7 @@ struct Common {
     /// Print the steps with the undo of each, and do nothing
     #[arg(long)]
     dry_run: bool,
-    /// Go on with the cutover that an earlier run left unfinished, whatever its direction
+    /// Go on with the cutover that an earlier run left unfinished, here or on another machine, whatever its direction
     #[arg(long, conflicts_with = "abort")]
     resume: bool,
     /// Take back the cutover that an earlier run left unfinished
@@ -94,30 +94,8 @@ fn cut_over(
         return Ok(ExitCode::SUCCESS);
     }
     let _lock = loaded.lock("cutover")?;
-    let mut log = open(loaded, plan, common)?;
+    let wish = if common.resume || common.abort { Wish::GoOn } else { Wish::Begin };
+    let mut log = open(loaded, plan, wish)?;
     let options = Options { verify_timeout: common.verify_timeout, abort: common.abort, json: common.json };
     drive(loaded, &mut log, options)
-}
-
-/// The journal to drive: the unfinished one if there is one, else a new one.
-fn open(loaded: &LoadedRig, plan: Plan, common: &Common) -> Result<Log> {
-    match unfinished(loaded)? {
-        Some(log) if log.journal.plan == plan || common.resume || common.abort => {
-            eprintln!("going on with cutover {}", log.journal.id);
-            Ok(log)
-        }
-        Some(log) => {
-            let (id, from, to) = (&log.journal.id, &log.journal.plan.from.name, &log.journal.plan.to.name);
-            let message = format!("cutover {id} from {from} to {to} is not finished");
-            Err(Problem::new(Kind::Conflict, message)
-                .hint("`--resume` goes on with it, `--abort` takes it back")
-                .into())
-        }
-        None if common.resume || common.abort => {
-            Err(Problem::new(Kind::Conflict, "no cutover is unfinished")
-                .hint("run it without this option")
-                .into())
-        }
-        None => Log::begin(loaded, plan),
-    }
 }

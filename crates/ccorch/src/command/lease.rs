@@ -5,21 +5,24 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use ccorch_core::lease::{Lease, Standing};
+use ccorch_core::lease::{Lease, Standing, Turn};
 use ccorch_core::names::HostName;
 use ccorch_io::lease_ref::Seen;
-use ccorch_io::systemd;
 use clap::Subcommand;
 
+use super::plumbing::ByDriver;
 use crate::context::Context;
-use crate::here::lease::{self, Tick};
-use crate::here::{Here, events};
-use crate::remote;
+use crate::here::lease::{self, Tick, change, term};
+use crate::here::{Here, driver, events, start};
+use crate::{person, remote};
 
 /// While the remote is away at boot, it is asked again this often.
 const ASK_AGAIN: Duration = Duration::from_secs(2);
 /// One run of the unit waits this long for the remote; the timer starts the next.
 const ONE_RUN: Duration = Duration::from_secs(100);
+
+/// So many of the newest changes are shown.
+const CHAIN: usize = 8;
 
 /// See or create the lease: which host may run the loops
 #[derive(Debug, clap::Args)]
@@ -54,6 +57,59 @@ enum What {
         #[arg(long)]
         json: bool,
     },
+    /// Give it up: this host's loops stop, then nobody holds it
+    #[command(
+        after_help = "Example: ccorch lease release --host vm\n\nTo take it again: ccorch lease acquire --host vm"
+    )]
+    Release {
+        /// Say what would be done, and do nothing
+        #[arg(long)]
+        dry_run: bool,
+        /// Print the lease as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Take what nobody holds, or what is this host's own but for a lost file
+    ///
+    /// Asks for this host's name: on a copied disk or instance the answer is no. Another machine under the same name stops
+    /// within one heartbeat.
+    #[command(after_help = "Example: ccorch lease acquire --host vm")]
+    Acquire {
+        /// In place of typing the host's name
+        #[arg(long, value_name = "NAME")]
+        yes_host: Option<HostName>,
+        /// Say what would be done, and do nothing
+        #[arg(long)]
+        dry_run: bool,
+        /// Print the lease as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// A takeover's change (people use `ccorch takeover`)
+    #[command(hide = true)]
+    Take {
+        #[arg(long)]
+        source: HostName,
+    },
+    /// Takes a cutover in hand
+    #[command(hide = true)]
+    Claim {
+        #[arg(long)]
+        journal: String,
+        #[arg(long)]
+        by: String,
+        #[arg(long)]
+        held: Option<u64>,
+    },
+    /// Lets go of a cutover that is over
+    #[command(hide = true)]
+    Close {
+        #[command(flatten)]
+        by: ByDriver,
+    },
+    /// Waits for the end of the term (what ccorch-term.service runs)
+    #[command(hide = true)]
+    Guard,
     /// May a loop start here now? (what every loop's unit asks)
     #[command(hide = true)]
     Check,
@@ -67,8 +123,8 @@ enum What {
         about: HostName,
         #[arg(long)]
         active: bool,
-        #[arg(long)]
-        journal: String,
+        #[command(flatten)]
+        by: ByDriver,
     },
 }
 
@@ -89,17 +145,53 @@ pub fn run(context: &Context, args: &Args) -> Result<ExitCode> {
         }
         What::Init { holder, dry_run: false, json } => {
             here.create_folders()?;
-            let lease = lease::init(&here, holder)?;
+            let lease = change::init(&here, holder)?;
             println!("{}", if *json { serde_json::to_string_pretty(&lease)? } else { sentence(&lease) });
         }
-        What::Write { about, active, journal } => {
+        What::Write { about, active, by } => {
             here.create_folders()?;
             let state = if *active { Standing::Active } else { Standing::Standby };
-            let lease = lease::write(&here, about, state, journal)?;
+            let lease = change::write(&here, about, state, &by.driver())?;
+            println!("{}", serde_json::to_string(&lease)?);
+        }
+        What::Claim { journal, by, held } => {
+            here.create_folders()?;
+            let owner = change::claim(&here, journal, by, held.map(Turn))?;
+            println!("{}", serde_json::to_string(&owner)?);
+        }
+        What::Close { by } => change::close(&here, &by.driver())?,
+        What::Guard => term::guard(&here)?,
+        What::Release { dry_run: true, .. } => {
+            println!("would stop every loop on {} and make it standby", here.name);
+        }
+        What::Release { dry_run: false, json } => told(&change::release(&here)?, *json)?,
+        What::Acquire { dry_run: true, .. } => {
+            println!("would make {} the holder at {}", here.name, place(&here));
+        }
+        What::Acquire { yes_host, dry_run: false, json } => {
+            let question =
+                format!("{} becomes the holder of the lease; no copy of it may be running", here.name);
+            person::confirm(&question, &here.name, yes_host.as_ref())?;
+            here.create_folders()?;
+            let lease = change::acquire(&here)?;
+            start::rig(&here, &format!("The lease was given to {} by a person.", here.name))?;
+            told(&lease, *json)?;
+        }
+        What::Take { source } => {
+            here.create_folders()?;
+            let lease = change::take_over(&here, source)?;
+            let news =
+                format!("{source} is gone: {} took over. What it had not pushed is not here.", here.name);
+            start::rig(&here, &news)?;
             println!("{}", serde_json::to_string(&lease)?);
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn told(lease: &Lease, json: bool) -> Result<()> {
+    println!("{}", if json { serde_json::to_string_pretty(lease)? } else { sentence(lease) });
+    Ok(())
 }
 
 fn tick(here: &Here) -> Result<()> {
@@ -136,13 +228,20 @@ fn show(here: &Here, json: bool) -> Result<()> {
     if json {
         let value = serde_json::json!({
             "host": here.name, "file": file.as_ref().map(|f| &f.lease), "arbiter": arbiter,
-            "arbiter_note": note, "may_start": check.is_ok(),
+            "arbiter_note": note, "may_start": check.is_ok(), "driver": driver::seen(here)?,
         });
         println!("{}", serde_json::to_string_pretty(&value)?);
         return Ok(());
     }
     println!("arbiter: {}", arbiter.map(sentence).or(note).unwrap_or_default());
+    if let Some(owner) = arbiter.and_then(|lease| lease.cutover.as_ref()) {
+        let state = if owner.open { "under way" } else { "over" };
+        println!("cutover: {} is {state}, turn {}, driven by {}", owner.journal, owner.turn, owner.by);
+    }
     println!("{}: {}", here.name, file.map_or("never held it".into(), |f| sentence(&f.lease)));
+    for change in lease::arbiter(here).map(|a| a.chain(CHAIN)).transpose()?.unwrap_or_default() {
+        println!("  {change}");
+    }
     match check {
         Ok(_) => println!("loops may start here"),
         Err(why) => println!("{why}"),
@@ -161,14 +260,4 @@ fn place(here: &Here) -> String {
 fn sentence(lease: &Lease) -> String {
     let state = if lease.state == Standing::Active { "active" } else { "standby" };
     format!("`{}` is {state} at epoch {}, since {}", lease.holder, lease.epoch, lease.at)
-}
-
-/// Starts the lease's own unit where there is one, else ticks here; returns at once.
-pub fn nudge(here: &Here) -> Result<()> {
-    if crate::here::runtime::Runtime::of(here) == crate::here::runtime::Runtime::Systemd {
-        systemd::systemctl(&["start", "--no-block", "ccorch-lease.service"])?;
-    } else {
-        lease::tick(here)?;
-    }
-    Ok(())
 }

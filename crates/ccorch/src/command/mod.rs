@@ -6,6 +6,7 @@ mod connect;
 mod cutover;
 mod generate;
 mod host;
+mod journal;
 mod lease;
 mod loops;
 mod plumbing;
@@ -19,6 +20,7 @@ mod secrets;
 mod stage;
 mod status;
 mod supervise;
+mod takeover;
 mod vm;
 mod watchdog;
 
@@ -41,6 +43,8 @@ pub enum Verb {
     Lease(lease::Args),
     Cutover(cutover::Args),
     Rollback(cutover::RollbackArgs),
+    Journal(journal::Args),
+    Takeover(takeover::Args),
     Status(status::Args),
     Loops(loops::Args),
     Reboots(reboots::Args),
@@ -75,6 +79,8 @@ pub fn run(context: &Context, verb: Verb) -> Result<ExitCode> {
         Verb::Stage(args) => stage::run(context, &args),
         Verb::Cutover(args) => cutover::run(context, &args),
         Verb::Rollback(args) => cutover::rollback(context, &args),
+        Verb::Journal(args) => journal::run(context, &args),
+        Verb::Takeover(args) => takeover::run(context, &args),
         Verb::Resume(args) => resume::run(context, &args),
         Verb::Status(args) => status::run(context, &args),
         Verb::Loops(args) => loops::run(context, &args),

@@ -6,6 +6,7 @@ use std::process::{Command, ExitCode, ExitStatus};
 
 use anyhow::{Context as _, Result};
 use ccorch_core::launch::{self, Conversation, Start};
+use ccorch_core::lease::{Driver, Turn};
 use ccorch_core::names::LoopName;
 use ccorch_core::rig::Agent;
 use ccorch_io::clock;
@@ -21,6 +22,24 @@ use crate::here::{Here, loop_state};
 
 /// The last screen is kept up to this many characters.
 const SCREEN: usize = 4000;
+
+/// Which driver of which cutover asks
+#[derive(Debug, clap::Args)]
+pub struct ByDriver {
+    /// The cutover
+    #[arg(long)]
+    pub journal: String,
+    /// The driver's turn
+    #[arg(long)]
+    pub turn: u64,
+}
+
+impl ByDriver {
+    /// The driver.
+    pub fn driver(&self) -> Driver {
+        Driver { journal: self.journal.clone(), turn: Turn(self.turn) }
+    }
+}
 
 /// What the units of the loops call
 #[derive(Debug, clap::Args)]

@@ -66,7 +66,7 @@ pub fn run(context: &Context, args: &Args) -> Result<ExitCode> {
         systemd::systemctl(&["start", "--no-block", "ccorch.target"])?;
     }
     if lease::check(&here).is_err() {
-        super::lease::nudge(&here)?;
+        lease::nudge(&here)?;
     }
     let status = wait(&here, args, began)?;
     let waited = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use ccorch_core::lease::{Lease, Standing};
+use ccorch_core::lease::{Lease, Owner, Standing, Turn};
 use ccorch_core::names::HostName;
+use ccorch_io::command::Command;
 use serde::Deserialize;
 
 use super::side::Side;
@@ -21,6 +22,8 @@ pub struct LeaseView {
     pub arbiter_note: Option<String>,
     /// The host's own value.
     pub file: Option<Lease>,
+    /// The newest driver that the host has heard of.
+    pub driver: Option<Owner>,
 }
 
 impl LeaseView {
@@ -28,37 +31,74 @@ impl LeaseView {
     pub fn counts(&self) -> Option<&Lease> {
         self.arbiter.as_ref().or(self.file.as_ref())
     }
+
+    /// Who drives: by the arbiter; without an arbiter by the host's own record.
+    pub fn owner(&self) -> Option<&Owner> {
+        match &self.arbiter {
+            Some(lease) => lease.cutover.as_ref(),
+            None => self.driver.as_ref(),
+        }
+    }
+}
+
+/// A verb over there on behalf of the driver.
+fn act(side: &Side, journal: &str, args: &[&str]) -> Command {
+    let turn = side.turn().to_string();
+    let driver = ["--journal", journal, "--turn", &turn];
+    let args: Vec<&str> = args.iter().copied().chain(driver).collect();
+    side.ccorch(&args).deadline(LONG)
 }
 
 /// Stops every loop and keeps it down.
 pub fn quiesce(side: &Side, journal: &str) -> Result<()> {
-    side.ccorch(&["quiesce", "--journal", journal]).deadline(LONG).run()?;
+    act(side, journal, &["quiesce"]).run()?;
     Ok(())
 }
 
 /// Lets the loops start again.
 pub fn unquiesce(side: &Side, journal: &str) -> Result<()> {
-    side.ccorch(&["quiesce", "--undo", "--journal", journal]).run()?;
+    act(side, journal, &["quiesce", "--undo"]).run()?;
     Ok(())
 }
 
 /// Has the lease written by this host, about itself or on behalf of one that cannot.
 pub fn write_lease(writer: &Side, about: &HostName, state: Standing, journal: &str) -> Result<Lease> {
-    let mut args = vec!["lease", "write", "--about", about.as_str(), "--journal", journal];
+    let mut args = vec!["lease", "write", "--about", about.as_str()];
     if state == Standing::Active {
         args.push("--active");
     }
-    let text = writer.ccorch(&args).deadline(LONG).read()?;
+    let text = act(writer, journal, &args).read()?;
     Ok(serde_json::from_str(&text)?)
 }
 
 /// Starts the rig there.
 pub fn activate(side: &Side, journal: &str, adopt: bool, message: &str) -> Result<()> {
-    let mut args = vec!["activate", "--journal", journal, "--message", message];
+    let mut args = vec!["activate", "--message", message];
     if adopt {
         args.push("--adopt-sessions");
     }
-    side.ccorch(&args).deadline(LONG).run()?;
+    act(side, journal, &args).run()?;
+    Ok(())
+}
+
+/// Takes the cutover in hand at the arbiter, in the name of this machine.
+pub fn claim(side: &Side, journal: &str, by: &str, held: Option<Turn>) -> Result<Owner> {
+    let held = held.map(|turn| turn.to_string());
+    let mut args = vec!["lease", "claim", "--journal", journal, "--by", by];
+    args.extend(held.iter().flat_map(|held| ["--held", held]));
+    let text = side.ccorch(&args).deadline(LONG).read()?;
+    Ok(serde_json::from_str(&text)?)
+}
+
+/// Lets go of the cutover at the arbiter.
+pub fn close(side: &Side, journal: &str) -> Result<()> {
+    act(side, journal, &["lease", "close"]).run()?;
+    Ok(())
+}
+
+/// Keeps a copy of the journal there, which has the host listen to this driver alone.
+pub fn keep(side: &Side, journal: &str, text: &str) -> Result<()> {
+    act(side, journal, &["journal", "keep"]).input(text).run()?;
     Ok(())
 }
 

@@ -1,13 +1,17 @@
-//! The driver's journal on disk: every entry is durable before the driver goes on.
+//! The driver's journal on disk: every entry is durable here before the driver goes on, and on the hosts before it acts.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
-use ccorch_core::cutover::{Entry, Journal, Plan};
+use ccorch_core::cutover::{Entry, Journal, Origin, Plan, plan_hash};
+use ccorch_core::lease::Owner;
 use ccorch_io::{clock, durable};
 
+use super::copies;
+use super::steps::Steps;
 use crate::context::LoadedRig;
+use crate::here::journals;
 
 /// A journal and its file.
 #[derive(Debug)]
@@ -16,49 +20,83 @@ pub struct Log {
     pub path: PathBuf,
     /// What is in it.
     pub journal: Journal,
+    /// Whether the journal's newest driver is another machine's, so that this one has to take it in hand first.
+    pub foreign: bool,
+    text: String,
 }
 
 impl Log {
     /// Begins a new one.
     pub fn begin(loaded: &LoadedRig, plan: Plan) -> Result<Self> {
-        let dir = loaded.operator()?.journals();
-        durable::create_dir(&dir, 0o700)?;
         let id = super::new_id();
-        let (journal, line) = Journal::begin(id.clone(), loaded.rig.rig.clone(), plan, clock::now());
-        let path = dir.join(format!("{id}.jsonl"));
+        let origin = origin(loaded, &plan);
+        let (journal, line) = Journal::begin(id.clone(), loaded.rig.rig.clone(), plan, origin, clock::now());
+        let path = folder(loaded)?.join(format!("{id}.jsonl"));
         durable::append_line(&path, &line, 0o600)?;
-        Ok(Self { path, journal })
+        Ok(Self { path, journal, foreign: false, text: format!("{line}\n") })
+    }
+
+    /// Takes over a copy that another machine's driver left on a host; what is here of it is kept aside.
+    pub fn adopt(loaded: &LoadedRig, journal: Journal, text: String) -> Result<Self> {
+        let path = folder(loaded)?.join(format!("{}.jsonl", journal.id));
+        if path.exists() {
+            let aside = path.with_extension("replaced");
+            fs::rename(&path, &aside).with_context(|| format!("move {} aside", path.display()))?;
+        }
+        durable::replace(&path, text.as_bytes(), 0o600)?;
+        Ok(Self { path, journal, foreign: true, text })
     }
 
     /// Takes an entry and makes it durable.
     pub fn append(&mut self, entry: Entry) -> Result<()> {
         let line = self.journal.append(clock::now(), entry).context("the journal does not allow this")?;
-        durable::append_line(&self.path, &line, 0o600)
+        durable::append_line(&self.path, &line, 0o600)?;
+        self.text.push_str(&line);
+        self.text.push('\n');
+        Ok(())
     }
+
+    /// This machine drives from here on.
+    pub fn taken(&mut self, owner: &Owner) -> Result<()> {
+        self.foreign = false;
+        self.append(Entry::Driver { turn: owner.turn, by: owner.by.clone() })
+    }
+
+    /// Has the hosts keep what is written so far, or learns that another driver was faster.
+    pub fn send(&self, steps: &Steps<'_>) -> Result<()> {
+        copies::send(&self.journal, &self.text, steps)
+    }
+}
+
+/// What a cutover planned now would rest on.
+pub fn origin(loaded: &LoadedRig, plan: &Plan) -> Origin {
+    Origin { ccorch: env!("CARGO_PKG_VERSION").into(), plan_hash: plan_hash(&loaded.rig, plan) }
+}
+
+fn folder(loaded: &LoadedRig) -> Result<PathBuf> {
+    let dir = loaded.operator()?.journals();
+    durable::create_dir(&dir, 0o700)?;
+    Ok(dir)
 }
 
 /// Every journal of the rig, oldest first.
 pub fn all(loaded: &LoadedRig) -> Result<Vec<Log>> {
-    let dir = loaded.operator()?.journals();
-    let entries = fs::read_dir(&dir).into_iter().flatten().flatten();
-    let mut paths: Vec<PathBuf> =
-        entries.map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == "jsonl")).collect();
-    paths.sort();
     let read = |path: PathBuf| {
         let text = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
-        trim_torn(&path, &text)?;
-        Ok(Log { journal: super::read(&text, &path)?, path })
+        let text = trim_torn(&path, text)?;
+        Ok(Log { journal: super::read(&text, &path)?, path, foreign: false, text })
     };
-    paths.into_iter().map(read).collect()
+    journals::files(&loaded.operator()?.journals()).into_iter().map(read).collect()
 }
 
 /// A torn last line is cut off, so that the next entry does not turn it into damage.
-fn trim_torn(path: &std::path::Path, text: &str) -> Result<()> {
+fn trim_torn(path: &Path, text: String) -> Result<String> {
     let whole = text.rfind('\n').map_or(0, |end| end + 1);
-    if whole > 0 && whole < text.len() {
-        durable::replace(path, &text.as_bytes()[..whole], 0o600)?;
+    if whole == 0 || whole == text.len() {
+        return Ok(text);
     }
-    Ok(())
+    durable::replace(path, &text.as_bytes()[..whole], 0o600)?;
+    Ok(text[..whole].to_owned())
 }
 
 /// The journal that an earlier run left unfinished.

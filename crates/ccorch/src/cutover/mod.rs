@@ -1,9 +1,11 @@
 //! A cutover, driven: it asks the journal what comes next, has it performed, probed or undone, and writes down what
 //! came of it before it goes on. Killed at any moment, the next run goes on from the journal.
 
+mod copies;
 mod hosted;
 mod legacy;
 mod log;
+mod open;
 mod preflight;
 mod report;
 mod side;
@@ -20,8 +22,10 @@ use ccorch_io::clock;
 
 use crate::context::LoadedRig;
 use crate::error::{Kind, Problem};
+use crate::here::driver::STALE;
 use crate::hints;
-pub use log::{Log, unfinished};
+pub use log::Log;
+pub use open::{Wish, open};
 pub use report::dry_run;
 use steps::Steps;
 
@@ -46,13 +50,18 @@ pub fn drive(loaded: &LoadedRig, log: &mut Log, options: Options) -> Result<Exit
     }
     let (plan, id) = (log.journal.plan.clone(), log.journal.id.clone());
     let steps = Steps::connect(loaded, &plan, &id, options.verify_timeout)?;
+    match log.journal.turn() {
+        Some(_) if log.foreign => claim(log, &steps)?,
+        Some(turn) => steps.set_turn(turn),
+        None => {}
+    }
     let mut first_failure = None;
     loop {
         match log.journal.next() {
             Next::Perform(step) => forward(log, &steps, step, &mut first_failure)?,
             Next::Probe(step) => probe(log, &steps, step, &mut first_failure)?,
             Next::Undo(step) => undo(log, &steps, step)?,
-            Next::Close(outcome) => log.append(Entry::End { outcome })?,
+            Next::Close(outcome) => close(log, &steps, outcome)?,
             Next::Over(outcome) => {
                 report::end(&log.journal, outcome, options.json)?;
                 return ended(outcome, &plan, first_failure);
@@ -61,15 +70,62 @@ pub fn drive(loaded: &LoadedRig, log: &mut Log, options: Options) -> Result<Exit
     }
 }
 
+/// This machine takes the cutover in hand: from here on every host refuses the driver before.
+fn claim(log: &mut Log, steps: &Steps<'_>) -> Result<()> {
+    let owner = hosted::claim(steps.claimer(), &log.journal.id, &who(), log.journal.turn())
+        .with_context(|| format!("cutover {} cannot be taken in hand", log.journal.id))?;
+    steps.set_turn(owner.turn);
+    log.taken(&owner)
+}
+
+/// Who drives, for people.
+fn who() -> String {
+    let user = std::env::var("USER").unwrap_or_else(|_| "root".into());
+    let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    format!("{user}@{}", machine.trim())
+}
+
+/// The arbiter first: what it calls over is over, whoever dies now. Then the journal and its copies.
+fn close(log: &mut Log, steps: &Steps<'_>, outcome: Outcome) -> Result<()> {
+    let taken = log.journal.turn().is_some();
+    if taken {
+        hosted::close(steps.claimer(), &log.journal.id).with_context(|| {
+            format!("cutover {} is done but for its last line; the same command goes on", log.journal.id)
+        })?;
+    }
+    log.append(Entry::End { outcome })?;
+    if taken && let Err(error) = log.send(steps) {
+        // The arbiter has it; a copy without its last line misleads nobody.
+        eprintln!("warning: the journal's copies lack its last line: {error:#}");
+    }
+    Ok(())
+}
+
+/// Whether this driver was refused because it is not the newest: then nothing is its business any more.
+fn is_stale(error: &anyhow::Error) -> bool {
+    format!("{error:#}").contains(STALE)
+}
+
 fn forward(log: &mut Log, steps: &Steps<'_>, step: Step, failure: &mut Option<anyhow::Error>) -> Result<()> {
     log.append(Entry::Started { step })?;
+    if step.changes_a_host() {
+        log.send(steps)?;
+    }
     perform(log, steps, step, failure)
 }
 
 fn perform(log: &mut Log, steps: &Steps<'_>, step: Step, failure: &mut Option<anyhow::Error>) -> Result<()> {
     let began = Instant::now();
     report::begins(step, &steps.plan().describe(step));
-    match steps.perform(step) {
+    let performed = steps.perform(step);
+    let performed = match step {
+        // The last of the looks: nobody else drives, and from here on nobody else will.
+        Step::Preflight if log.journal.turn().is_none() => {
+            performed.and_then(|note| claim(log, steps).context(preflight::NothingChanged).map(|()| note))
+        }
+        _ => performed,
+    };
+    match performed {
         Ok(note) => {
             report::done(step, began.elapsed(), &note);
             log.append(Entry::Done { step, note })
@@ -86,6 +142,9 @@ fn failed(
     error: anyhow::Error,
     failure: &mut Option<anyhow::Error>,
 ) -> Result<()> {
+    if is_stale(&error) && step != Step::Preflight {
+        return Err(error);
+    }
     let why = format!("{error:#}");
     report::failed(step, &why);
     let broken = step != Step::Preflight && hints::of(&error).0 == Kind::Unreachable;
@@ -104,6 +163,9 @@ fn failed(
 
 /// A step begun by a run that died: done, not done, or unknown. Steps are repeatable, so "not done" performs it again.
 fn probe(log: &mut Log, steps: &Steps<'_>, step: Step, failure: &mut Option<anyhow::Error>) -> Result<()> {
+    if step.changes_a_host() {
+        log.send(steps)?;
+    }
     match steps.probe(step).with_context(|| format!("find out whether step {} was done", step.name()))? {
         Some(note) => {
             report::done(step, std::time::Duration::ZERO, &format!("found done: {note}"));
@@ -123,7 +185,11 @@ fn undo(log: &mut Log, steps: &Steps<'_>, step: Step) -> Result<()> {
     let mut tries = 0;
     loop {
         tries += 1;
-        let Err(error) = steps.undo(step) else { return log.append(Entry::UndoDone { step }) };
+        let undone = log.send(steps).and_then(|()| steps.undo(step));
+        let Err(error) = undone else { return log.append(Entry::UndoDone { step }) };
+        if is_stale(&error) {
+            return Err(error);
+        }
         let why = format!("{error:#}");
         report::failed(step, &why);
         log.append(Entry::UndoFailed { step, why: why.clone() })?;

@@ -1,7 +1,10 @@
 //! One host of a cutover: reached, and asked in the words its kind understands.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use anyhow::{Context as _, Result};
 use ccorch_core::cutover::{Side as Planned, SideKind};
+use ccorch_core::lease::Turn;
 use ccorch_core::names::HostName;
 use ccorch_core::rig::{LegacyRuns, Workspace};
 use ccorch_io::command::Command;
@@ -24,6 +27,8 @@ pub struct Side {
     pub runs: Option<LegacyRuns>,
     /// The workspace, the same on both.
     pub workspace: Workspace,
+    /// The turn of the driver that acts, which every act carries; 0 before it has one.
+    turn: AtomicU64,
 }
 
 impl Side {
@@ -36,7 +41,18 @@ impl Side {
             host: reach::connect(loaded, &planned.name)?,
             runs: entry.runs.clone(),
             workspace: loaded.rig.workspace.clone(),
+            turn: AtomicU64::new(0),
         })
+    }
+
+    /// The driver's turn.
+    pub fn turn(&self) -> Turn {
+        Turn(self.turn.load(Ordering::Relaxed))
+    }
+
+    /// The driver has taken the cutover in hand.
+    pub fn set_turn(&self, turn: Turn) {
+        self.turn.store(turn.0, Ordering::Relaxed);
     }
 
     /// A verb of the ccorch that is installed there.

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use ccorch_core::cutover::{Plan, SideKind, Step};
-use ccorch_core::lease::Standing;
+use ccorch_core::lease::{Standing, Turn};
 use ccorch_core::rig::Rig;
 use ccorch_core::seconds::Seconds;
 
@@ -58,6 +58,20 @@ impl<'a> Steps<'a> {
     /// The host that writes the lease: the one it is about where that runs ccorch, else the other.
     pub fn writer(&self) -> &Side {
         if self.from.kind == SideKind::Ccorch { &self.from } else { &self.to }
+    }
+
+    /// The host that takes cutovers in hand: any that runs ccorch where there is an arbiter, else always the same of the two.
+    pub fn claimer(&self) -> &Side {
+        match (self.rig().lease.is_some(), self.from.kind, self.to.kind) {
+            (false, SideKind::Ccorch, SideKind::Ccorch) if self.to.name < self.from.name => &self.to,
+            _ => self.writer(),
+        }
+    }
+
+    /// The driver has its turn; every act carries it from here on.
+    pub fn set_turn(&self, turn: Turn) {
+        self.from.set_turn(turn);
+        self.to.set_turn(turn);
     }
 
     /// Performs a step; what it did, in one line. Repeatable.

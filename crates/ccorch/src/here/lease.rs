@@ -1,18 +1,22 @@
-//! This host's half of the lease: the question every start asks, the heartbeat, and the writes of a cutover.
+//! This host's half of the lease: the question every start asks, and the heartbeat. Changes are in `lease/change.rs`.
 //!
 //! Write order: to standby the file first, then the ref; to active the ref first, then the file.
 
-use anyhow::{Context, Result};
+pub mod change;
+pub mod term;
+
+use std::time::Duration;
+
+use anyhow::Result;
 use ccorch_core::lease::{
-    Arbiter, AtBoot, Change, Epoch, Heartbeat, Lease, LeaseFile, LeaseOk, Pending, Standing, StartFacts,
-    Wanted, at_boot, at_heartbeat, change, may_start,
+    Arbiter, AtBoot, Epoch, Heartbeat, Lease, LeaseFile, LeaseOk, Pending, Standing, StartFacts, at_boot,
+    at_heartbeat, may_start,
 };
-use ccorch_core::names::HostName;
 use ccorch_core::rig::Offline;
-use ccorch_io::lease_ref::{Commit, LeaseRef, Seen, Swap};
+use ccorch_io::lease_ref::{LeaseRef, Seen, Swap};
 use ccorch_io::lock::{self, Lock};
 use ccorch_io::ssh::Ssh;
-use ccorch_io::{clock, durable};
+use ccorch_io::{clock, durable, systemd};
 
 use super::runtime::Runtime;
 use super::{Here, events};
@@ -82,45 +86,69 @@ pub enum Tick {
 pub fn tick(here: &Here) -> Result<Tick> {
     let _turn = turn(here)?;
     let (file, ok, boot_id) = (file(here)?, ok_mark(here)?, clock::boot_id()?);
+    // A renewal counts from here: whatever the look and the push take is taken off it.
+    let began = clock::since_boot();
     let seen = look(here)?;
     match ok.filter(|ok| ok.boot_id == boot_id) {
         Some(ok) => match at_heartbeat(&here.name, file.as_ref(), &ok, &view(seen.as_ref())) {
-            Heartbeat::Held => Ok(Tick::Held(ok.epoch)),
+            Heartbeat::Held => {
+                term::renew(here, seen.as_ref(), began)?;
+                Ok(Tick::Held(ok.epoch))
+            }
             Heartbeat::Unknown(why) => {
                 events::record(here, "lease-unknown", None, format!("{why}; running loops go on"));
                 Ok(Tick::Held(ok.epoch))
             }
             Heartbeat::Demote(why) => demote(here, file, why),
         },
-        None => boot(here, file, seen.as_ref(), &boot_id),
+        None => boot(here, file, seen.as_ref(), &boot_id, began),
     }
 }
 
-fn boot(here: &Here, file: Option<LeaseFile>, seen: Option<&Seen>, boot_id: &str) -> Result<Tick> {
+fn boot(
+    here: &Here,
+    file: Option<LeaseFile>,
+    seen: Option<&Seen>,
+    boot_id: &str,
+    began: Duration,
+) -> Result<Tick> {
     let offline = here.rig.lease.as_ref().map_or(Offline::Wait, |l| l.offline);
     match (at_boot(&here.name, file.as_ref(), &view(seen), offline), file) {
-        (AtBoot::Acquire(epoch), Some(file)) => acquire(here, file, seen, epoch, boot_id),
+        (AtBoot::Acquire(epoch), Some(file)) => acquire(here, file, seen, epoch, boot_id, began),
         (AtBoot::Trust(why), Some(file)) => {
             events::record(here, "lease-trusted", None, why);
             mark(here, &file.lease, boot_id)
         }
         (AtBoot::Wait(why), _) => Ok(Tick::Waiting(why)),
-        (AtBoot::Standby(why), _) => Ok(Tick::Standby(why)),
+        (AtBoot::Standby(why), _) => match term::watch(here, seen)? {
+            Some(news) => Ok(Tick::Waiting(news)),
+            None => Ok(Tick::Standby(why)),
+        },
         (AtBoot::Acquire(_) | AtBoot::Trust(_), None) => {
             Ok(Tick::Standby("this host has no lease file".into()))
         }
     }
 }
 
-fn acquire(here: &Here, file: LeaseFile, seen: Option<&Seen>, epoch: Epoch, boot_id: &str) -> Result<Tick> {
-    let lease = Lease {
+fn acquire(
+    here: &Here,
+    file: LeaseFile,
+    seen: Option<&Seen>,
+    epoch: Epoch,
+    boot_id: &str,
+    began: Duration,
+) -> Result<Tick> {
+    let mut lease = Lease {
         epoch,
         boot_id: Some(boot_id.into()),
         nonce: nonce(),
+        renewal: 0,
         at: clock::now(),
         ..file.lease.clone()
     };
-    if let (Some(arbiter), Some(Seen::Holds(old, _))) = (arbiter(here), seen) {
+    if let (Some(arbiter), Some(Seen::Holds(old, now))) = (arbiter(here), seen) {
+        // Who drives belongs to no epoch and no host.
+        lease.cutover.clone_from(&now.cutover);
         let pending = Some(Pending { nonce: lease.nonce.clone() });
         write_file(here, &LeaseFile { pending, ..file })?;
         match arbiter.swap(Some(old), &lease)? {
@@ -131,7 +159,19 @@ fn acquire(here: &Here, file: LeaseFile, seen: Option<&Seen>, epoch: Epoch, boot
     }
     write_file(here, &LeaseFile { lease: lease.clone(), pending: None })?;
     events::record(here, "lease-acquired", None, format!("epoch {epoch} for boot {boot_id}"));
+    // Before anything may start: without the guard nothing would end the term.
+    term::arm(here, began)?;
     mark(here, &lease, boot_id)
+}
+
+/// Starts the lease's own unit where there is one, else ticks here; returns at once.
+pub fn nudge(here: &Here) -> Result<()> {
+    if Runtime::of(here) == Runtime::Systemd {
+        systemd::systemctl(&["start", "--no-block", "ccorch-lease.service"])?;
+    } else {
+        tick(here)?;
+    }
+    Ok(())
 }
 
 fn mark(here: &Here, lease: &Lease, boot_id: &str) -> Result<Tick> {
@@ -150,130 +190,6 @@ fn demote(here: &Here, file: Option<LeaseFile>, why: String) -> Result<Tick> {
     events::record(here, "lease-lost", None, format!("{why}; stopping every loop"));
     Runtime::of(here).stop_all(here)?;
     Ok(Tick::Standby(why))
-}
-
-/// A cutover's change of the lease: about this host, or written on behalf of one that has no ccorch. Repeatable.
-pub fn write(here: &Here, about: &HostName, state: Standing, journal: &str) -> Result<Lease> {
-    let _turn = turn(here)?;
-    let (old, current) = current(here)?;
-    let lease = match change(&current, &Wanted { host: about, state, journal }) {
-        Change::Done => current,
-        Change::Refused(why) => {
-            return Err(Problem::new(
-                Kind::Conflict,
-                format!("the lease cannot become {about}'s {state:?}: {why}"),
-            )
-            .hint("`ccorch lease show` tells who holds it")
-            .into());
-        }
-        Change::Write(epoch) => Lease {
-            rig: here.rig.rig.clone(),
-            holder: about.clone(),
-            epoch,
-            state,
-            boot_id: None,
-            nonce: nonce(),
-            journal: Some(journal.into()),
-            at: clock::now(),
-        },
-    };
-    let about_me = *about == here.name;
-    if about_me && state == Standing::Standby {
-        durable::remove(&here.paths.lease_ok())?;
-        write_file(here, &LeaseFile { lease: lease.clone(), pending: None })?;
-    }
-    push(here, old.as_ref(), &lease)?;
-    if about_me && state == Standing::Active {
-        write_file(here, &LeaseFile { lease: lease.clone(), pending: None })?;
-    }
-    if !about_me && arbiter(here).is_none() {
-        // Without a remote this host's file is all there is to tell of the other's lease.
-        write_file(here, &LeaseFile { lease: lease.clone(), pending: None })?;
-    }
-    events::record(here, "lease-written", None, format!("{about} {state:?} at epoch {}", lease.epoch));
-    Ok(lease)
-}
-
-/// The value that counts: the arbiter's, else this host's file.
-fn current(here: &Here) -> Result<(Option<Commit>, Lease)> {
-    let none = |what: &str| {
-        Problem::new(
-            Kind::Conflict,
-            format!("{what}: nobody was ever given the lease of rig `{}`", here.rig.rig),
-        )
-        .hint("`ccorch lease init --holder HOST` gives it to the host that runs the loops today")
-    };
-    match look(here)? {
-        Some(Seen::Holds(commit, lease)) => Ok((Some(commit), lease)),
-        Some(Seen::Absent) => Err(none("the lease ref does not exist").into()),
-        Some(Seen::Away(why)) => Err(away(here, &why)),
-        None => Ok((None, file(here)?.ok_or_else(|| none("there is no lease file"))?.lease)),
-    }
-}
-
-fn away(here: &Here, why: &str) -> anyhow::Error {
-    let remote = here.rig.lease.as_ref().map_or("", |l| l.remote.as_str());
-    Problem::new(
-        Kind::Unreachable,
-        format!("on {}: the lease remote {remote} does not answer: {why}", here.name),
-    )
-    .hint(format!("see that {} reaches it: network, key (`lease.identity`) and known host key", here.name))
-    .into()
-}
-
-fn push(here: &Here, old: Option<&Commit>, lease: &Lease) -> Result<()> {
-    let Some(arbiter) = arbiter(here) else { return Ok(()) };
-    if let Some(Seen::Holds(_, now)) = look(here)?
-        && now == *lease
-    {
-        return Ok(());
-    }
-    match arbiter.swap(old, lease)? {
-        Swap::Done(_) => Ok(()),
-        Swap::Lost => Err(Problem::new(Kind::Conflict, "somebody else changed the lease at the same moment")
-            .hint("`ccorch lease show` tells who holds it; then run this again")
-            .into()),
-        Swap::Unknown(why) => Err(away(here, &why)),
-    }
-}
-
-/// Creates the lease: the only way a ref comes into being.
-pub fn init(here: &Here, holder: &HostName) -> Result<Lease> {
-    let _turn = turn(here)?;
-    let lease = Lease {
-        rig: here.rig.rig.clone(),
-        holder: holder.clone(),
-        epoch: Epoch(1),
-        state: Standing::Active,
-        boot_id: None,
-        nonce: nonce(),
-        journal: None,
-        at: clock::now(),
-    };
-    match look(here)? {
-        Some(Seen::Holds(_, lease)) => return refuse_init(&lease),
-        Some(Seen::Away(why)) => return Err(away(here, &why)),
-        Some(Seen::Absent) => {
-            if let Some(arbiter) = arbiter(here) {
-                arbiter.probe(&lease).context("the remote does not fit for the lease")?;
-            }
-            push(here, None, &lease)?;
-        }
-        None => {
-            if let Some(file) = file(here)? {
-                return refuse_init(&file.lease);
-            }
-        }
-    }
-    if *holder == here.name || here.rig.lease.is_none() {
-        write_file(here, &LeaseFile { lease: lease.clone(), pending: None })?;
-    }
-    Ok(lease)
-}
-
-fn refuse_init(lease: &Lease) -> Result<Lease> {
-    let message = format!("the lease exists: `{}` holds it at epoch {}", lease.holder, lease.epoch);
-    Err(Problem::new(Kind::Conflict, message).hint("a cutover moves it; it is never created twice").into())
 }
 
 fn view(seen: Option<&Seen>) -> Arbiter<'_> {

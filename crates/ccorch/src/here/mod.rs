@@ -1,12 +1,15 @@
 //! This machine as a host of the rig: its name, its rig, its durable state.
 
 pub mod boot;
+pub mod driver;
 pub mod events;
 pub mod exits;
+pub mod journals;
 pub mod lease;
 pub mod loop_state;
 pub mod receipt;
 pub mod runtime;
+pub mod start;
 pub mod status;
 
 use std::fs;

@@ -1,0 +1,59 @@
+//! The drivers this host has heard of: it does the bidding of the newest one alone, one act at a time.
+
+use anyhow::Result;
+use ccorch_core::lease::{Driver, Owner, Refused, admit as decide};
+use ccorch_io::durable;
+use ccorch_io::lock::{self, Lock};
+
+use super::Here;
+use crate::error::{Kind, Problem};
+
+/// How a refusal of a driver begins; the driver knows it by this, through ssh too.
+pub const STALE: &str = "this driver may not act";
+
+/// The newest driver this host has heard of.
+pub fn seen(here: &Here) -> Result<Option<Owner>> {
+    durable::read_json(&here.paths.driver())
+}
+
+/// Lets a driver act, or refuses it. The lock is held for the length of the act: a newer driver waits until what an older
+/// one began here is over.
+pub fn admit(here: &Here, driver: &Driver, by: &str) -> Result<Lock> {
+    let lock = lock::wait(&here.paths.state().join("driver.lock"))?;
+    let seen = seen(here)?;
+    decide(seen.as_ref(), driver).map_err(|refused| refuse(&refused))?;
+    if seen.is_none_or(|seen| seen.turn < driver.turn) {
+        let owner = Owner { journal: driver.journal.clone(), turn: driver.turn, by: by.into(), open: true };
+        record(here, &owner)?;
+    }
+    Ok(lock)
+}
+
+/// Takes what the arbiter says for news.
+pub fn learn(here: &Here, owner: &Owner) -> Result<()> {
+    let _lock = lock::wait(&here.paths.state().join("driver.lock"))?;
+    if seen(here)?.is_none_or(|seen| (seen.turn, !seen.open) < (owner.turn, !owner.open)) {
+        record(here, owner)?;
+    }
+    Ok(())
+}
+
+fn record(here: &Here, owner: &Owner) -> Result<()> {
+    durable::replace_json(&here.paths.driver(), owner, 0o600)
+}
+
+/// What a driver is told that may not act: who may, and what to do.
+pub fn refuse(refused: &Refused) -> anyhow::Error {
+    let hint = match refused {
+        Refused::Taken(_) => {
+            "`ccorch cutover --resume` goes on with that one, `--abort` takes it back".into()
+        }
+        Refused::Over(owner) | Refused::Replaced(owner) => format!(
+            "there is nothing left to do here: `ccorch journal show {}` tells how it went; only if {} cannot go on, \
+             `ccorch cutover --resume` takes it in hand again",
+            owner.journal, owner.by
+        ),
+        Refused::Nobody => "`ccorch cutover --resume` takes it in hand".into(),
+    };
+    Problem::new(Kind::Conflict, format!("{STALE}: {refused}")).hint(hint).into()
+}

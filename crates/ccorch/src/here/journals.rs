@@ -1,0 +1,68 @@
+//! Copies of journals on this host, so that any machine can go on with a cutover whose driver is gone.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use ccorch_core::cutover::Journal;
+use ccorch_core::lease::{Driver, Turn};
+use ccorch_io::durable;
+
+use super::{Here, driver};
+use crate::error::{Kind, Problem};
+
+/// Keeps a driver's journal: appends what is new. A copy that went another way belongs to a driver that was replaced
+/// before its lines reached the others; it is kept aside. Repeatable.
+pub fn keep(here: &Here, id: &str, turn: Turn, text: &str) -> Result<()> {
+    let new = Journal::read(text).with_context(|| format!("the journal {id} as it was sent"))?;
+    let by = new.driver().map_or("an unknown driver", |(_, by)| by);
+    let driver = Driver { journal: id.into(), turn };
+    let _lock = driver::admit(here, &driver, by)?;
+    if new.id != id || new.turn() != Some(turn) {
+        let message =
+            format!("what was sent is journal {} of turn {:?}, not {id} of turn {turn}", new.id, new.turn());
+        return Err(Problem::new(Kind::General, message).into());
+    }
+    let folder = here.paths.journals();
+    durable::create_dir(&folder, 0o700)?;
+    let path = folder.join(format!("{id}.jsonl"));
+    let old = fs::read_to_string(&path).unwrap_or_default();
+    let whole = old.rfind('\n').map_or("", |end| &old[..=end]);
+    match text.strip_prefix(whole) {
+        Some("") => Ok(()),
+        Some(rest) if whole.len() == old.len() => {
+            durable::append_line(&path, rest.trim_end_matches('\n'), 0o600)
+        }
+        Some(_) => durable::replace(&path, text.as_bytes(), 0o600),
+        None => {
+            let older = Journal::read(&old).ok();
+            if older.as_ref().is_some_and(|older| older.turn() >= Some(turn)) {
+                let message = format!("{}: journal {id} went another way at this host", driver::STALE);
+                let hint =
+                    "two copies of one machine drive it: `ccorch cutover --resume` on one of them goes on";
+                return Err(Problem::new(Kind::Conflict, message).hint(hint).into());
+            }
+            let aside = folder.join(format!("{id}.replaced-by-turn-{turn}"));
+            fs::rename(&path, &aside).with_context(|| format!("move {} aside", path.display()))?;
+            durable::replace(&path, text.as_bytes(), 0o600)
+        }
+    }
+}
+
+/// The text of this host's copy.
+pub fn read(here: &Here, id: &str) -> Result<Option<String>> {
+    match fs::read_to_string(here.paths.journals().join(format!("{id}.jsonl"))) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("read this host's copy of journal {id}")),
+    }
+}
+
+/// The files of a folder that are journals, oldest first.
+pub fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut paths: Vec<PathBuf> =
+        entries.map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == "jsonl")).collect();
+    paths.sort();
+    paths
+}

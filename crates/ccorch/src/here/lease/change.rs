@@ -1,0 +1,239 @@
+//! Changes of the lease: a cutover's, a person's. Write order: to standby the file first, then the ref; to active the
+//! ref first, then the file.
+
+use anyhow::{Context as _, Result};
+use ccorch_core::lease::{
+    self as rules, Change, Driver, Epoch, Lease, LeaseFile, Owner, Refused, Standing, Turn, Wanted, supersede,
+};
+use ccorch_core::names::HostName;
+use ccorch_io::lease_ref::{Commit, Seen, Swap};
+use ccorch_io::{clock, durable};
+
+use super::{arbiter, file, look, nonce, turn, write_file};
+use crate::error::{Kind, Problem};
+use crate::here::runtime::Runtime;
+use crate::here::{Here, driver, events};
+
+/// A cutover's change of the lease: about this host, or written on behalf of one that has no ccorch. Repeatable.
+pub fn write(here: &Here, about: &HostName, state: Standing, by: &Driver) -> Result<Lease> {
+    let _act = driver::admit(here, by, "an unknown driver")?;
+    let _turn = turn(here)?;
+    let (old, current) = current(here)?;
+    let lease = match rules::change(&current, &Wanted { host: about, state, driver: by }) {
+        Change::Done => current.clone(),
+        Change::Write(epoch) => next(&current, about, state, epoch, Some(by.journal.clone())),
+        refused => return Err(refusal(here, about, state, &refused)),
+    };
+    let about_me = *about == here.name;
+    if about_me && state == Standing::Standby {
+        durable::remove(&here.paths.lease_ok())?;
+        write_file(here, &LeaseFile { lease: lease.clone(), pending: None })?;
+    }
+    push(here, old.as_ref(), &current, &lease)?;
+    if about_me && state == Standing::Active {
+        keep_active(here, &lease)?;
+    }
+    if !about_me && arbiter(here).is_none() {
+        // Without a remote this host's file is all there is to tell of the other's lease.
+        write_file(here, &LeaseFile { lease: lease.clone(), pending: None })?;
+    }
+    events::record(here, "lease-written", None, format!("{about} {state:?} at epoch {}", lease.epoch));
+    Ok(lease)
+}
+
+/// The file of an active host: with a mark of this boot for the same lease there is nothing to write.
+fn keep_active(here: &Here, lease: &Lease) -> Result<()> {
+    let same = file(here)?.is_some_and(|file| file.lease.nonce == lease.nonce && file.pending.is_none());
+    if same { Ok(()) } else { write_file(here, &LeaseFile { lease: lease.clone(), pending: None }) }
+}
+
+/// Takes a cutover in hand: from here on the arbiter and this host listen to that driver alone.
+pub fn claim(here: &Here, journal: &str, by: &str, held: Option<Turn>) -> Result<Owner> {
+    let _turn = turn(here)?;
+    let (old, current) = current(here)?;
+    let owner = rules::claim(current.cutover.as_ref(), journal, by, held).map_err(|r| driver::refuse(&r))?;
+    let lease = Lease { cutover: Some(owner.clone()), ..current.clone() };
+    push(here, old.as_ref(), &current, &lease)?;
+    driver::learn(here, &owner)?;
+    events::record(here, "cutover-claimed", None, format!("{journal} by {by}, turn {}", owner.turn));
+    Ok(owner)
+}
+
+/// Lets go of a cutover that is over. Repeatable.
+pub fn close(here: &Here, by: &Driver) -> Result<()> {
+    let _turn = turn(here)?;
+    let (old, current) = current(here)?;
+    let closed = match (rules::owns(current.cutover.as_ref(), by), current.cutover.clone()) {
+        (Ok(()), Some(owner)) => Owner { open: false, ..owner },
+        // Closed by this very driver, whose answer was lost.
+        (Err(Refused::Over(owner)), _) => owner,
+        (Err(refused), _) => return Err(driver::refuse(&refused)),
+        (Ok(()), None) => return Err(driver::refuse(&Refused::Nobody)),
+    };
+    push(here, old.as_ref(), &current, &Lease { cutover: Some(closed.clone()), ..current.clone() })?;
+    driver::learn(here, &closed)
+}
+
+/// This host gives up: its loops stop first, then it is standby in its file, then at the arbiter. Repeatable.
+pub fn release(here: &Here) -> Result<Lease> {
+    let _turn = turn(here)?;
+    let (old, current) = current(here)?;
+    let change = rules::release(&current, &here.name);
+    let lease = match change {
+        Change::Done => current.clone(),
+        Change::Write(epoch) => next(&current, &here.name, Standing::Standby, epoch, None),
+        refused => return Err(refusal(here, &here.name, Standing::Standby, &refused)),
+    };
+    // The mark first: nothing starts while the stop is under way.
+    durable::remove(&here.paths.lease_ok())?;
+    Runtime::of(here).stop_all(here)?;
+    write_file(here, &LeaseFile { lease: lease.clone(), pending: None })?;
+    push(here, old.as_ref(), &current, &lease)?;
+    events::record(here, "lease-released", None, format!("by a person, at epoch {}", lease.epoch));
+    Ok(lease)
+}
+
+/// This host becomes the holder by a person's word that `source` is dead.
+pub fn take_over(here: &Here, source: &HostName) -> Result<Lease> {
+    become_active(here, "a takeover by a person's word", |now| rules::take_over(now, &here.name, source))
+}
+
+/// This host becomes the holder of a lease that is its own but for a lost file, or that nobody holds.
+pub fn acquire(here: &Here) -> Result<Lease> {
+    become_active(here, "a person's word", |now| rules::acquire(now, &here.name))
+}
+
+fn become_active(here: &Here, by: &str, decide: impl Fn(&Lease) -> Change) -> Result<Lease> {
+    let _turn = turn(here)?;
+    let (old, now) = current(here)?;
+    let lease = match decide(&now) {
+        Change::Done => now.clone(),
+        Change::Write(epoch) => Lease {
+            cutover: supersede(now.cutover.as_ref(), by),
+            ..next(&now, &here.name, Standing::Active, epoch, None)
+        },
+        refused => return Err(refusal(here, &here.name, Standing::Active, &refused)),
+    };
+    push(here, old.as_ref(), &now, &lease)?;
+    if let Some(owner) = &lease.cutover {
+        driver::learn(here, owner)?;
+    }
+    keep_active(here, &lease)?;
+    here.set_quiesced(None)?;
+    events::record(here, "lease-taken", None, format!("{by}: active at epoch {}", lease.epoch));
+    Ok(lease)
+}
+
+/// The next value: who drives stays who drives.
+fn next(now: &Lease, holder: &HostName, state: Standing, epoch: Epoch, journal: Option<String>) -> Lease {
+    Lease {
+        rig: now.rig.clone(),
+        holder: holder.clone(),
+        epoch,
+        state,
+        boot_id: None,
+        nonce: nonce(),
+        journal,
+        cutover: now.cutover.clone(),
+        renewal: 0,
+        at: clock::now(),
+    }
+}
+
+fn refusal(here: &Here, about: &HostName, state: Standing, change: &Change) -> anyhow::Error {
+    let why = match change {
+        Change::Stale(refused) => return driver::refuse(refused),
+        Change::Refused(why) => why.as_str(),
+        Change::Done | Change::Write(_) => "it was not refused",
+    };
+    Problem::new(
+        Kind::Conflict,
+        format!("on {}: the lease cannot become {about}'s {state:?}: {why}", here.name),
+    )
+    .hint("`ccorch lease show` tells who holds it")
+    .into()
+}
+
+/// The value that counts: the arbiter's, else this host's file.
+fn current(here: &Here) -> Result<(Option<Commit>, Lease)> {
+    let none = |what: &str| {
+        Problem::new(
+            Kind::Conflict,
+            format!("{what}: nobody was ever given the lease of rig `{}`", here.rig.rig),
+        )
+        .hint("`ccorch lease init --holder HOST` gives it to the host that runs the loops today")
+    };
+    match look(here)? {
+        Some(Seen::Holds(commit, lease)) => Ok((Some(commit), lease)),
+        Some(Seen::Absent) => Err(none("the lease ref does not exist").into()),
+        Some(Seen::Away(why)) => Err(away(here, &why)),
+        None => {
+            let lease = file(here)?.ok_or_else(|| none("there is no lease file"))?.lease;
+            // Without an arbiter this host's own record tells who drives.
+            Ok((None, Lease { cutover: driver::seen(here)?, ..lease }))
+        }
+    }
+}
+
+fn away(here: &Here, why: &str) -> anyhow::Error {
+    let remote = here.rig.lease.as_ref().map_or("", |l| l.remote.as_str());
+    Problem::new(
+        Kind::Unreachable,
+        format!("on {}: the lease remote {remote} does not answer: {why}", here.name),
+    )
+    .hint(format!("see that {} reaches it: network, key (`lease.identity`) and known host key", here.name))
+    .into()
+}
+
+/// Moves the ref from what it was to what it becomes; that is nothing when they are the same.
+fn push(here: &Here, old: Option<&Commit>, now: &Lease, lease: &Lease) -> Result<()> {
+    let Some(arbiter) = arbiter(here).filter(|_| old.is_none() || now != lease) else { return Ok(()) };
+    match arbiter.swap(old, lease)? {
+        Swap::Done(_) => Ok(()),
+        Swap::Lost => Err(Problem::new(Kind::Conflict, "somebody else changed the lease at the same moment")
+            .hint("`ccorch lease show` tells who holds it; then run this again")
+            .into()),
+        Swap::Unknown(why) => Err(away(here, &why)),
+    }
+}
+
+/// Creates the lease: the only way a ref comes into being.
+pub fn init(here: &Here, holder: &HostName) -> Result<Lease> {
+    let _turn = turn(here)?;
+    let lease = Lease {
+        rig: here.rig.rig.clone(),
+        holder: holder.clone(),
+        epoch: Epoch(1),
+        state: Standing::Active,
+        boot_id: None,
+        nonce: nonce(),
+        journal: None,
+        cutover: None,
+        renewal: 0,
+        at: clock::now(),
+    };
+    match look(here)? {
+        Some(Seen::Holds(_, lease)) => return refuse_init(&lease),
+        Some(Seen::Away(why)) => return Err(away(here, &why)),
+        Some(Seen::Absent) => {
+            if let Some(arbiter) = arbiter(here) {
+                arbiter.probe(&lease).context("the remote does not fit for the lease")?;
+            }
+            push(here, None, &lease, &lease)?;
+        }
+        None => {
+            if let Some(file) = file(here)? {
+                return refuse_init(&file.lease);
+            }
+        }
+    }
+    if *holder == here.name || here.rig.lease.is_none() {
+        write_file(here, &LeaseFile { lease: lease.clone(), pending: None })?;
+    }
+    Ok(lease)
+}
+
+fn refuse_init(lease: &Lease) -> Result<Lease> {
+    let message = format!("the lease exists: `{}` holds it at epoch {}", lease.holder, lease.epoch);
+    Err(Problem::new(Kind::Conflict, message).hint("a cutover moves it; it is never created twice").into())
+}

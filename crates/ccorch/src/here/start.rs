@@ -1,0 +1,36 @@
+//! Starting the rig on a host that was given the lease.
+
+use anyhow::Result;
+use ccorch_io::{durable, systemd};
+
+use super::runtime::Runtime;
+use super::{Here, lease};
+
+/// Starts the rig; `message` is what the orchestrator sessions are told.
+pub fn rig(here: &Here, message: &str) -> Result<()> {
+    tell(here, message)?;
+    if Runtime::of(here) == Runtime::Direct {
+        return lease::tick(here).map(drop);
+    }
+    systemd::systemctl(&["enable", "--quiet", "ccorch.target"])?;
+    // A supervisor that idled through the standby has old conversations in mind.
+    systemd::systemctl(&["restart", "ccorch-supervisor.service"])?;
+    systemd::systemctl(&["start", "ccorch-lease.service"])?;
+    systemd::systemctl(&["start", "--no-block", "ccorch.target"])?;
+    Ok(())
+}
+
+/// The same from within the lease's own unit, which cannot wait for itself; its next look acquires the lease.
+pub fn rig_from_lease_unit(here: &Here, message: &str) -> Result<()> {
+    tell(here, message)?;
+    if Runtime::of(here) == Runtime::Systemd {
+        systemd::systemctl(&["enable", "--quiet", "ccorch.target"])?;
+        systemd::systemctl(&["restart", "--no-block", "ccorch-supervisor.service"])?;
+        systemd::systemctl(&["start", "--no-block", "ccorch.target"])?;
+    }
+    Ok(())
+}
+
+fn tell(here: &Here, message: &str) -> Result<()> {
+    durable::replace(&here.paths.handoff(), format!("{message}\n").as_bytes(), 0o644)
+}
