@@ -7,13 +7,14 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use ccorch_core::cutover::{Journal, Status, timeline};
+use ccorch_core::lease::{Driver, Turn};
 use ccorch_core::names::HostName;
 use clap::Subcommand;
 
 use super::plumbing::ByDriver;
 use crate::context::Context;
 use crate::error::{Kind, Problem};
-use crate::here::{Here, journals};
+use crate::here::{Here, driver, journals};
 use crate::{cutover, remote, table};
 
 /// See what cutovers did: each step with its time
@@ -53,9 +54,15 @@ enum What {
         #[command(flatten)]
         by: ByDriver,
     },
-    /// Prints this host's copy as it is
+    /// Prints this host's copy as it is; with a turn, this host first hears of the new driver
     #[command(hide = true)]
-    Print { id: String },
+    Print {
+        id: String,
+        #[arg(long, requires = "by")]
+        turn: Option<u64>,
+        #[arg(long)]
+        by: Option<String>,
+    },
 }
 
 /// Runs the verb.
@@ -72,9 +79,13 @@ pub fn run(context: &Context, args: &Args) -> Result<ExitCode> {
             let driver = by.driver();
             journals::keep(&here, &driver.journal, driver.turn, &text)?;
         }
-        What::Print { id } => {
-            let none = || Problem::new(Kind::General, format!("there is no copy of journal {id} here"));
-            print!("{}", journals::read(&Here::load(context)?, id)?.ok_or_else(none)?);
+        What::Print { id, turn, by } => {
+            let here = Here::load(context)?;
+            let driver = turn.map(|turn| Driver { journal: id.clone(), turn: Turn(turn) });
+            let by = by.as_deref().unwrap_or_default();
+            here.create_folders()?;
+            let _act = driver.map(|driver| driver::admit(&here, &driver, by)).transpose()?;
+            print!("{}", journals::read(&here, id)?.unwrap_or_default());
         }
         What::List { json } => list(&all(context)?, *json)?,
         What::Show { id, json } => {

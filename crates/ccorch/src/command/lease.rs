@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use ccorch_core::lease::{Lease, Standing, Turn};
 use ccorch_core::names::HostName;
 use ccorch_io::lease_ref::Seen;
@@ -13,7 +13,7 @@ use clap::Subcommand;
 use super::plumbing::ByDriver;
 use crate::context::Context;
 use crate::here::lease::{self, Tick, change, term};
-use crate::here::{Here, driver, events, start};
+use crate::here::{Here, driver, events, journals, start};
 use crate::{person, remote};
 
 /// While the remote is away at boot, it is asked again this often.
@@ -91,7 +91,7 @@ enum What {
         #[arg(long)]
         source: HostName,
     },
-    /// Takes a cutover in hand
+    /// Takes a cutover in hand; its journal comes on standard input
     #[command(hide = true)]
     Claim {
         #[arg(long)]
@@ -156,6 +156,9 @@ pub fn run(context: &Context, args: &Args) -> Result<ExitCode> {
         }
         What::Claim { journal, by, held } => {
             here.create_folders()?;
+            let text =
+                std::io::read_to_string(std::io::stdin()).context("read the journal from standard input")?;
+            journals::first(&here, journal, &text)?;
             let owner = change::claim(&here, journal, by, held.map(Turn))?;
             println!("{}", serde_json::to_string(&owner)?);
         }

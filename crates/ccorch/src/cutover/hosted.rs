@@ -81,13 +81,14 @@ pub fn activate(side: &Side, journal: &str, adopt: bool, message: &str) -> Resul
     Ok(())
 }
 
-/// Takes the cutover in hand at the arbiter, in the name of this machine.
-pub fn claim(side: &Side, journal: &str, by: &str, held: Option<Turn>) -> Result<Owner> {
+/// Takes the cutover in hand at the arbiter, in the name of this machine. The host has a copy of the journal before, so
+/// that what is claimed can be gone on with even when this machine dies now.
+pub fn claim(side: &Side, journal: &str, by: &str, held: Option<Turn>, text: &str) -> Result<Owner> {
     let held = held.map(|turn| turn.to_string());
     let mut args = vec!["lease", "claim", "--journal", journal, "--by", by];
     args.extend(held.iter().flat_map(|held| ["--held", held]));
-    let text = side.ccorch(&args).deadline(LONG).read()?;
-    Ok(serde_json::from_str(&text)?)
+    let owner = side.ccorch(&args).deadline(LONG).input(text).read()?;
+    Ok(serde_json::from_str(&owner)?)
 }
 
 /// Lets go of the cutover at the arbiter.
@@ -100,6 +101,13 @@ pub fn close(side: &Side, journal: &str) -> Result<()> {
 pub fn keep(side: &Side, journal: &str, text: &str) -> Result<()> {
     act(side, journal, &["journal", "keep"]).input(text).run()?;
     Ok(())
+}
+
+/// Has the host listen to this driver alone from here on; its copy of the journal, which nobody else changes any more.
+pub fn fence(side: &Side, journal: &str, by: &str) -> Result<String> {
+    let turn = side.turn().to_string();
+    let args = ["journal", "print", journal, "--turn", &turn, "--by", by];
+    Ok(side.ccorch(&args).deadline(LONG).run()?.text())
 }
 
 /// Who holds the lease.

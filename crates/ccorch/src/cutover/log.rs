@@ -56,6 +56,11 @@ impl Log {
         Ok(())
     }
 
+    /// Every line, as on disk.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
     /// This machine drives from here on.
     pub fn taken(&mut self, owner: &Owner) -> Result<()> {
         self.foreign = false;

@@ -50,16 +50,12 @@ pub fn drive(loaded: &LoadedRig, log: &mut Log, options: Options) -> Result<Exit
     }
     let (plan, id) = (log.journal.plan.clone(), log.journal.id.clone());
     let steps = Steps::connect(loaded, &plan, &id, options.verify_timeout)?;
-    match log.journal.turn() {
-        Some(_) if log.foreign => claim(log, &steps)?,
-        Some(turn) => steps.set_turn(turn),
-        None => {}
-    }
+    take_again(loaded, log, &steps)?;
     let mut first_failure = None;
     loop {
         match log.journal.next() {
-            Next::Perform(step) => forward(log, &steps, step, &mut first_failure)?,
-            Next::Probe(step) => probe(log, &steps, step, &mut first_failure)?,
+            Next::Perform(step) => forward(loaded, log, &steps, step, &mut first_failure)?,
+            Next::Probe(step) => probe(loaded, log, &steps, step, &mut first_failure)?,
             Next::Undo(step) => undo(log, &steps, step)?,
             Next::Close(outcome) => close(log, &steps, outcome)?,
             Next::Over(outcome) => {
@@ -70,12 +66,39 @@ pub fn drive(loaded: &LoadedRig, log: &mut Log, options: Options) -> Result<Exit
     }
 }
 
-/// This machine takes the cutover in hand: from here on every host refuses the driver before.
-fn claim(log: &mut Log, steps: &Steps<'_>) -> Result<()> {
-    let owner = hosted::claim(steps.claimer(), &log.journal.id, &who(), log.journal.turn())
+/// This machine takes the cutover in hand: at the arbiter first, then every host refuses the driver before; what that
+/// one wrote last is where this one goes on.
+fn claim(loaded: &LoadedRig, log: &mut Log, steps: &Steps<'_>) -> Result<()> {
+    let held = log.journal.turn();
+    let owner = hosted::claim(steps.claimer(), &log.journal.id, &who(), held, log.text())
         .with_context(|| format!("cutover {} cannot be taken in hand", log.journal.id))?;
     steps.set_turn(owner.turn);
+    if held.is_some()
+        && let Some((copy, text)) = copies::fence(&log.journal.id, &owner.by, steps)?
+        && copy.is_newer_than(&log.journal)
+    {
+        *log = Log::adopt(loaded, copy, text)?;
+    }
     log.taken(&owner)
+}
+
+/// A run that goes on takes the cutover in hand anew, so that whatever the run before left on its way comes too late. While
+/// the arbiter is away, this machine's own turn is still good; another machine's never is.
+fn take_again(loaded: &LoadedRig, log: &mut Log, steps: &Steps<'_>) -> Result<()> {
+    let Some(turn) = log.journal.turn() else { return Ok(()) };
+    match claim(loaded, log, steps) {
+        Err(error) if !log.foreign && hints::of(&error).0 == Kind::Unreachable => {
+            eprintln!("warning: going on with turn {turn}: {error:#}");
+            steps.set_turn(turn);
+            Ok(())
+        }
+        // Its last line is all that is missing.
+        Err(_) if matches!(log.journal.next(), Next::Close(_) | Next::Over(_)) => {
+            steps.set_turn(turn);
+            Ok(())
+        }
+        claimed => claimed,
+    }
 }
 
 /// Who drives, for people.
@@ -106,23 +129,34 @@ fn is_stale(error: &anyhow::Error) -> bool {
     format!("{error:#}").contains(STALE)
 }
 
-fn forward(log: &mut Log, steps: &Steps<'_>, step: Step, failure: &mut Option<anyhow::Error>) -> Result<()> {
+fn forward(
+    loaded: &LoadedRig,
+    log: &mut Log,
+    steps: &Steps<'_>,
+    step: Step,
+    failure: &mut Option<anyhow::Error>,
+) -> Result<()> {
     log.append(Entry::Started { step })?;
     if step.changes_a_host() {
         log.send(steps)?;
     }
-    perform(log, steps, step, failure)
+    perform(loaded, log, steps, step, failure)
 }
 
-fn perform(log: &mut Log, steps: &Steps<'_>, step: Step, failure: &mut Option<anyhow::Error>) -> Result<()> {
+fn perform(
+    loaded: &LoadedRig,
+    log: &mut Log,
+    steps: &Steps<'_>,
+    step: Step,
+    failure: &mut Option<anyhow::Error>,
+) -> Result<()> {
     let began = Instant::now();
     report::begins(step, &steps.plan().describe(step));
     let performed = steps.perform(step);
     let performed = match step {
         // The last of the looks: nobody else drives, and from here on nobody else will.
-        Step::Preflight if log.journal.turn().is_none() => {
-            performed.and_then(|note| claim(log, steps).context(preflight::NothingChanged).map(|()| note))
-        }
+        Step::Preflight if log.journal.turn().is_none() => performed
+            .and_then(|note| claim(loaded, log, steps).context(preflight::NothingChanged).map(|()| note)),
         _ => performed,
     };
     match performed {
@@ -162,7 +196,13 @@ fn failed(
 }
 
 /// A step begun by a run that died: done, not done, or unknown. Steps are repeatable, so "not done" performs it again.
-fn probe(log: &mut Log, steps: &Steps<'_>, step: Step, failure: &mut Option<anyhow::Error>) -> Result<()> {
+fn probe(
+    loaded: &LoadedRig,
+    log: &mut Log,
+    steps: &Steps<'_>,
+    step: Step,
+    failure: &mut Option<anyhow::Error>,
+) -> Result<()> {
     if step.changes_a_host() {
         log.send(steps)?;
     }
@@ -171,7 +211,7 @@ fn probe(log: &mut Log, steps: &Steps<'_>, step: Step, failure: &mut Option<anyh
             report::done(step, std::time::Duration::ZERO, &format!("found done: {note}"));
             log.append(Entry::Done { step, note })
         }
-        None => forward(log, steps, step, failure),
+        None => forward(loaded, log, steps, step, failure),
     }
 }
 

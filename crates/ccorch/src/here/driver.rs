@@ -38,6 +38,14 @@ pub fn learn(here: &Here, owner: &Owner) -> Result<()> {
     Ok(())
 }
 
+/// The cutover is over: its driver, whose act this is, may do nothing more here.
+pub fn over(here: &Here, driver: &Driver) -> Result<()> {
+    match seen(here)? {
+        Some(seen) if seen.turn == driver.turn && seen.open => record(here, &Owner { open: false, ..seen }),
+        _ => Ok(()),
+    }
+}
+
 fn record(here: &Here, owner: &Owner) -> Result<()> {
     durable::replace_json(&here.paths.driver(), owner, 0o600)
 }

@@ -23,6 +23,10 @@ pub fn keep(here: &Here, id: &str, turn: Turn, text: &str) -> Result<()> {
             format!("what was sent is journal {} of turn {:?}, not {id} of turn {turn}", new.id, new.turn());
         return Err(Problem::new(Kind::General, message).into());
     }
+    if new.outcome().is_some() {
+        // Whatever of this driver is still on its way comes too late.
+        driver::over(here, &driver)?;
+    }
     let folder = here.paths.journals();
     durable::create_dir(&folder, 0o700)?;
     let path = folder.join(format!("{id}.jsonl"));
@@ -47,6 +51,17 @@ pub fn keep(here: &Here, id: &str, turn: Turn, text: &str) -> Result<()> {
             durable::replace(&path, text.as_bytes(), 0o600)
         }
     }
+}
+
+/// The first copy of a journal, before its driver has a turn; one that is there stays.
+pub fn first(here: &Here, id: &str, text: &str) -> Result<()> {
+    let new = Journal::read(text).with_context(|| format!("the journal {id} as it was sent"))?;
+    let path = here.paths.journals().join(format!("{id}.jsonl"));
+    if new.id != id || path.exists() {
+        return Ok(());
+    }
+    durable::create_dir(&here.paths.journals(), 0o700)?;
+    durable::replace(&path, text.as_bytes(), 0o600)
 }
 
 /// The text of this host's copy.
