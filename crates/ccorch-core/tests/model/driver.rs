@@ -74,9 +74,11 @@ fn acts(step: Step, undo: bool, from: usize) -> Vec<Act> {
 }
 
 impl Copy {
+    /// A line that changes nothing, such as a second begin of a step, is not counted: a journal may have any number.
     pub fn append(&mut self, entry: &Entry) {
+        let before = self.progress.clone();
         self.progress.apply(entry).unwrap();
-        self.lines += 1;
+        self.lines += u8::from(self.progress != before);
     }
 
     fn newness(&self) -> (Option<Turn>, u8) {

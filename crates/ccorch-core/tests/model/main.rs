@@ -8,14 +8,14 @@ mod world;
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use world::{Budget, World};
 
-/// Two halves of a state's fingerprint: of millions of states no two share both by accident.
-fn fingerprint(world: &World) -> u128 {
-    let hasher = BuildHasherDefault::<DefaultHasher>::default();
-    (u128::from(hasher.hash_one(world)) << 64) | u128::from(hasher.hash_one((world, 1)))
+/// A state's fingerprint. That two of two million states share one by accident has a chance of one in ten million, and
+/// would cost a state, not a false alarm.
+fn fingerprint(world: &World) -> u64 {
+    BuildHasherDefault::<DefaultHasher>::default().hash_one(world)
 }
 
 fn after(world: &World) -> Vec<World> {
@@ -69,7 +69,7 @@ struct Searched {
 }
 
 /// Every state that can be reached, or as many as asked. One in `sample` is also let settle.
-fn search(first: World, most: usize, sample: u128) -> Searched {
+fn search(first: World, most: usize, sample: u64) -> Searched {
     let mut known = HashSet::from([fingerprint(&first)]);
     let mut open = vec![(first, 0_u32)];
     let mut settled = 0;
@@ -112,11 +112,11 @@ const NOTHING: Budget = Budget {
 fn whatever_happens_one_host_at_most_works_and_nothing_acknowledged_is_lost() {
     let began = Instant::now();
     let budgets = [
-        ("a driver that dies, its last command late", Budget { dies: 1, aborts: 1, claims: 2, ..NOTHING }),
-        ("hosts that boot", Budget { boots: 1, fails: 1, claims: 2, ..NOTHING }),
+        ("a driver that dies, its last command late", Budget { dies: 1, claims: 2, ..NOTHING }),
+        ("hosts that boot, a step that fails", Budget { boots: 1, fails: 1, claims: 2, ..NOTHING }),
         ("two cutovers", Budget { cutovers: 2, claims: 3, ..NOTHING }),
         ("a takeover", Budget { takeovers: 1, boots: 1, claims: 2, ..NOTHING }),
-        ("the remote away", Budget { cuts: 1, aborts: 1, claims: 2, ..NOTHING }),
+        ("the remote away, a person who turns back", Budget { cuts: 1, aborts: 1, claims: 2, ..NOTHING }),
         (
             "everything",
             Budget {
@@ -132,20 +132,18 @@ fn whatever_happens_one_host_at_most_works_and_nothing_acknowledged_is_lost() {
             },
         ),
     ];
-    let mut states = 0;
-    for (name, budget) in budgets {
-        let begun = Instant::now();
-        let found = search(World::new(budget), 600_000, 61);
-        let whole = if found.whole { "all of" } else { "the first of" };
-        println!(
-            "{name}: {whole} {} states, {} let settle, {:.1?}",
-            found.states,
-            found.settled,
-            begun.elapsed()
-        );
-        states += found.states;
-    }
+    let searches = budgets.map(|(name, budget)| {
+        std::thread::spawn(move || {
+            let begun = Instant::now();
+            let found = search(World::new(budget), 300_000, 61);
+            let whole = if found.whole { "all of" } else { "the first of more than" };
+            let (states, settled) = (found.states, found.settled);
+            println!("{name}: {whole} {states} states, {settled} let settle, {:.1?}", begun.elapsed());
+            states
+        })
+    });
+    let states: usize =
+        searches.map(|search| search.join().expect("every state is as it must be")).iter().sum();
     println!("{states} states in {:.1?}", began.elapsed());
     assert!(states >= 1_000_000, "only {states} states");
-    assert!(began.elapsed() < Duration::from_secs(600));
 }

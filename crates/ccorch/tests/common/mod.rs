@@ -148,6 +148,15 @@ impl Env {
         }
     }
 
+    /// The same with a text on standard input.
+    pub fn run_with(&self, args: &[&str], input: &str) -> Ran {
+        let path = self.dir.path().join("out/stdin");
+        fs::write(&path, input).unwrap();
+        let ran = self.run(args);
+        fs::remove_file(path).unwrap();
+        ran
+    }
+
     /// Starts `ccorch` and leaves it running, its output in the files named.
     pub fn spawn(&self, args: &[&str], stdout: &Path, stderr: &Path) -> Child {
         Command::new(env!("CARGO_BIN_EXE_ccorch"))
@@ -155,7 +164,7 @@ impl Env {
             .current_dir(self.work())
             .env_clear()
             .envs(self.variables.iter().map(|(name, value)| (name, value)))
-            .stdin(Stdio::null())
+            .stdin(File::open(self.dir.path().join("out/stdin")).map_or(Stdio::null(), Stdio::from))
             .stdout(File::create(stdout).unwrap())
             .stderr(File::create(stderr).unwrap())
             .spawn()

@@ -1,0 +1,162 @@
+//! Two hosts under folders of their own, one real git remote between them, and journals as a driver writes them.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use ccorch_core::cutover::{Entry, Journal, Origin, Outcome, Plan, Side, SideKind, Step};
+use ccorch_core::lease::Turn;
+use ccorch_core::names::{HostName, RigName};
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::common::{Env, Ran};
+
+/// Far beyond what anything here takes.
+const LONG: Duration = Duration::from_secs(60);
+
+/// Two hosts and the lease's remote.
+pub struct Place {
+    pub a: Env,
+    pub b: Env,
+    remote: PathBuf,
+}
+
+impl Place {
+    /// Host `a` holds the lease and has acquired it in this boot. `lease` is what the rig says of it beside the remote.
+    pub fn new(lease: &str) -> Self {
+        let (a, b) = (Env::new().program("git"), Env::new().program("git"));
+        for env in [&a, &b] {
+            env.script("getent", "#!/bin/sh\nexit 2\n");
+        }
+        let remote = a.work().join("lease.git");
+        let done =
+            std::process::Command::new("git").args(["init", "--quiet", "--bare"]).arg(&remote).status();
+        assert!(done.unwrap().success());
+        let place = Self { a, b, remote };
+        for (env, name) in [(&place.a, "a"), (&place.b, "b")] {
+            env.write(env.root().join("etc/ccorch/rig.json"), place.rig(lease));
+            env.write(env.root().join("etc/ccorch/host"), format!("{name}\n"));
+        }
+        ok(&place.a, &["lease", "init", "--holder", "a"]);
+        ok(&place.a, &["lease", "tick"]);
+        ok(&place.a, &["lease", "check"]);
+        place
+    }
+
+    fn rig(&self, lease: &str) -> String {
+        format!(
+            r#"{{ "rig": "r", "phases": [], "loops": {{}},
+                 "workspace": {{ "root": "/srv/r", "user": "nobody", "repositories": {{}} }},
+                 "lease": {{ "remote": "{}"{lease} }},
+                 "hosts": {{ "a": {{ "ssh": "root@a" }}, "b": {{ "ssh": "root@b" }} }} }}"#,
+            self.remote.display()
+        )
+    }
+
+    /// Both hosts lose the remote, or have it again.
+    pub fn cut(&self, away: bool) {
+        let gone = self.remote.with_extension("away");
+        let (from, to) = if away { (&self.remote, &gone) } else { (&gone, &self.remote) };
+        fs::rename(from, to).unwrap();
+    }
+
+    /// The remote takes no push, or takes them again; it can be read all the while.
+    pub fn refuse_pushes(&self, refuse: bool) {
+        let hook = self.remote.join("hooks/pre-receive");
+        if refuse {
+            fs::create_dir_all(hook.parent().unwrap()).unwrap();
+            self.a.write(&hook, "#!/bin/sh\nexit 1\n").mode(&hook, 0o755);
+        } else {
+            fs::remove_file(hook).unwrap();
+        }
+    }
+}
+
+/// Runs a verb that has to succeed; its standard output.
+pub fn ok(env: &Env, args: &[&str]) -> String {
+    let ran = env.run(args);
+    assert_eq!(ran.status, Some(0), "{}", ran.snapshot());
+    ran.stdout
+}
+
+/// Runs a verb that has to be refused with this status, in these words.
+pub fn refused(ran: &Ran, status: i32, words: &[&str]) {
+    assert_eq!(ran.status, Some(status), "{}", ran.snapshot());
+    for word in words {
+        assert!(ran.stderr.contains(word), "`{word}` is missing: {}", ran.snapshot());
+    }
+    assert!(ran.stderr.contains("hint: "), "{}", ran.snapshot());
+}
+
+/// What a host and the arbiter say.
+pub fn show(env: &Env) -> Value {
+    serde_json::from_str(&ok(env, &["lease", "show", "--json"])).unwrap()
+}
+
+/// The host boots: what lay in `/run` is gone.
+pub fn reboot(env: &Env) {
+    fs::remove_dir_all(env.root().join("run")).unwrap();
+}
+
+/// Waits until `look` finds something.
+pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + LONG;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < end, "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// A cutover's journal from `a` to `b`, as its driver has it.
+pub struct Story {
+    pub journal: Journal,
+    pub text: String,
+}
+
+impl Story {
+    pub fn begin(id: &str) -> Self {
+        let side = |name: &str| Side { name: HostName::new(name).unwrap(), kind: SideKind::Ccorch };
+        let plan = Plan { from: side("a"), to: side("b"), steps: Step::ALL.into() };
+        let origin = Origin { ccorch: "0".into(), plan_hash: "0".into() };
+        let rig = RigName::new("r").unwrap();
+        let (journal, line) = Journal::begin(id.into(), rig, plan, origin, Timestamp::UNIX_EPOCH);
+        Self { journal, text: format!("{line}\n") }
+    }
+
+    pub fn add(&mut self, entry: Entry) -> &mut Self {
+        let line = self.journal.append(Timestamp::UNIX_EPOCH, entry).unwrap();
+        self.text.push_str(&format!("{line}\n"));
+        self
+    }
+
+    pub fn driver(&mut self, turn: u64, by: &str) -> &mut Self {
+        self.add(Entry::Driver { turn: Turn(turn), by: by.into() })
+    }
+
+    pub fn end(&mut self) -> &mut Self {
+        self.add(Entry::End { outcome: Outcome::Completed })
+    }
+
+    /// The same journal on another machine.
+    pub fn copied(&self) -> Self {
+        Self { journal: self.journal.clone(), text: self.text.clone() }
+    }
+
+    /// Takes it in hand on a host.
+    pub fn claim(&self, env: &Env, by: &str, held: Option<u64>) -> Ran {
+        let held = held.map(|held| held.to_string());
+        let mut args = vec!["lease", "claim", "--journal", &self.journal.id, "--by", by];
+        args.extend(held.iter().flat_map(|held| ["--held", held.as_str()]));
+        env.run_with(&args, &self.text)
+    }
+
+    /// Sends it to a host.
+    pub fn keep(&self, env: &Env) -> Ran {
+        let turn = self.journal.turn().unwrap().to_string();
+        env.run_with(&["journal", "keep", "--journal", &self.journal.id, "--turn", &turn], &self.text)
+    }
+}

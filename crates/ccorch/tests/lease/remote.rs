@@ -1,0 +1,97 @@
+//! The lease's remote goes away at every point: nothing is half done that cannot be gone on with.
+
+use crate::place::{Place, Story, ok, reboot, refused, show, until};
+
+const AWAY: &[&str] = &["lease remote", "does not answer"];
+
+#[test]
+fn every_change_is_refused_while_the_remote_is_away_and_done_when_it_is_back() {
+    let place = Place::new("");
+    let story = Story::begin("j1");
+    let act = |verb: &[&'static str]| [verb, &["--journal", "j1", "--turn", "1"]].concat();
+    place.cut(true);
+    refused(&story.claim(&place.a, "ann@desk", None), 4, AWAY);
+    place.cut(false);
+    assert_eq!(story.claim(&place.a, "ann@desk", None).status, Some(0));
+    let steps = [
+        (&place.a, act(&["lease", "write", "--about", "a"])),
+        (&place.b, act(&["lease", "write", "--about", "b", "--active"])),
+        (&place.b, act(&["lease", "close"])),
+    ];
+    for (env, args) in steps {
+        let before = show(env);
+        place.cut(true);
+        refused(&env.run(&args), 4, AWAY);
+        place.cut(false);
+        assert_eq!(show(env), before, "{args:?}");
+        ok(env, &args);
+        ok(env, &args);
+    }
+    assert_eq!(show(&place.b)["arbiter"]["holder"], "b");
+}
+
+#[test]
+fn a_push_that_does_not_arrive_leaves_nobody_active_and_is_gone_on_with() {
+    let place = Place::new("");
+    assert_eq!(Story::begin("j1").claim(&place.a, "ann@desk", None).status, Some(0));
+    let standby = ["lease", "write", "--about", "a", "--journal", "j1", "--turn", "1"];
+    place.refuse_pushes(true);
+    refused(&place.a.run(&standby), 4, AWAY);
+    // The file went first: this host starts nothing, by whatever the arbiter says.
+    assert_eq!(show(&place.a)["file"]["state"], "standby");
+    refused(&place.a.run(&["lease", "check"]), 6, &["standby"]);
+    place.refuse_pushes(false);
+    ok(&place.a, &standby);
+    let active = ["lease", "write", "--about", "b", "--active", "--journal", "j1", "--turn", "1"];
+    place.refuse_pushes(true);
+    refused(&place.b.run(&active), 4, AWAY);
+    // The ref goes first: without it the target has nothing.
+    assert_eq!(show(&place.b)["file"], serde_json::Value::Null);
+    place.refuse_pushes(false);
+    ok(&place.b, &active);
+    ok(&place.b, &["lease", "tick"]);
+    ok(&place.b, &["lease", "check"]);
+}
+
+#[test]
+fn a_boot_without_the_remote_waits_and_starts_the_moment_it_answers() {
+    let place = Place::new(r#", "offline": "wait""#);
+    reboot(&place.a);
+    place.cut(true);
+    let log = place.a.root().join("tick.log");
+    let mut tick = place.a.spawn(&["lease", "tick"], &place.a.root().join("tick.out"), &log);
+    until("the wait to be told", || place.a.text(&log).contains("lease-waiting").then_some(()));
+    refused(&place.a.run(&["lease", "check"]), 6, &["not acquired in this boot"]);
+    place.cut(false);
+    assert!(tick.wait().unwrap().success());
+    ok(&place.a, &["lease", "check"]);
+    assert_eq!(show(&place.a)["arbiter"]["epoch"], 3);
+}
+
+#[test]
+fn a_boot_without_the_remote_starts_on_trust_where_the_rig_says_so() {
+    let place = Place::new(r#", "offline": "trust""#);
+    reboot(&place.a);
+    place.cut(true);
+    ok(&place.a, &["lease", "tick"]);
+    ok(&place.a, &["lease", "check"]);
+    // A standby has nothing to trust.
+    ok(&place.b, &["lease", "tick"]);
+    refused(&place.b.run(&["lease", "check"]), 6, &["never held the lease"]);
+    place.cut(false);
+    ok(&place.a, &["lease", "tick"]);
+    ok(&place.a, &["lease", "check"]);
+}
+
+#[test]
+fn a_holder_that_runs_goes_on_while_the_remote_is_away_and_stops_for_a_stranger() {
+    let place = Place::new("");
+    place.cut(true);
+    ok(&place.a, &["lease", "tick"]);
+    ok(&place.a, &["lease", "check"]);
+    place.cut(false);
+    ok(&place.b, &["lease", "take", "--source", "a"]);
+    ok(&place.b, &["lease", "check"]);
+    ok(&place.a, &["lease", "tick"]);
+    refused(&place.a.run(&["lease", "check"]), 6, &["standby"]);
+}

@@ -1,0 +1,64 @@
+//! The term, in real seconds: a holder that cannot renew stops in time, and a standby takes over by itself.
+
+use std::time::{Duration, Instant};
+
+use crate::place::{Place, ok, refused, show, until};
+
+const TERM: &str = r#", "heartbeat": "1s", "stop": "1s", "term": "6s""#;
+
+#[test]
+fn a_standby_takes_over_after_the_term_and_never_before_the_holder_stopped() {
+    let place = Place::new(TERM);
+    ok(&place.a, &["lease", "tick"]);
+    let renewals = show(&place.a)["arbiter"]["renewal"].as_u64().unwrap();
+    ok(&place.b, &["lease", "tick"]);
+    ok(&place.a, &["lease", "tick"]);
+    let renewed = Instant::now();
+    assert_eq!(show(&place.a)["arbiter"]["renewal"], renewals + 1);
+    ok(&place.b, &["lease", "tick"]);
+    // From here on the holder renews nothing; its guard runs, as its unit would have it.
+    let (out, log) = (place.a.root().join("guard.out"), place.a.root().join("guard.log"));
+    let mut guard = place.a.spawn(&["lease", "guard"], &out, &log);
+    let took = until("the standby to take over", || {
+        // First the standby, then the holder: when the standby may start, the holder may not.
+        let standby = place.b.run(&["lease", "tick"]).status == Some(0)
+            && place.b.run(&["lease", "check"]).status == Some(0);
+        if standby {
+            refused(&place.a.run(&["lease", "check"]), 6, &["not acquired in this boot"]);
+        }
+        standby.then(|| renewed.elapsed())
+    });
+    assert!(guard.wait().unwrap().success());
+    assert!(place.a.text(&log).contains("lease-term-over"));
+    assert!(took >= Duration::from_secs(8), "a term of 6 s, 1 s to stop and a heartbeat; it took {took:?}");
+    ok(&place.a, &["lease", "tick"]);
+    refused(&place.a.run(&["lease", "check"]), 6, &["standby"]);
+    assert_eq!(show(&place.a)["arbiter"]["holder"], "b");
+}
+
+#[test]
+fn a_holder_that_renews_is_left_alone() {
+    let place = Place::new(TERM);
+    let end = Instant::now() + Duration::from_secs(10);
+    while Instant::now() < end {
+        ok(&place.a, &["lease", "tick"]);
+        ok(&place.b, &["lease", "tick"]);
+        assert_eq!(show(&place.b)["arbiter"]["holder"], "a");
+    }
+    ok(&place.a, &["lease", "check"]);
+}
+
+/// The remote comes back after the term, and nobody took over meanwhile: the holder goes on at a new epoch.
+#[test]
+fn a_holder_whose_term_is_over_acquires_anew() {
+    let place = Place::new(TERM);
+    ok(&place.a, &["lease", "tick"]);
+    place.cut(true);
+    ok(&place.a, &["lease", "guard"]);
+    refused(&place.a.run(&["lease", "check"]), 6, &["not acquired in this boot"]);
+    place.cut(false);
+    let before = show(&place.a)["arbiter"]["epoch"].as_u64().unwrap();
+    ok(&place.a, &["lease", "tick"]);
+    ok(&place.a, &["lease", "check"]);
+    assert!(show(&place.a)["arbiter"]["epoch"].as_u64().unwrap() > before);
+}
