@@ -64,6 +64,12 @@ in
       restartIfChanged = false;
       path = systemPath;
     };
+    # Its deadline outlives a switch; the next renewal starts the new one.
+    systemd.services.ccorch-term = {
+      restartIfChanged = false;
+      stopIfChanged = false;
+      path = systemPath;
+    };
     systemd.services.ccorch-resume = {
       restartIfChanged = false;
       path = systemPath;
