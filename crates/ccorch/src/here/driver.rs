@@ -20,6 +20,7 @@ pub fn seen(here: &Here) -> Result<Option<Owner>> {
 /// one began here is over.
 pub fn admit(here: &Here, driver: &Driver, by: &str) -> Result<Lock> {
     let lock = lock::wait(&here.paths.state().join("driver.lock"))?;
+    let _record = record_lock(here)?;
     let seen = seen(here)?;
     decide(seen.as_ref(), driver).map_err(|refused| refuse(&refused))?;
     if seen.is_none_or(|seen| seen.turn < driver.turn) {
@@ -31,7 +32,7 @@ pub fn admit(here: &Here, driver: &Driver, by: &str) -> Result<Lock> {
 
 /// Takes what the arbiter says for news.
 pub fn learn(here: &Here, owner: &Owner) -> Result<()> {
-    let _lock = lock::wait(&here.paths.state().join("driver.lock"))?;
+    let _record = record_lock(here)?;
     if seen(here)?.is_none_or(|seen| (seen.turn, !seen.open) < (owner.turn, !owner.open)) {
         record(here, owner)?;
     }
@@ -40,10 +41,17 @@ pub fn learn(here: &Here, owner: &Owner) -> Result<()> {
 
 /// The cutover is over: its driver, whose act this is, may do nothing more here.
 pub fn over(here: &Here, driver: &Driver) -> Result<()> {
+    let _record = record_lock(here)?;
     match seen(here)? {
         Some(seen) if seen.turn == driver.turn && seen.open => record(here, &Owner { open: false, ..seen }),
         _ => Ok(()),
     }
+}
+
+/// For the short look-and-write of the record. Apart from the lock of an act, which may last minutes and takes the lease's
+/// lock after it, while news from the arbiter are learnt under the lease's lock.
+fn record_lock(here: &Here) -> Result<Lock> {
+    lock::wait(&here.paths.state().join("driver-record.lock"))
 }
 
 fn record(here: &Here, owner: &Owner) -> Result<()> {
