@@ -45,7 +45,7 @@ fn a_driver_that_was_replaced_is_refused_by_both_hosts_and_told_who_drives() {
     // Another machine goes on from a host's copy.
     let copy = ok(&place.b, &["journal", "print", "j1"]);
     assert_eq!(copy, ann.text);
-    let mut bob = ann.copied();
+    let bob = ann.copied();
     assert_eq!(bob.claim(&place.b, "bob@lap", Some(1)).status, Some(0));
     for env in [&place.a, &place.b] {
         ok(env, &["journal", "print", "j1", "--turn", "2", "--by", "bob@lap"]);

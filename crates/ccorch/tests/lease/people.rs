@@ -74,9 +74,8 @@ fn a_takeover_ends_a_cutover_and_its_driver_for_good() {
     ok(&place.b, &["lease", "take", "--source", "a"]);
     ok(&place.b, &["lease", "take", "--source", "a"]);
     ok(&place.b, &["lease", "check"]);
-    for args in
-        [["quiesce", "--journal", "j1", "--turn", "1"], ["lease", "close", "--journal", "j1", "--turn", "1"]]
-    {
+    let late = ["--journal", "j1", "--turn", "1"];
+    for args in [[&["quiesce"][..], &late].concat(), [&["lease", "close"][..], &late].concat()] {
         refused(&place.b.run(&args), 6, &["this driver may not act", "a takeover by a person's word"]);
     }
     refused(&story.claim(&place.b, "ann@desk", Some(1)), 6, &["is over", "a takeover"]);

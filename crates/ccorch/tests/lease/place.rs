@@ -46,7 +46,8 @@ impl Place {
 
     fn rig(&self, lease: &str) -> String {
         format!(
-            r#"{{ "rig": "r", "phases": [], "loops": {{}},
+            r#"{{ "rig": "r", "phases": [{{ "id": "a", "plan": "a.md" }}],
+                 "loops": {{ "one": {{ "agent": "command", "workdir": ".", "command": ["sleep", "9"] }} }},
                  "workspace": {{ "root": "/srv/r", "user": "nobody", "repositories": {{}} }},
                  "lease": {{ "remote": "{}"{lease} }},
                  "hosts": {{ "a": {{ "ssh": "root@a" }}, "b": {{ "ssh": "root@b" }} }} }}"#,
