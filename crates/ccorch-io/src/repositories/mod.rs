@@ -47,6 +47,8 @@ pub struct Wanted {
     pub commits: Vec<String>,
     /// Beyond these, which the other has.
     pub known: Vec<String>,
+    /// These have to be known here: they are the other's branches, and what is not known here is its own work.
+    pub must_know: Vec<String>,
 }
 
 /// How a branch moves.
@@ -99,10 +101,11 @@ impl Repositories<'_> {
                 ids.iter().map(|id| format!("{mark}{id}\n")).collect()
             };
             let (commits, known) = (lines(&one.commits, ""), lines(&one.known, ""));
-            format!("{index}\0{}\0{commits}\0{known}\0", one.dir).into_bytes()
+            let must_know = lines(&one.must_know, "");
+            format!("{index}\0{}\0{commits}\0{known}\0{must_know}\0", one.dir).into_bytes()
         };
         let input: Vec<u8> = wanted.iter().enumerate().flat_map(field).collect();
-        let command = self.many(PACK, 4, AT_ONCE, "archive").input(input);
+        let command = self.many(PACK, 5, AT_ONCE, "archive").input(input);
         Ok(command.shown_as("pack what the other host lacks").deadline(SLOW).run()?.stdout)
     }
 
@@ -127,15 +130,8 @@ $2" ccorch >&2"#;
 
     /// Commits what is not committed, without touching work tree, index or branch, and names every commit to keep:
     /// `refs/ccorch/rescue/...`, which keeps git from forgetting them. `stamp` is what their names begin with.
-    pub fn rescue(&self, rescues: &[Rescue], stamp: &str) -> Result<Vec<Rescued>> {
-        let mut all = Vec::new();
-        for one in rescues {
-            all.push(self.rescue_one(one, stamp)?);
-        }
-        Ok(all)
-    }
-
-    fn rescue_one(&self, one: &Rescue, stamp: &str) -> Result<Rescued> {
+    /// The same content under the same stamp is the same commit, so a repetition changes nothing.
+    pub fn rescue(&self, one: &Rescue, stamp: &str) -> Result<Rescued> {
         let commits: String = one.commits.iter().map(|(name, id)| format!("{id} {name}\n")).collect();
         let files: Vec<u8> = one.files.iter().flat_map(|file| [file, &b"\0"[..]].concat()).collect();
         let identity = format!("ccorch@{}", self.host.name);
@@ -148,6 +144,28 @@ $2" ccorch >&2"#;
         let branch = |line: &str| line.split_once(' ').map(|(id, name)| (name.to_owned(), id.to_owned()));
         let patch = output.get(end + 2..).unwrap_or_default().to_vec();
         Ok(Rescued { branches: names.lines().filter_map(branch).collect(), patch })
+    }
+
+    /// Refs of a clone as a git bundle; a thin one leaves out what its remotes have.
+    pub fn bundle(&self, dir: &str, refs: &[String], thin: bool) -> Result<Vec<u8>> {
+        let script = r#"set -eu; eval "$1"; cd -- "$2"; shift 2; git bundle create -q - "$@""#;
+        let git = git_function();
+        let mut argv = vec!["sh", "-c", script, "bundle", &git, dir];
+        argv.extend(refs.iter().map(String::as_str));
+        if thin {
+            argv.extend(["--not", "--remotes"]);
+        }
+        let command = self.host.command_as(self.user, "/", &argv);
+        Ok(command.shown_as(format!("bundle the rescue of {dir}")).deadline(SLOW).run()?.stdout)
+    }
+
+    /// Takes the rescues of a bundle into a clone, below `refs/ccorch/rescue/`.
+    pub fn unbundle(&self, dir: &str, bundle: &[u8]) -> Result<()> {
+        let script = r#"set -eu; umask 077; eval "$1"; cd -- "$2"; t=$(mktemp -d); trap 'rm -rf -- "$t"' EXIT
+cat >"$t/bundle"; git fetch -q "$t/bundle" '+refs/ccorch/rescue/*:refs/ccorch/rescue/*'"#;
+        let argv = ["sh", "-c", script, "unbundle", &git_function(), dir];
+        let command = self.host.command_as(self.user, "/", &argv).input(bundle);
+        command.shown_as(format!("take the rescue into {dir}")).deadline(SLOW).run().map(drop)
     }
 
     fn many(&self, script: &str, words: usize, at_once: &str, print: &str) -> Command {

@@ -12,6 +12,9 @@ plain() {
         -c filter.lfs.clean= -c filter.lfs.process= -c filter.lfs.required=false "$@"
 }
 identity=$5
+# The time in the name is the commit's: made again, it is the same commit.
+when=$(printf %s "$3" | sed -n 's/.*\/\(....\)\(..\)\(..\)T\(..\)\(..\)\(..\)Z.*/\1-\2-\3T\4:\5:\6Z/p')
+if [ -n "$when" ]; then export GIT_AUTHOR_DATE="$when" GIT_COMMITTER_DATE="$when"; fi
 keep() {
     git update-ref "refs/ccorch/rescue/${3#ccorch/rescue/}$2" "$1"
     printf '%s %s%s\n' "$1" "$3" "$2"

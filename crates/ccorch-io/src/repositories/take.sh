@@ -5,6 +5,10 @@ git -C "$2" unpack-objects -q <"$t/$1.pack"
 git -C "$2" rev-list --quiet --objects $(printf %s "$3" | cut -d ' ' -f 1) --not --all
 current=$(git -C "$2" symbolic-ref -q HEAD || :)
 printf %s "$3" | while read -r new old name; do
+    case $name in refs/remotes/*)
+        # The target may have heard newer news of the remote.
+        if [ -n "${old##*0000000000}" ] && ! git -C "$2" merge-base --is-ancestor "$old" "$new" </dev/null; then continue; fi ;;
+    esac
     if [ "$name" = "$current" ]; then git -C "$2" reset -q --keep "$new" </dev/null
     else git -C "$2" update-ref "$name" "$new" "$old" </dev/null; fi
 done
