@@ -19,6 +19,7 @@ mod secrets;
 mod stage;
 mod status;
 mod supervise;
+mod unsaved;
 mod vm;
 mod watchdog;
 
@@ -38,6 +39,7 @@ pub enum Verb {
     Vm(vm::Args),
     Host(host::Args),
     Stage(stage::Args),
+    Unsaved(unsaved::Args),
     Lease(lease::Args),
     Cutover(cutover::Args),
     Rollback(cutover::RollbackArgs),
@@ -73,6 +75,7 @@ pub fn run(context: &Context, verb: Verb) -> Result<ExitCode> {
         Verb::Vm(args) => vm::run(context, &args),
         Verb::Host(args) => host::run(context, &args),
         Verb::Stage(args) => stage::run(context, &args),
+        Verb::Unsaved(args) => unsaved::run(context, &args),
         Verb::Cutover(args) => cutover::run(context, &args),
         Verb::Rollback(args) => cutover::rollback(context, &args),
         Verb::Resume(args) => resume::run(context, &args),

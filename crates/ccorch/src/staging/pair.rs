@@ -84,11 +84,6 @@ impl<'a> Pair<'a> {
         mine.map(strip).collect()
     }
 
-    /// Absolute paths of the repositories, the same on both hosts.
-    pub fn dirs(&self) -> Vec<String> {
-        self.repositories.iter().map(|(path, _)| join(self.root, path)).collect()
-    }
-
     /// The facts of every repository on one of the hosts.
     pub fn facts(&self, host: &Host) -> Result<Vec<Facts>> {
         facts(self.rig, host)

@@ -11,6 +11,7 @@ use ccorch_io::command::CommandError;
 use ccorch_io::git::Clone;
 use ccorch_io::host::Host;
 use ccorch_io::repositories::{Repositories, Rescue, Rescued};
+use serde::Serialize;
 
 use super::cache::each;
 use super::pair::facts;
@@ -23,7 +24,7 @@ const PUSH: Duration = Duration::from_secs(30);
 const SHOWN: usize = 20;
 
 /// A rescue that was made, and where it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Kept {
     /// Absolute path of the work tree.
     pub place: String,
