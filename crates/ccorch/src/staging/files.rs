@@ -8,7 +8,7 @@ use ccorch_core::stage;
 
 use super::cache::each;
 use super::pair::Pair;
-use super::{Carried, Facts, How, Mode, Pass};
+use super::{Carried, Facts, How, Mode, Pass, safe};
 use crate::error::{Kind, Problem};
 
 /// Carries the folders beside the workspace.
@@ -43,6 +43,9 @@ pub fn sync(pair: &Pair, how: How<'_>, facts: Option<&(Vec<Facts>, Vec<Facts>)>)
         let (changed, removed) = uncommitted(pair, source);
         names.extend(changed);
         gone = removed;
+        if let (Some(stamp), Mode::Carry) = (how.rescue, how.mode) {
+            park_leftovers(pair, source, target, stamp)?;
+        }
     }
     let mut carried = Carried::default();
     let stale = stale(pair, &names, target);
@@ -54,6 +57,21 @@ pub fn sync(pair: &Pair, how: How<'_>, facts: Option<&(Vec<Facts>, Vec<Facts>)>)
     let list: Vec<Vec<u8>> = names.into_iter().collect();
     carried.add(pair.transfer(pair.root, pair.root, Some(&list), how.mode)?);
     Ok(carried)
+}
+
+/// Changes that an earlier cutover carried to the target as files and that the source has no more are out of the way then,
+/// kept as a rescue there.
+fn park_leftovers(pair: &Pair, source: &[Facts], target: &[Facts], stamp: &str) -> Result<()> {
+    for (((path, _), ours), theirs) in pair.repositories.iter().zip(source).zip(target) {
+        let own = pair.own_files_of(path);
+        let left = theirs.dirty().filter(|entry| !ours.dirty().any(|other| other.path == entry.path));
+        let left = left.map(|entry| String::from_utf8_lossy(&entry.path).into_owned());
+        let left: Vec<String> = left.filter(|name| !own.contains(name)).collect();
+        if !left.is_empty() {
+            safe::park(&pair.clones(path).target, &left, &format!("{stamp}-left-on-{}", pair.target.name))?;
+        }
+    }
+    Ok(())
 }
 
 /// Everything of the workspace that is carried as a file, relative to its root.
