@@ -13,6 +13,7 @@ pub mod provision;
 pub mod proxy;
 pub mod qemu;
 pub mod rig;
+pub mod safepoint;
 pub mod seconds;
 pub mod stage;
 pub mod target;

@@ -11,13 +11,17 @@ use crate::host::Host;
 /// A first clone over a slow line may take this long.
 const SLOW: Duration = Duration::from_secs(3600);
 /// The environment of every call. Pointers of git LFS are left as they are.
-const ENVIRONMENT: [&str; 5] = [
+pub(crate) const ENVIRONMENT: [&str; 5] = [
     "LC_ALL=C",
     "GIT_TERMINAL_PROMPT=0",
     "GIT_LFS_SKIP_SMUDGE=1",
     "GIT_OPTIONAL_LOCKS=0",
     "GIT_SSH_COMMAND=ssh -o BatchMode=yes -o StrictHostKeyChecking=yes -o ConnectTimeout=15 -o LogLevel=ERROR -o 'UserKnownHostsFile=~/.ssh/known_hosts /etc/ccorch/known_hosts'",
 ];
+
+/// Options of every call.
+pub(crate) const FIXED: [&str; 6] =
+    ["-c", "core.hooksPath=/dev/null", "-c", "safe.directory=*", "-c", "gc.auto=0"];
 
 /// One clone.
 #[derive(Debug, Clone)]
@@ -39,11 +43,11 @@ impl Clone<'_> {
     }
 
     fn git_in<S: AsRef<str>>(&self, dir: &str, args: &[S]) -> Command {
-        let fixed = ["git", "-c", "core.hooksPath=/dev/null", "-c", "safe.directory=*", "-c", "gc.auto=0"];
         let argv: Vec<&str> = ["env"]
             .into_iter()
             .chain(ENVIRONMENT)
-            .chain(fixed)
+            .chain(["git"])
+            .chain(FIXED)
             .chain(args.iter().map(AsRef::as_ref))
             .collect();
         let words: Vec<&str> = args.iter().map(AsRef::as_ref).collect();

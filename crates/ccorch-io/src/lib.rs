@@ -14,6 +14,7 @@ pub mod process;
 pub mod qemu;
 pub mod quote;
 pub mod relay;
+pub mod repositories;
 pub mod rsync;
 pub mod socks;
 pub mod sops;

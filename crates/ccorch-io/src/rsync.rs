@@ -27,6 +27,9 @@ const SHELL: &str = r#"sh -c 'for a do printf "%s\0" "$a" >&4; done; printf "\0"
 /// On the target: keeps the session's pipes for the shell above; what rsync itself prints goes to standard error.
 const CLIENT: &str = r#"exec 3<&0 4>&1 </dev/null >&2; exec "$@""#;
 
+/// On the source: the sending half, which removes its list of names when it is done.
+const SENDER: &str = r#"list=$1; shift; "$@"; s=$?; if [ -n "$list" ]; then rm -f -- "$list"; fi; exit $s"#;
+
 /// What to transfer.
 #[derive(Debug, Clone)]
 pub struct Transfer<'a> {
@@ -63,10 +66,11 @@ impl Transfer<'_> {
     pub fn run(&self) -> Result<Stats> {
         let list = self.list.map(|list| ListFile::write(self.source, list)).transpose()?;
         let result = self.connect(list.as_ref().map(|file| file.path.as_str()));
-        let removed = list.map_or(Ok(()), |file| file.remove());
-        let stats = result?;
-        removed?;
-        Ok(stats)
+        if let (Err(_), Some(file)) = (&result, list) {
+            // The sender removes it when it ends; it may never have begun.
+            file.remove()?;
+        }
+        result
     }
 
     fn connect(&self, list: Option<&str>) -> Result<Stats> {
@@ -107,7 +111,8 @@ impl Transfer<'_> {
     }
 
     fn server(&self, flags: &str, list: Option<&str>, from: &str) -> Command {
-        let mut argv = vec!["env", "LC_ALL=C", "rsync", "--server", "--sender", flags, SILENCE];
+        let mut argv = vec!["sh", "-c", SENDER, "sender", list.unwrap_or_default()];
+        argv.extend(["env", "LC_ALL=C", "rsync", "--server", "--sender", flags, SILENCE]);
         argv.push("--numeric-ids");
         if let Some(list) = list {
             argv.extend(["--ignore-missing-args", "--files-from", list, "--from0"]);

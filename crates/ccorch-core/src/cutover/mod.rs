@@ -169,10 +169,12 @@ impl Plan {
             }
             Step::Quiesce if legacy(&self.from) => {
                 format!(
-                    "fence the units on {from} by a condition, stop them, run the rig's stop command, end what is left in the workspace"
+                    "fence the units on {from} by a condition, stop them, run the rig's stop command, end what is left in the workspace; prove that git has everything"
                 )
             }
-            Step::Quiesce => format!("stop every loop on {from} at its safe point and keep it down"),
+            Step::Quiesce => format!(
+                "stop every loop on {from} at its safe point and keep it down; prove that git has everything"
+            ),
             Step::Fence if legacy(&self.from) => {
                 format!("lease to standby at the arbiter, on behalf of {from}")
             }

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::names::HostName;
+use crate::safepoint::UnsavedPolicy;
 
 /// A machine that can hold the rig.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -153,4 +154,12 @@ pub struct CutoverHosts {
     pub from: HostName,
     /// The target.
     pub to: HostName,
+    /// What happens to work on the source that is not saved in git when its loops have stopped: `refuse` turns back and
+    /// says what it is; `rescue` commits it beside the loops' own branches and goes on.
+    #[serde(default, skip_serializing_if = "is_refuse")]
+    pub unsaved: UnsavedPolicy,
+}
+
+fn is_refuse(policy: &UnsavedPolicy) -> bool {
+    *policy == UnsavedPolicy::Refuse
 }

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use ccorch_core::cutover::plan;
 use ccorch_core::names::HostName;
+use ccorch_core::safepoint::UnsavedPolicy;
 use ccorch_core::seconds::Seconds;
 
 use crate::context::{Context, LoadedRig};
@@ -55,6 +56,10 @@ struct Common {
     /// How long the target's loops may take until each has worked
     #[arg(long, default_value = "3m", value_name = "DURATION")]
     verify_timeout: Seconds,
+    /// Commit what the source has not saved in git to a branch `ccorch/rescue/HOST/TIME`, and go on [default: turn back, or
+    /// as `cutover.unsaved` of the rig file says]
+    #[arg(long)]
+    rescue: bool,
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
@@ -96,6 +101,9 @@ fn cut_over(
     let _lock = loaded.lock("cutover")?;
     let wish = if common.resume || common.abort { Wish::GoOn } else { Wish::Begin };
     let mut log = open(loaded, plan, wish)?;
-    let options = Options { verify_timeout: common.verify_timeout, abort: common.abort, json: common.json };
+    let said = loaded.rig.cutover.as_ref().map(|c| c.unsaved).unwrap_or_default();
+    let unsaved = if common.rescue { UnsavedPolicy::Rescue } else { said };
+    let options =
+        Options { unsaved, verify_timeout: common.verify_timeout, abort: common.abort, json: common.json };
     drive(loaded, &mut log, options)
 }

@@ -21,6 +21,7 @@ mod stage;
 mod status;
 mod supervise;
 mod takeover;
+mod unsaved;
 mod vm;
 mod watchdog;
 
@@ -40,6 +41,7 @@ pub enum Verb {
     Vm(vm::Args),
     Host(host::Args),
     Stage(stage::Args),
+    Unsaved(unsaved::Args),
     Lease(lease::Args),
     Cutover(cutover::Args),
     Rollback(cutover::RollbackArgs),
@@ -77,6 +79,7 @@ pub fn run(context: &Context, verb: Verb) -> Result<ExitCode> {
         Verb::Vm(args) => vm::run(context, &args),
         Verb::Host(args) => host::run(context, &args),
         Verb::Stage(args) => stage::run(context, &args),
+        Verb::Unsaved(args) => unsaved::run(context, &args),
         Verb::Cutover(args) => cutover::run(context, &args),
         Verb::Rollback(args) => cutover::rollback(context, &args),
         Verb::Journal(args) => journal::run(context, &args),

@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::context::{Context, LoadedRig};
 use crate::error::{Kind, Problem};
 use crate::reach;
-use crate::staging::{self, Carried, Mode};
+use crate::staging::{self, Cache, Carried, How, Mode};
 
 /// Carry the workspace and the agents' state to a host; nothing is started
 ///
@@ -49,7 +49,7 @@ pub fn run(context: &Context, args: &Args) -> Result<ExitCode> {
     }
     let started = Instant::now();
     let mode = if args.dry_run { Mode::DryRun } else { Mode::Carry };
-    let carried = staging::sync(&loaded, &source, &target, mode)?;
+    let carried = staging::sync(&loaded, &source, &target, How::stage(mode), &Cache::default())?;
     print(&from, args, &carried, started.elapsed().as_secs_f64());
     Ok(ExitCode::SUCCESS)
 }
@@ -69,7 +69,7 @@ fn from(loaded: &LoadedRig, args: &Args) -> Result<HostName> {
 }
 
 fn prove(loaded: &LoadedRig, source: &Host, target: &Host, args: &Args) -> Result<ExitCode> {
-    let differences = staging::prove(loaded, source, target)?;
+    let differences = staging::prove(loaded, source, target, false, &Cache::default())?;
     let equal = differences.is_empty();
     if args.json {
         println!(

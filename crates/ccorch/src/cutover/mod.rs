@@ -17,6 +17,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 use ccorch_core::cutover::{Entry, Journal, Next, Outcome, Plan, Status, Step};
+use ccorch_core::safepoint::UnsavedPolicy;
 use ccorch_core::seconds::Seconds;
 use ccorch_io::clock;
 
@@ -37,6 +38,8 @@ const UNDO_TRIES: u32 = 3;
 pub struct Options {
     /// How long the target's loops may take until they have worked.
     pub verify_timeout: Seconds,
+    /// What happens to work that is not saved in git when the source has stopped.
+    pub unsaved: UnsavedPolicy,
     /// Turn back, whatever the state.
     pub abort: bool,
     /// Print the result as JSON.
@@ -49,7 +52,7 @@ pub fn drive(loaded: &LoadedRig, log: &mut Log, options: Options) -> Result<Exit
         log.append(Entry::TurnBack { why: "a person asked for it".into() })?;
     }
     let (plan, id) = (log.journal.plan.clone(), log.journal.id.clone());
-    let steps = Steps::connect(loaded, &plan, &id, options.verify_timeout)?;
+    let steps = Steps::connect(loaded, &plan, &id, options.verify_timeout, options.unsaved)?;
     take_again(loaded, log, &steps)?;
     let mut first_failure = None;
     loop {

@@ -29,7 +29,12 @@ pub fn check(steps: &Steps<'_>) -> Result<String> {
     }
     note(lease(steps));
     match wrong.len() {
-        0 => Ok("both hosts and the lease are ready".into()),
+        0 => {
+            // Loops at work always have something open; the proof comes when they have stopped.
+            let open = steps.not_saved_yet()?;
+            let open = if open > 0 { format!("; not saved in git yet: {open}") } else { String::new() };
+            Ok(format!("both hosts and the lease are ready{open}"))
+        }
         1 => Err(wrong.remove(0).context(NothingChanged)),
         _ => {
             let (kind, hint) = hints::of(&wrong[0]);

@@ -4,13 +4,14 @@ use anyhow::Result;
 use ccorch_core::cutover::{Plan, SideKind, Step};
 use ccorch_core::lease::{Standing, Turn};
 use ccorch_core::rig::Rig;
+use ccorch_core::safepoint::UnsavedPolicy;
 use ccorch_core::seconds::Seconds;
 
 use super::side::Side;
 use super::{hosted, legacy, preflight, verify};
 use crate::context::LoadedRig;
 use crate::error::{Kind, Problem};
-use crate::staging::{self, Mode};
+use crate::staging::{self, Cache, How, Mode, Pass};
 
 /// Left on a host that no longer runs the rig.
 const NOTE: &str = "/var/lib/ccorch/STANDBY.txt";
@@ -22,6 +23,8 @@ pub struct Steps<'a> {
     plan: &'a Plan,
     journal: &'a str,
     verify_timeout: Seconds,
+    unsaved: UnsavedPolicy,
+    cache: Cache,
     /// The source.
     pub from: Side,
     /// The target.
@@ -35,9 +38,10 @@ impl<'a> Steps<'a> {
         plan: &'a Plan,
         journal: &'a str,
         verify_timeout: Seconds,
+        unsaved: UnsavedPolicy,
     ) -> Result<Self> {
         let (from, to) = (Side::connect(loaded, &plan.from)?, Side::connect(loaded, &plan.to)?);
-        Ok(Self { loaded, plan, journal, verify_timeout, from, to })
+        Ok(Self { loaded, plan, journal, verify_timeout, unsaved, cache: Cache::default(), from, to })
     }
 
     /// The plan.
@@ -78,8 +82,9 @@ impl<'a> Steps<'a> {
     pub fn perform(&self, step: Step) -> Result<String> {
         match step {
             Step::Preflight => preflight::check(self),
-            Step::Presync | Step::FinalSync => self.sync(&self.from, &self.to),
-            Step::Quiesce => self.quiesce(&self.from),
+            Step::Presync => self.presync(),
+            Step::FinalSync => self.sync(&self.from, &self.to, Pass::Last),
+            Step::Quiesce => self.safe_point(),
             Step::Fence => self.fence(&self.from),
             Step::Prove => self.prove(&self.from, &self.to),
             Step::Activate => self.activate(&self.from, &self.to),
@@ -119,8 +124,30 @@ impl<'a> Steps<'a> {
         }
     }
 
-    fn sync(&self, from: &Side, to: &Side) -> Result<String> {
-        let carried = staging::sync(self.loaded, &from.host, &to.host, Mode::Carry)?;
+    /// What is not saved on the source now; its loops are at work, so it is not the proof.
+    pub fn not_saved_yet(&self) -> Result<usize> {
+        Ok(staging::look(self.loaded, &self.from.host)?.len())
+    }
+
+    fn presync(&self) -> Result<String> {
+        let carried = self.sync(&self.from, &self.to, Pass::Early)?;
+        staging::learn(self.loaded, &self.from.host, &self.to.host, &self.cache)?;
+        Ok(carried)
+    }
+
+    fn safe_point(&self) -> Result<String> {
+        let stopped = self.quiesce(&self.from)?;
+        let stamp = staging::stamp(self.from.name.as_str(), self.journal);
+        let (from, to) = (&self.from.host, &self.to.host);
+        let proof = staging::safe_point(self.loaded, from, to, self.unsaved, &stamp)?;
+        Ok(format!("{stopped}; {proof}"))
+    }
+
+    fn sync(&self, from: &Side, to: &Side, pass: Pass) -> Result<String> {
+        let name = format!("ccorch/rescue/{}", staging::stamp(from.name.as_str(), self.journal));
+        let rescue = (self.unsaved == UnsavedPolicy::Rescue).then_some(name.as_str());
+        let how = How { mode: Mode::Carry, pass, rescue };
+        let carried = staging::sync(self.loaded, &from.host, &to.host, how, &self.cache)?;
         if from.kind == SideKind::Ccorch && to.kind == SideKind::Ccorch {
             self.carry_sessions(from, to)?;
         }
@@ -139,7 +166,8 @@ impl<'a> Steps<'a> {
     }
 
     fn prove(&self, from: &Side, to: &Side) -> Result<String> {
-        let differences = staging::prove(self.loaded, &from.host, &to.host)?;
+        let along = self.unsaved == UnsavedPolicy::Rescue;
+        let differences = staging::prove(self.loaded, &from.host, &to.host, along, &self.cache)?;
         if differences.is_empty() {
             return Ok("every branch and every carried file is the same on both sides".into());
         }
@@ -225,7 +253,7 @@ impl<'a> Steps<'a> {
         }
         if ran {
             hosted::write_lease(writer, &self.to.name, Standing::Standby, self.journal)?;
-            self.sync(&self.to, &self.from)?;
+            self.sync(&self.to, &self.from, Pass::Early)?;
         }
         Ok(())
     }

@@ -2,21 +2,35 @@
 
 use anyhow::{Context as _, Result};
 use ccorch_core::stage::{Base, agent_state, merge_claude_json};
+use ccorch_io::host::Host;
 use serde_json::{Value, json};
 
+use super::cache::both;
 use super::pair::Pair;
 use super::{Carried, Mode};
 
 /// Carries what the adapters of the rig's loops name.
-pub fn sync(pair: &Pair, mode: Mode, carried: &mut Carried) -> Result<()> {
+pub fn sync(pair: &Pair, mode: Mode) -> Result<Carried> {
     eprintln!("{}: the agents' own state", pair.target.name);
+    let mut carried = Carried::default();
     let state = agent_state(pair.rig);
-    for (base, paths) in &state.paths {
+    let asked: Vec<(String, String)> = state.paths.keys().map(|base| folders(pair, base)).collect();
+    let names: Vec<&str> =
+        state.paths.keys().map(|base| state.claude_json.get(base).map_or("", String::as_str)).collect();
+    let side = |first: bool| -> Vec<(&str, &str)> {
+        asked
+            .iter()
+            .zip(&names)
+            .map(|((f, t), n)| (if first { f.as_str() } else { t.as_str() }, *n))
+            .collect()
+    };
+    let (ours, theirs) = both(|| peek(pair.source, &side(true)), || peek(pair.target, &side(false)))?;
+    for (index, (base, paths)) in state.paths.iter().enumerate() {
         let (from, to) = folders(pair, base);
-        if !pair.source.exists(&from)? {
+        if !ours[index].0 {
             continue;
         }
-        if !pair.target.exists(&to)? {
+        if !theirs[index].0 {
             if mode == Mode::DryRun {
                 carried.notes.push(format!("{to} would be created on {} and filled", pair.target.name));
                 continue;
@@ -26,14 +40,13 @@ pub fn sync(pair: &Pair, mode: Mode, carried: &mut Carried) -> Result<()> {
         let list: Vec<Vec<u8>> = paths.iter().map(|path| path.clone().into_bytes()).collect();
         carried.add(pair.transfer(&from, &to, Some(&list), mode)?);
     }
-    for (base, name) in &state.claude_json {
-        let (from, to) = folders(pair, base);
+    for (index, ((from, to), name)) in asked.iter().zip(&names).enumerate() {
         let (from, to) = (format!("{from}/{name}"), format!("{to}/{name}"));
-        let Some(source) = pair.source.read_file(&from)? else { continue };
-        let source: Value = serde_json::from_slice(&source)
+        let Some(source) = &ours[index].1 else { continue };
+        let source: Value = serde_json::from_slice(source)
             .with_context(|| format!("{}: {from} is not JSON", pair.source.name))?;
-        let target = match pair.target.read_file(&to)? {
-            Some(bytes) => serde_json::from_slice(&bytes)
+        let target = match &theirs[index].1 {
+            Some(bytes) => serde_json::from_slice(bytes)
                 .with_context(|| format!("{}: {to} is not JSON", pair.target.name))?,
             None => json!({}),
         };
@@ -45,7 +58,26 @@ pub fn sync(pair: &Pair, mode: Mode, carried: &mut Carried) -> Result<()> {
             write_as_user(pair, &to, text)?;
         }
     }
-    Ok(())
+    Ok(carried)
+}
+
+/// For each folder: whether it is there, and the content of a file in it, in one call.
+fn peek(host: &Host, asked: &[(&str, &str)]) -> Result<Vec<(bool, Option<Vec<u8>>)>> {
+    let script = r#"set -eu; while [ $# -gt 0 ]; do
+if [ -e "$1" ]; then printf 'there\0'; else printf 'no\0'; fi
+if [ -n "$2" ] && [ -e "$1/$2" ]; then printf 'file\0'; cat -- "$1/$2"; else printf 'no\0'; fi
+printf '\0'; shift 2; done"#;
+    let words: Vec<&str> = ["sh", "-c", script, "peek"]
+        .into_iter()
+        .chain(asked.iter().flat_map(|(dir, name)| [*dir, *name]))
+        .collect();
+    let output = host.command(&words).shown_as("look at the agents' state").run()?.stdout;
+    let fields: Vec<&[u8]> = output.split(|b| *b == 0).collect();
+    // JSON has no NUL: three fields for each folder.
+    let answer = |three: &[&[u8]]| (three[0] == b"there", (three[1] == b"file").then(|| three[2].to_vec()));
+    let all: Vec<_> = fields.chunks_exact(3).map(answer).collect();
+    anyhow::ensure!(all.len() == asked.len(), "{}: the agents' state cannot be read", host.name);
+    Ok(all)
 }
 
 /// The base on both hosts.

@@ -3,38 +3,82 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result};
+use ccorch_core::rig::Copy;
 use ccorch_core::stage;
-use ccorch_io::git::Clone;
 
+use super::cache::each;
 use super::pair::Pair;
-use super::{Carried, Mode};
+use super::{Carried, Facts, How, Mode, Pass, safe};
 use crate::error::{Kind, Problem};
 
 /// Carries the folders beside the workspace.
-pub fn sync_copies(pair: &Pair, mode: Mode, carried: &mut Carried) -> Result<()> {
-    for (name, copy) in &pair.rig.workspace.copies {
+pub fn sync_copies(pair: &Pair, mode: Mode) -> Result<Carried> {
+    let copies: Vec<_> = pair.rig.workspace.copies.iter().collect();
+    let mut all = Carried::default();
+    let one = |(name, copy): &(&String, &Copy)| {
         eprintln!("{}: copy {name}", pair.target.name);
-        copy_folder(pair, &copy.from, mode, carried).with_context(|| format!("copy `{name}`"))?;
+        let mut carried = Carried::default();
+        copy_folder(pair, &copy.from, mode, &mut carried).with_context(|| format!("copy `{name}`"))?;
+        Ok(carried)
+    };
+    each(&copies, one)?.into_iter().for_each(|part| all.join(part));
+    Ok(all)
+}
+
+/// Carries files of the workspace. Without facts they are asked for: repositories have just moved.
+pub fn sync(pair: &Pair, how: How<'_>, facts: Option<&(Vec<Facts>, Vec<Facts>)>) -> Result<Carried> {
+    eprintln!("{}: files that git does not hold", pair.target.name);
+    let asked;
+    let (source, target) = match facts {
+        Some(facts) => facts,
+        None => {
+            asked = pair.all_facts()?;
+            &asked
+        }
+    };
+    let along = how.pass == Pass::Last && how.rescue.is_some();
+    let mut names = names(pair, source)?;
+    let mut gone = Vec::new();
+    if along {
+        let (changed, removed) = uncommitted(pair, source);
+        names.extend(changed);
+        gone = removed;
+        if let (Some(stamp), Mode::Carry) = (how.rescue, how.mode) {
+            park_leftovers(pair, source, target, stamp)?;
+        }
+    }
+    let mut carried = Carried::default();
+    let stale = stale(pair, &names, target);
+    carried.removed += stale.len() as u64;
+    refuse_ways_out(pair, &names.iter().chain(&gone).cloned().collect())?;
+    if how.mode == Mode::Carry {
+        set_aside(pair, pair.root, &[stale, gone].concat())?;
+    }
+    let list: Vec<Vec<u8>> = names.into_iter().collect();
+    carried.add(pair.transfer(pair.root, pair.root, Some(&list), how.mode)?);
+    Ok(carried)
+}
+
+/// Changes that an earlier cutover carried to the target as files and that the source has no more are out of the way then,
+/// kept as a rescue there.
+fn park_leftovers(pair: &Pair, source: &[Facts], target: &[Facts], stamp: &str) -> Result<()> {
+    for (((path, _), ours), theirs) in pair.repositories.iter().zip(source).zip(target) {
+        let own = pair.own_files_of(path);
+        let left = theirs.dirty().filter(|entry| !ours.dirty().any(|other| other.path == entry.path));
+        let left = left.map(|entry| String::from_utf8_lossy(&entry.path).into_owned());
+        let left: Vec<String> = left.filter(|name| !own.contains(name)).collect();
+        if !left.is_empty() {
+            safe::park(&pair.clones(path).target, &left, &format!("{stamp}-left-on-{}", pair.target.name))?;
+        }
     }
     Ok(())
 }
 
-/// Carries files of the workspace.
-pub fn sync(pair: &Pair, mode: Mode, carried: &mut Carried) -> Result<()> {
-    eprintln!("{}: files that git does not hold", pair.target.name);
-    let names = names(pair)?;
-    refuse_ways_out(pair, &names)?;
-    carried.removed += set_stale_aside(pair, &names, mode)?;
-    let list: Vec<Vec<u8>> = names.into_iter().collect();
-    carried.add(pair.transfer(pair.root, pair.root, Some(&list), mode)?);
-    Ok(())
-}
-
 /// Everything of the workspace that is carried as a file, relative to its root.
-pub fn names(pair: &Pair) -> Result<BTreeSet<Vec<u8>>> {
+pub fn names(pair: &Pair, source: &[Facts]) -> Result<BTreeSet<Vec<u8>>> {
     let mut names = BTreeSet::new();
-    for (path, _) in &pair.repositories {
-        names.extend(untracked(pair, path, &pair.clones(path).source)?);
+    for ((path, _), facts) in pair.repositories.iter().zip(source) {
+        names.extend(untracked(pair, path, facts));
     }
     let carry = stage::carry(pair.rig).map_err(|e| Problem::new(Kind::Rig, e.to_string()))?;
     names.extend(carry.iter().chain(&pair.own_files).map(|path| path.clone().into_bytes()));
@@ -42,13 +86,25 @@ pub fn names(pair: &Pair) -> Result<BTreeSet<Vec<u8>>> {
 }
 
 /// What git does not hold in one clone, relative to the workspace; the rig's own nested clones are no files.
-fn untracked(pair: &Pair, path: &str, clone: &Clone) -> Result<BTreeSet<Vec<u8>>> {
-    let prefix = if path == "." { Vec::new() } else { format!("{path}/").into_bytes() };
-    let name = |entry: Vec<u8>| {
-        let name = [prefix.as_slice(), entry.strip_suffix(b"/").unwrap_or(&entry)].concat();
-        (!pair.is_repository(&name)).then_some(name)
-    };
-    Ok(clone.untracked()?.into_iter().filter_map(name).collect())
+fn untracked(pair: &Pair, path: &str, facts: &Facts) -> BTreeSet<Vec<u8>> {
+    let entries = facts.untracked().map(|entry| in_workspace(path, &entry.path));
+    entries.filter(|name| !pair.is_repository(name)).collect()
+}
+
+/// Changes of files that git holds, relative to the workspace: those that are there, and those that are gone.
+pub fn uncommitted(pair: &Pair, source: &[Facts]) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
+    let (mut changed, mut gone) = (Vec::new(), Vec::new());
+    for ((path, _), facts) in pair.repositories.iter().zip(source) {
+        for entry in facts.dirty() {
+            if entry.gone { &mut gone } else { &mut changed }.push(in_workspace(path, &entry.path));
+        }
+    }
+    (changed, gone)
+}
+
+fn in_workspace(repository: &str, entry: &[u8]) -> Vec<u8> {
+    let prefix = if repository == "." { Vec::new() } else { format!("{repository}/").into_bytes() };
+    [prefix.as_slice(), entry.strip_suffix(b"/").unwrap_or(entry)].concat()
 }
 
 /// A folder on the target that is a symbolic link could lead out of the workspace.
@@ -78,19 +134,11 @@ fn refuse_ways_out(pair: &Pair, names: &BTreeSet<Vec<u8>>) -> Result<()> {
 }
 
 /// Files in the target's clones that neither git nor the source knows: carried earlier, and gone on the source since.
-fn set_stale_aside(pair: &Pair, names: &BTreeSet<Vec<u8>>, mode: Mode) -> Result<u64> {
-    let mut stale = Vec::new();
-    for (path, _) in &pair.repositories {
-        let target = pair.clones(path).target;
-        if target.exists()? && !target.is_incomplete()? {
-            let there = untracked(pair, path, &target)?;
-            stale.extend(there.into_iter().filter(|name| !covered(names, name)));
-        }
-    }
-    if mode == Mode::Carry {
-        set_aside(pair, pair.root, &stale)?;
-    }
-    Ok(stale.len() as u64)
+fn stale(pair: &Pair, names: &BTreeSet<Vec<u8>>, target: &[Facts]) -> Vec<Vec<u8>> {
+    let whole = |facts: &Facts| facts.exists && !facts.incomplete;
+    let clones = pair.repositories.iter().zip(target).filter(|(_, facts)| whole(facts));
+    let there = clones.flat_map(|((path, _), facts)| untracked(pair, path, facts));
+    there.filter(|name| !covered(names, name)).collect()
 }
 
 /// Whether a name, or a folder above it, is carried.
@@ -105,7 +153,7 @@ pub fn set_aside(pair: &Pair, dir: &str, names: &[Vec<u8>]) -> Result<()> {
         return Ok(());
     }
     let script = r#"set -eu; to=$1/.local/state/ccorch/replaced/$(date -u +%Y%m%dT%H%M%SZ)$2; umask 077
-export to; xargs -0 -r sh -c 'for f do d=$to/$f; mkdir -p -- "${d%/*}"; mv -f -T -- "./$f" "$d"; done' move"#;
+export to; xargs -0 -r sh -c 'for f do if ! [ -e "./$f" ] && ! [ -L "./$f" ]; then continue; fi; d=$to/$f; mkdir -p -- "${d%/*}"; mv -f -T -- "./$f" "$d"; done' move"#;
     let input: Vec<u8> = names.iter().flat_map(|name| [name, &b"\0"[..]].concat()).collect();
     let argv = ["sh", "-c", script, "set-aside", &pair.target_home, dir];
     let command = pair.target.command_as(pair.user, dir, &argv).input(input);

@@ -2,24 +2,34 @@
 //!
 //! Nothing is started and nothing on the source is changed. Every part looks first and carries only what differs, so an
 //! interrupted run is repaired by the next. What would be overwritten on the target without being the source's own is
-//! set aside in `~/.local/state/ccorch/replaced/` there, never deleted.
+//! set aside in `~/.local/state/ccorch/replaced/` there, or kept as a rescue in its clone, never deleted.
+//!
+//! Hosts are asked in few calls, both at once: see `crates/ccorch-io/src/repositories/mod.rs`.
 
 mod agents;
+mod cache;
+mod delta;
 mod files;
+mod manifest;
 mod pair;
 mod prove;
 mod repositories;
+mod safe;
 
 use std::fmt;
 
 use anyhow::Result;
+use ccorch_core::safepoint::Facts;
 use ccorch_io::host::Host;
 use serde::Serialize;
 
 use crate::context::LoadedRig;
 
+pub use cache::Cache;
+use cache::both;
 use pair::Pair;
-pub use prove::prove;
+pub use prove::{learn, prove};
+pub use safe::{look, safe_point, stamp};
 
 /// Whether to do it or to say what would be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +38,16 @@ pub enum Mode {
     Carry,
     /// Only look.
     DryRun,
+}
+
+/// Whether somebody still works on the source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pass {
+    /// The source works: what git holds comes from its remotes.
+    Early,
+    /// The source is still and nobody works anywhere: only what differs moves, straight from the source. Work that is
+    /// not committed goes along as the files it is, when the policy is to rescue it.
+    Last,
 }
 
 /// What was carried.
@@ -56,6 +76,14 @@ impl Carried {
         self.removed += stats.deleted;
         self.bytes += stats.bytes;
     }
+
+    fn join(&mut self, other: Self) {
+        self.repositories += other.repositories;
+        self.files += other.files;
+        self.removed += other.removed;
+        self.bytes += other.bytes;
+        self.notes.extend(other.notes);
+    }
 }
 
 impl fmt::Display for Carried {
@@ -65,14 +93,54 @@ impl fmt::Display for Carried {
     }
 }
 
-/// Carries everything: the copies first (a key that git needs may be one), then repositories, then what git does not
-/// hold, then the agents' own state.
-pub fn sync(loaded: &LoadedRig, source: &Host, target: &Host, mode: Mode) -> Result<Carried> {
-    let pair = Pair::of(&loaded.rig, source, target)?;
+/// What a sync may do beyond carrying.
+#[derive(Debug, Clone, Copy)]
+pub struct How<'a> {
+    /// Do it, or say it.
+    pub mode: Mode,
+    /// When.
+    pub pass: Pass,
+    /// Work that is not committed: on the target it is kept as a rescue of this name when it is in the way, and from a
+    /// source that is still it goes along as files. Without a name it is in the way.
+    pub rescue: Option<&'a str>,
+}
+
+impl How<'_> {
+    /// `ccorch stage`.
+    pub fn stage(mode: Mode) -> Self {
+        Self { mode, pass: Pass::Early, rescue: None }
+    }
+}
+
+/// Carries everything. Early, the copies come first (a key that git needs may be one), then repositories, then what git
+/// does not hold, then the agents' own state; last, all that does not wait for another at the same time.
+pub fn sync(
+    loaded: &LoadedRig,
+    source: &Host,
+    target: &Host,
+    how: How<'_>,
+    cache: &Cache,
+) -> Result<Carried> {
+    let pair = Pair::of(&loaded.rig, source, target, cache)?;
     let mut carried = Carried::default();
-    files::sync_copies(&pair, mode, &mut carried)?;
-    repositories::sync(&pair, mode, &mut carried)?;
-    files::sync(&pair, mode, &mut carried)?;
-    agents::sync(&pair, mode, &mut carried)?;
+    if how.pass == Pass::Early {
+        carried.join(files::sync_copies(&pair, how.mode)?);
+        carried.join(repositories::sync(&pair, how)?);
+        let (files, agents) = both(|| files::sync(&pair, how, None), || agents::sync(&pair, how.mode))?;
+        carried.join(files);
+        carried.join(agents);
+        return Ok(carried);
+    }
+    let work = || {
+        let facts = pair.all_facts()?;
+        let mut carried = repositories::sync_last(&pair, how, &facts)?;
+        carried.join(files::sync(&pair, how, Some(&facts))?);
+        Ok(carried)
+    };
+    let beside = || both(|| files::sync_copies(&pair, how.mode), || agents::sync(&pair, how.mode));
+    let (work, (copies, agents)) = both(work, beside)?;
+    for part in [work, copies, agents] {
+        carried.join(part);
+    }
     Ok(carried)
 }

@@ -7,9 +7,11 @@ use ccorch_core::rig::{Repository, Rig};
 use ccorch_core::stage::{self, join};
 use ccorch_io::git::Clone;
 use ccorch_io::host::Host;
+use ccorch_io::repositories::Repositories;
 use ccorch_io::rsync::{Stats, Transfer};
 
-use super::Mode;
+use super::cache::{Cache, both};
+use super::{Facts, Mode};
 use crate::error::{Kind, Problem};
 
 /// Source and target.
@@ -38,16 +40,13 @@ pub struct Clones<'a> {
 
 impl<'a> Pair<'a> {
     /// Looks at both; a target that ccorch was not installed on is refused.
-    pub fn of(rig: &'a Rig, source: &'a Host, target: &'a Host) -> Result<Self> {
+    pub fn of(rig: &'a Rig, source: &'a Host, target: &'a Host, cache: &Cache) -> Result<Self> {
         let user = rig.workspace.user.as_str();
         let root = rig.workspace.root.trim_end_matches('/');
         let bad = |e: stage::Outside| Problem::new(Kind::Rig, e.to_string());
-        let stat = target.command(&["stat", "-c", "%U", "--", root]);
-        let owner = stat.output()?;
-        if !matches!(owner.status.code(), Some(0 | 1)) {
-            return Err(stat.failed(&owner).into());
-        }
-        if owner.text() != user {
+        let ((source_home, _), (target_home, owner)) =
+            both(|| cache.who(source, user, root), || cache.who(target, user, root))?;
+        if owner != user {
             let text = format!("{}: {root} is not there, or not {user}'s", target.name);
             let hint = format!("run `ccorch host install {}` first", target.name);
             return Err(Problem::new(Kind::Unfit, text).hint(hint).into());
@@ -58,8 +57,8 @@ impl<'a> Pair<'a> {
             target,
             user,
             root,
-            source_home: home(source, user)?,
-            target_home: home(target, user)?,
+            source_home,
+            target_home,
             repositories: stage::repositories(rig).map_err(bad)?,
             own_files: stage::own_files(rig).map_err(bad)?,
         })
@@ -85,6 +84,16 @@ impl<'a> Pair<'a> {
         mine.map(strip).collect()
     }
 
+    /// The facts of every repository on one of the hosts.
+    pub fn facts(&self, host: &Host) -> Result<Vec<Facts>> {
+        facts(self.rig, host)
+    }
+
+    /// The facts of every repository, source and target.
+    pub fn all_facts(&self) -> Result<(Vec<Facts>, Vec<Facts>)> {
+        both(|| self.facts(self.source), || self.facts(self.target))
+    }
+
     /// Whether this is one of the rig's repositories.
     pub fn is_repository(&self, path: &[u8]) -> bool {
         self.repositories.iter().any(|(known, _)| known.as_bytes() == path)
@@ -97,13 +106,12 @@ impl<'a> Pair<'a> {
     }
 }
 
-fn home(host: &Host, user: &str) -> Result<String> {
-    let command = host.command(&["getent", "passwd", user]);
-    let entry = command.output()?;
-    // 2: no such user (getent(1)).
-    if !matches!(entry.status.code(), Some(0 | 2)) {
-        return Err(command.failed(&entry).into());
-    }
-    let home = entry.text().split(':').nth(5).map(ToOwned::to_owned);
-    home.with_context(|| format!("{}: there is no user `{user}` (the rig's `workspace.user`)", host.name))
+/// The facts of every repository of the rig on a host, outer ones first.
+pub fn facts(rig: &Rig, host: &Host) -> Result<Vec<Facts>> {
+    let root = rig.workspace.root.trim_end_matches('/');
+    let bad = |e: stage::Outside| Problem::new(Kind::Rig, e.to_string());
+    let repositories = stage::repositories(rig).map_err(bad)?;
+    let dirs: Vec<String> = repositories.iter().map(|(path, _)| join(root, path)).collect();
+    let answer = Repositories { host, user: &rig.workspace.user }.facts(&dirs)?;
+    ccorch_core::safepoint::parse(&answer, &dirs).with_context(|| format!("on {}", host.name))
 }

@@ -5,12 +5,13 @@ use std::fmt;
 
 use anyhow::Result;
 use ccorch_core::stage::agent_state;
-use ccorch_io::git::Clone;
 use ccorch_io::host::Host;
 use serde::Serialize;
 
+use super::cache::{Cache, both, each};
+use super::manifest::{Record, manifest};
 use super::pair::Pair;
-use super::{agents, files};
+use super::{Facts, agents, files};
 use crate::context::LoadedRig;
 
 /// One thing in which the hosts differ.
@@ -28,49 +29,90 @@ impl fmt::Display for Difference {
     }
 }
 
-/// Prints, for names on standard input below a folder: kind, mode and path, then the hash of each file's content.
-/// sha256sum -z does not escape names.
-const MANIFEST: &str = r#"cd -- "$1"; xargs -0 -r sh -ec '
-for p do shift; if [ -e "$p" ] || [ -L "$p" ]; then set -- "$@" "$p"; fi; done
-[ "$#" -gt 0 ] || exit 0
-find "$@" -type f -printf "f %m %p\0" -o -type d -printf "d %m %p\0" -o -type l -printf "l %l %p\0"
-find "$@" -type f -exec sha256sum -z -- {} +' manifest"#;
+/// A folder on both hosts, and what of it is compared.
+struct Place {
+    from: String,
+    to: String,
+    names: Vec<Vec<u8>>,
+}
 
-/// Compares both hosts; an empty list means that they are equal. Neither may be at work.
-pub fn prove(loaded: &LoadedRig, source: &Host, target: &Host) -> Result<Vec<Difference>> {
-    let pair = Pair::of(&loaded.rig, source, target)?;
+/// Compares both hosts; an empty list means that they are equal. Neither may be at work. With `along`, changes that are
+/// not committed were carried as files and have to be the same on both; without, there must be none.
+pub fn prove(
+    loaded: &LoadedRig,
+    source: &Host,
+    target: &Host,
+    along: bool,
+    cache: &Cache,
+) -> Result<Vec<Difference>> {
+    let pair = Pair::of(&loaded.rig, source, target, cache)?;
+    let (ours, theirs) = pair.all_facts()?;
     let mut all = Vec::new();
-    for (path, _) in &pair.repositories {
-        repository(&pair, path, &mut all)?;
+    for (index, (ours, theirs)) in ours.iter().zip(&theirs).enumerate() {
+        repository(&pair, index, ours, theirs, along, &mut all);
     }
-    let names: Vec<Vec<u8>> = files::names(&pair)?.into_iter().collect();
-    compare(&pair, pair.root, pair.root, &names, &mut all)?;
-    for copy in pair.rig.workspace.copies.values() {
-        compare(&pair, &copy.from, &copy.from, &[b".".to_vec()], &mut all)?;
-    }
-    for (base, paths) in &agent_state(pair.rig).paths {
-        let (from, to) = agents::folders(&pair, base);
-        if source.exists(&from)? {
-            let list: Vec<Vec<u8>> = paths.iter().map(|path| path.clone().into_bytes()).collect();
-            compare(&pair, &from, &to, &list, &mut all)?;
-        }
+    let places = places(&pair, &ours, along)?;
+    let sides = each(&places, |place| {
+        both(
+            || manifest(source, &place.from, &place.names, cache),
+            || manifest(target, &place.to, &place.names, cache),
+        )
+    })?;
+    for (place, (ours, theirs)) in places.iter().zip(&sides) {
+        compare(&pair, &place.from, ours, theirs, &mut all);
     }
     all.sort();
     Ok(all)
 }
 
-fn repository(pair: &Pair, path: &str, all: &mut Vec<Difference>) -> Result<()> {
-    let clones = pair.clones(path);
-    let mut say = |what: String| all.push(Difference { place: format!("repository {path}"), what });
-    for clone in [&clones.source, &clones.target] {
-        if !clone.exists()? {
-            say(format!("{} has no clone", clone.host.name));
-            return Ok(());
-        }
+/// Hashes on both hosts what is carried, while the source still works, so that the proof hashes only what changed since.
+pub fn learn(loaded: &LoadedRig, source: &Host, target: &Host, cache: &Cache) -> Result<()> {
+    let pair = Pair::of(&loaded.rig, source, target, cache)?;
+    let facts = pair.facts(source)?;
+    each(&places(&pair, &facts, true)?, |place| {
+        // A file may vanish under the source's work; then there is less to remember, and the proof hashes more.
+        let side = |host: &Host, dir: &str| Ok(manifest(host, dir, &place.names, cache).is_ok());
+        both(|| side(source, &place.from), || side(target, &place.to)).map(drop)
+    })?;
+    Ok(())
+}
+
+fn places(pair: &Pair, facts: &[Facts], along: bool) -> Result<Vec<Place>> {
+    let mut names: Vec<Vec<u8>> = files::names(pair, facts)?.into_iter().collect();
+    if along {
+        let (changed, gone) = files::uncommitted(pair, facts);
+        names.extend(changed);
+        names.extend(gone);
     }
-    let (ours, theirs) = (clones.source.heads()?, clones.target.heads()?);
-    for (branch, commit) in &ours {
-        let there = theirs.get(branch).map_or("nothing", String::as_str);
+    let mut all = vec![Place { from: pair.root.into(), to: pair.root.into(), names }];
+    for copy in pair.rig.workspace.copies.values() {
+        all.push(Place { from: copy.from.clone(), to: copy.from.clone(), names: vec![b".".to_vec()] });
+    }
+    for (base, paths) in &agent_state(pair.rig).paths {
+        let (from, to) = agents::folders(pair, base);
+        let names = paths.iter().map(|path| path.clone().into_bytes()).collect();
+        all.push(Place { from, to, names });
+    }
+    Ok(all)
+}
+
+fn repository(
+    pair: &Pair,
+    index: usize,
+    ours: &Facts,
+    theirs: &Facts,
+    along: bool,
+    all: &mut Vec<Difference>,
+) {
+    let path = &pair.repositories[index].0;
+    let mut say = |what: String| all.push(Difference { place: format!("repository {path}"), what });
+    let sides = [(pair.source, ours), (pair.target, theirs)];
+    if let Some((host, _)) = sides.iter().find(|(_, facts)| !facts.exists) {
+        say(format!("{} has no clone", host.name));
+        return;
+    }
+    for (branch, commit) in &ours.heads {
+        let there = theirs.heads.get(branch).map_or("nothing", String::as_str);
         if there != commit {
             say(format!(
                 "branch {branch} is {commit} on {}, {there} on {}",
@@ -78,53 +120,48 @@ fn repository(pair: &Pair, path: &str, all: &mut Vec<Difference>) -> Result<()> 
             ));
         }
     }
-    let (ours, theirs) = (clones.source.branch()?, clones.target.branch()?);
-    if ours != theirs {
-        let shown = |branch: Option<String>| branch.unwrap_or_else(|| "no branch".into());
+    if ours.branch() != theirs.branch() {
+        let shown = |facts: &Facts| facts.branch().unwrap_or("no branch").to_owned();
         let (ours, theirs) = (shown(ours), shown(theirs));
         say(format!("{ours} is checked out on {}, {theirs} on {}", pair.source.name, pair.target.name));
     }
     let own = pair.own_files_of(path);
-    for clone in [&clones.source, &clones.target] {
-        for name in unclean(clone, &own)? {
-            say(format!("uncommitted change of {name} on {}", clone.host.name));
-        }
-    }
-    Ok(())
-}
-
-fn unclean(clone: &Clone, own: &BTreeSet<String>) -> Result<Vec<String>> {
-    let names = clone.dirty()?.into_iter().map(|name| String::from_utf8_lossy(&name).into_owned());
-    Ok(names.filter(|name| !own.contains(name)).collect())
-}
-
-fn compare(pair: &Pair, from: &str, to: &str, names: &[Vec<u8>], all: &mut Vec<Difference>) -> Result<()> {
-    let (ours, theirs) = (manifest(pair.source, from, names)?, manifest(pair.target, to, names)?);
-    let one_sided = |a: &BTreeSet<Vec<u8>>, b: &BTreeSet<Vec<u8>>| -> BTreeSet<String> {
-        a.difference(b).map(|record| path_of(record)).collect()
+    let unclean = |facts: &Facts| -> BTreeSet<String> {
+        let names = facts.dirty().map(|entry| String::from_utf8_lossy(&entry.path).into_owned());
+        names.filter(|name| !own.contains(name)).collect()
     };
-    let (left, right) = (one_sided(&ours, &theirs), one_sided(&theirs, &ours));
+    let (changed, changed_there) = (unclean(ours), unclean(theirs));
+    if along {
+        // Those of the source are compared as files.
+        for name in changed_there.difference(&changed) {
+            say(format!("uncommitted change of {name} on {} only", pair.target.name));
+        }
+        return;
+    }
+    for (host, names) in [(pair.source, &changed), (pair.target, &changed_there)] {
+        names.iter().for_each(|name| say(format!("uncommitted change of {name} on {}", host.name)));
+    }
+}
+
+fn compare(
+    pair: &Pair,
+    place: &str,
+    ours: &BTreeSet<Record>,
+    theirs: &BTreeSet<Record>,
+    all: &mut Vec<Difference>,
+) {
+    let one_sided = |a: &BTreeSet<Record>, b: &BTreeSet<Record>| -> BTreeSet<String> {
+        let shown =
+            |path: &[u8]| String::from_utf8_lossy(path.strip_prefix(b"./").unwrap_or(path)).into_owned();
+        a.difference(b).map(|(_, path, _)| shown(path)).collect()
+    };
+    let (left, right) = (one_sided(ours, theirs), one_sided(theirs, ours));
     for path in left.union(&right) {
         let what = match (left.contains(path), right.contains(path)) {
             (true, false) => format!("{path} is on {} only", pair.source.name),
             (false, true) => format!("{path} is on {} only", pair.target.name),
             _ => format!("{path} differs"),
         };
-        all.push(Difference { place: from.into(), what });
+        all.push(Difference { place: place.into(), what });
     }
-    Ok(())
-}
-
-fn manifest(host: &Host, dir: &str, names: &[Vec<u8>]) -> Result<BTreeSet<Vec<u8>>> {
-    let input: Vec<u8> = names.iter().flat_map(|name| [b"./", name.as_slice(), b"\0"].concat()).collect();
-    let command = host.command(&["sh", "-ec", MANIFEST, "manifest", dir]).input(input);
-    let command = command.shown_as(format!("list and hash files below {dir}"));
-    let output = command.deadline(std::time::Duration::from_secs(3600)).run()?;
-    Ok(output.stdout.split(|b| *b == 0).filter(|r| !r.is_empty()).map(<[u8]>::to_vec).collect())
-}
-
-/// The path of a record: after the first `./`, which no kind, mode or hash contains.
-fn path_of(record: &[u8]) -> String {
-    let text = String::from_utf8_lossy(record);
-    text.split_once(" ./").map_or_else(|| text.clone().into_owned(), |(_, path)| path.to_owned())
 }

@@ -7,24 +7,53 @@ use ccorch_core::rig::Repository;
 use ccorch_core::stage::{config_to_carry, has_credentials};
 use ccorch_io::git::Clone;
 
+use super::cache::each;
 use super::files::set_aside;
 use super::pair::{Clones, Pair};
-use super::{Carried, Mode};
+use super::{Carried, Facts, How, Mode, delta, safe};
 use crate::error::{Kind, Problem};
 
-/// Carries all repositories.
-pub fn sync(pair: &Pair, mode: Mode, carried: &mut Carried) -> Result<()> {
-    for (path, repository) in &pair.repositories {
-        eprintln!("{}: repository {path}", pair.target.name);
-        let clones = pair.clones(path);
-        let changed = one(pair, &clones, repository, mode, carried);
-        let changed = changed.with_context(|| format!("repository `{path}`"))?;
-        carried.repositories += u64::from(changed);
+/// Carries all repositories, each from its remote; those that hold others first.
+pub fn sync(pair: &Pair, how: How<'_>) -> Result<Carried> {
+    let depth = |path: &str| if path == "." { 0 } else { path.split('/').count() };
+    let mut all = Carried::default();
+    for level in pair.repositories.chunk_by(|(a, _), (b, _)| depth(a) == depth(b)) {
+        for part in each(level, |(path, repository)| whole(pair, path, repository, how))? {
+            all.join(part);
+        }
     }
-    Ok(())
+    Ok(all)
 }
 
-fn one(pair: &Pair, clones: &Clones, repo: &Repository, mode: Mode, carried: &mut Carried) -> Result<bool> {
+/// Carries what changed since, straight from the source, all repositories in one call to each host. What is not as simple
+/// as that goes the long way.
+pub fn sync_last(pair: &Pair, how: How<'_>, facts: &(Vec<Facts>, Vec<Facts>)) -> Result<Carried> {
+    let plan = delta::plan(pair, facts);
+    let mut all = Carried { repositories: plan.moved, ..Carried::default() };
+    let mut long = plan.long_way;
+    if let Err(error) = delta::carry(pair, &plan.simple) {
+        eprintln!("{}: one at a time, because of this: {error:#}", pair.target.name);
+        all.repositories = 0;
+        long.extend(plan.simple.into_iter().map(|one| one.index));
+        long.sort_unstable();
+    }
+    // Outer ones first, as they are listed.
+    for index in long {
+        let (path, repository) = &pair.repositories[index];
+        all.join(whole(pair, path, repository, how)?);
+    }
+    Ok(all)
+}
+
+fn whole(pair: &Pair, path: &str, repository: &Repository, how: How<'_>) -> Result<Carried> {
+    eprintln!("{}: repository {path}", pair.target.name);
+    let mut carried = Carried::default();
+    let changed = one(pair, &pair.clones(path), repository, how, &mut carried);
+    carried.repositories = u64::from(changed.with_context(|| format!("repository `{path}`"))?);
+    Ok(carried)
+}
+
+fn one(pair: &Pair, clones: &Clones, repo: &Repository, how: How<'_>, carried: &mut Carried) -> Result<bool> {
     let (source, target) = (&clones.source, &clones.target);
     if !source.exists()? {
         let text = format!("{}: there is no git clone at {}", source.host.name, source.dir);
@@ -43,7 +72,7 @@ fn one(pair: &Pair, clones: &Clones, repo: &Repository, mode: Mode, carried: &mu
         return Err(Problem::new(Kind::Unfit, text).hint("see `branch` in the rig file").into());
     }
     let there = target.exists()?;
-    if mode == Mode::DryRun {
+    if how.mode == Mode::DryRun {
         return Ok(!there || target.is_incomplete()? || target.heads()? != heads);
     }
     if !there {
@@ -55,7 +84,7 @@ fn one(pair: &Pair, clones: &Clones, repo: &Repository, mode: Mode, carried: &mu
     fetched.with_context(|| format!("{} cannot fetch {url} as `{user}`", target.host.name))?;
     carry_commits(source, target, &heads)?;
     let begun = target.is_incomplete()?;
-    changed |= move_branches(pair, clones, &heads, begun)?;
+    changed |= move_branches(pair, clones, &heads, begun, how)?;
     if begun {
         target.complete(&repo.branch)?;
     } else if target.branch()?.as_deref() != Some(&repo.branch) {
@@ -86,6 +115,7 @@ fn move_branches(
     clones: &Clones,
     heads: &BTreeMap<String, String>,
     begun: bool,
+    how: How<'_>,
 ) -> Result<bool> {
     let target = &clones.target;
     let (now, current) = (target.heads()?, target.branch()?);
@@ -108,7 +138,7 @@ fn move_branches(
             return Err(Problem::new(Kind::Conflict, text).hint(hint).into());
         }
         if !begun && current.as_deref() == Some(branch) {
-            make_way(pair, clones, commit)?;
+            make_way(pair, clones, commit, how)?;
             target.git(&["reset", "-q", "--keep", commit]).run()?;
         } else {
             target.git(&["update-ref", &format!("refs/heads/{branch}"), commit]).run()?;
@@ -120,7 +150,7 @@ fn move_branches(
 
 /// Before the work tree moves: the rig's own files go back to what git holds (they are carried afterwards), and files
 /// that were carried while git did not hold them are set aside.
-fn make_way(pair: &Pair, clones: &Clones, commit: &str) -> Result<()> {
+fn make_way(pair: &Pair, clones: &Clones, commit: &str, how: How<'_>) -> Result<()> {
     let target = &clones.target;
     let own = pair.own_files_of(clones.path);
     let (mut ours, mut others) = (Vec::new(), Vec::new());
@@ -130,7 +160,10 @@ fn make_way(pair: &Pair, clones: &Clones, commit: &str) -> Result<()> {
             _ => others.push(String::from_utf8_lossy(&name).into_owned()),
         }
     }
-    if !others.is_empty() {
+    if let (Some(name), false) = (how.rescue, others.is_empty()) {
+        // Carried there by an earlier cutover, and worked on elsewhere since.
+        safe::park(target, &others, &format!("{name}-on-{}", target.host.name))?;
+    } else if !others.is_empty() {
         let text =
             format!("{}: uncommitted changes in {}: {}", target.host.name, target.dir, others.join(", "));
         return Err(Problem::new(Kind::Conflict, text)

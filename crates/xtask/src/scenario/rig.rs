@@ -76,7 +76,8 @@ pub fn rig_yaml(place: &Place, bed: &State, pi_key: &str) -> String {
               type: container
               authorized_key: operator_ed25519.pub
             size: {{ cpus: 2, memory: 2GiB, disk: 30GiB }}
-        cutover: {{ from: pi, to: vm }}
+        # The loops are always in the middle of something: it goes along, and a branch of its own keeps it.
+        cutover: {{ from: pi, to: vm, unsaved: rescue }}
         "#,
         outer = place.repository("orchestrator"),
         inner = place.repository("cc-ci"),

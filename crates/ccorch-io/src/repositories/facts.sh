@@ -1,0 +1,75 @@
+# The facts of one repository, as fields that end with NUL; `ccorch-core/src/safepoint/facts.rs` reads them.
+# $1: number of the answer. $2: the clone's folder. In $t: where the answer goes.
+set -eu
+out=$t/$1 part=$t/part-$1
+exec >"$out" </dev/null
+field() { printf '%s %s\0' "$1" "$2"; }
+
+# A work tree: what is begun in it, and what differs. A full disk or a broken clone must not look like "clean".
+tree() {
+    field W "$1 $2"
+    for mark in MERGE_HEAD CHERRY_PICK_HEAD REVERT_HEAD BISECT_LOG rebase-merge rebase-apply; do
+        if [ -e "$3/$mark" ]; then field P "$mark"; fi
+    done
+    if [ -e "$3/sequencer" ] && ! [ -e "$3/CHERRY_PICK_HEAD" ] && ! [ -e "$3/REVERT_HEAD" ]; then field P sequencer; fi
+    git -C "$2" status --porcelain=v2 -z --branch --untracked-files=all --no-renames --ignore-submodules=none >"$part"
+    sed -z 's/^/S /' "$part"
+}
+
+# What no remote has. A push by URL leaves no remote-tracking branch: before something is called unpushed, the remote is
+# asked.
+saved() {
+    git -C "$1" for-each-ref --format='%(objectname)' refs/stash >"$part"
+    if [ -s "$part" ]; then git -C "$1" log -g --format='s %H%x00' refs/stash; fi
+    head=$(git -C "$1" rev-parse -q --verify HEAD || :)
+    if [ -z "$(git -C "$1" rev-list -n 1 --branches $head --not --remotes)" ]; then return; fi
+    # Ten seconds are enough for a remote that answers; without an answer it is "not pushed".
+    known=$(timeout 10 git -C "$1" ls-remote -q origin 'refs/heads/*' 2>/dev/null | cut -f 1 | sort -u |
+        git -C "$1" cat-file --batch-check='%(objectname) %(objecttype)' | sed -n 's/ commit$//p')
+    git -C "$1" for-each-ref --format='%(objectname) %(refname:lstrip=2)' refs/heads >"$part"
+    while read -r id name; do
+        if [ -n "$(git -C "$1" rev-list -n 1 "$id" --not --remotes $known)" ]; then field u "$id $name"; fi
+    done <"$part"
+    detached "$1" "$known"
+}
+
+detached() {
+    if git -C "$1" symbolic-ref -q HEAD >"$part"; then return; fi
+    head=$(git -C "$1" rev-parse -q --verify HEAD)
+    if [ -n "$(git -C "$1" rev-list -n 1 "$head" --not --branches --remotes $2)" ]; then field d "$head"; fi
+}
+
+field R "$1"
+if ! [ -e "$2/.git" ]; then field Z ''; exit 0; fi
+field G ''
+if [ -d "$2/.git" ]; then common=$2/.git git=$2/.git; else
+    common=$(git -C "$2" rev-parse --path-format=absolute --git-common-dir)
+    git=$(git -C "$2" rev-parse --absolute-git-dir)
+fi
+if [ -e "$git/ccorch-incomplete" ]; then field I ''; fi
+find "$common" -path '*/objects/[0-9a-f][0-9a-f]' -prune -o -type f -name '*.lock' -printf 'L %P\0'
+git -C "$2" for-each-ref --format='h %(objectname) %(refname:lstrip=2)%00' refs/heads
+git -C "$2" for-each-ref --format='r %(objectname) %(refname:lstrip=2)%00' refs/remotes
+git -C "$2" config --local --list -z >"$part"
+sed -z 's/^/c /' "$part"
+tree main "$2" "$git"
+saved "$2"
+if [ -d "$common/worktrees" ]; then
+    git -C "$2" worktree list --porcelain | sed -n 's/^worktree //p' | tail -n +2 >"$part-trees"
+    while IFS= read -r dir; do
+        # One whose folder is gone has nothing to lose.
+        if ! [ -e "$dir/.git" ]; then continue; fi
+        tree linked "$dir" "$(git -C "$dir" rev-parse --absolute-git-dir)"
+        detached "$dir" ''
+    done <"$part-trees"
+fi
+if [ -e "$2/.gitmodules" ]; then
+    field M ''
+    git -C "$2" submodule --quiet foreach --recursive pwd >"$part-modules"
+    while IFS= read -r dir; do
+        tree submodule "$dir" "$(git -C "$dir" rev-parse --absolute-git-dir)"
+        saved "$dir"
+    done <"$part-modules"
+fi
+field Z ''
+rm -f "$part" "$part-trees" "$part-modules"

@@ -1,0 +1,209 @@
+//! The proof that a still host has everything saved in git, and the rescue of what it has not.
+
+use std::fmt;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use ccorch_core::safepoint::{Exempt, Facts, Tree, TreeKind, Unsaved, UnsavedPolicy};
+use ccorch_core::safepoint::{audit, uncommitted, unsaved};
+use ccorch_core::stage::{self, join};
+use ccorch_io::command::CommandError;
+use ccorch_io::git::Clone;
+use ccorch_io::host::Host;
+use ccorch_io::repositories::{Repositories, Rescue, Rescued};
+use serde::Serialize;
+
+use super::cache::each;
+use super::pair::facts;
+use crate::context::LoadedRig;
+use crate::error::{Kind, Problem};
+
+/// A forge that does not take a small push in this time is away; a bundle goes another way.
+const PUSH: Duration = Duration::from_secs(30);
+/// How many things a message lists.
+const SHOWN: usize = 20;
+
+/// A rescue that was made, and where it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Kept {
+    /// Absolute path of the work tree.
+    pub place: String,
+    /// Branches and their commits.
+    pub branches: Vec<(String, String)>,
+    /// Why it went to the target alone, as refs below `refs/ccorch/rescue/`; where nothing is said it was pushed.
+    pub not_pushed: Option<String>,
+}
+
+/// What the proof came to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SafePoint {
+    /// Rescues; none when all was saved.
+    pub kept: Vec<Kept>,
+}
+
+impl fmt::Display for SafePoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.kept.is_empty() {
+            return write!(f, "every commit is pushed and every work tree is clean");
+        }
+        for (index, kept) in self.kept.iter().enumerate() {
+            let short = |commit: &str| commit.get(..12).unwrap_or(commit).to_owned();
+            let names: Vec<String> =
+                kept.branches.iter().map(|(name, commit)| format!("{name} ({})", short(commit))).collect();
+            let between = if index > 0 { "; " } else { "" };
+            write!(f, "{between}rescued from {}: {}", kept.place, names.join(", "))?;
+            match &kept.not_pushed {
+                Some(why) => write!(f, ", carried to the target and not pushed: {why}")?,
+                None => write!(f, ", pushed")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// One repository with what is not saved in it.
+struct Found {
+    facts: Facts,
+    exempt: Exempt,
+    unsaved: Vec<Unsaved>,
+}
+
+/// Everything on the host that git has not saved.
+pub fn look(loaded: &LoadedRig, host: &Host) -> Result<Vec<Unsaved>> {
+    Ok(find(loaded, host)?.into_iter().flat_map(|found| found.unsaved).collect())
+}
+
+/// Proves that everything on the host is saved; what is not is refused or rescued. `stamp` is `HOST/TIME`; the same one
+/// makes the same commits again.
+pub fn safe_point(
+    loaded: &LoadedRig,
+    host: &Host,
+    target: &Host,
+    policy: UnsavedPolicy,
+    stamp: &str,
+) -> Result<SafePoint> {
+    let all: Vec<Found> = find(loaded, host)?.into_iter().filter(|found| !found.unsaved.is_empty()).collect();
+    if all.is_empty() {
+        return Ok(SafePoint::default());
+    }
+    if policy == UnsavedPolicy::Refuse {
+        return Err(refusal(host, &all));
+    }
+    let user = loaded.rig.workspace.user.as_str();
+    let kept = each(&all, |found| rescue(found, user, host, target, stamp))?;
+    Ok(SafePoint { kept: kept.into_iter().flatten().collect() })
+}
+
+fn refusal(host: &Host, all: &[Found]) -> anyhow::Error {
+    let list: Vec<&Unsaved> = all.iter().flat_map(|found| &found.unsaved).collect();
+    let mut text = format!("{} has work that is not saved in git:", host.name);
+    list.iter().take(SHOWN).for_each(|one| text.push_str(&format!("\n  - {one}")));
+    if list.len() > SHOWN {
+        text.push_str(&format!("\n  - and {} more", list.len() - SHOWN));
+    }
+    let hint = "have it committed and pushed there, or cut over with `--rescue` (`cutover.unsaved: rescue`)";
+    Problem::new(Kind::Conflict, text).hint(hint).into()
+}
+
+fn find(loaded: &LoadedRig, host: &Host) -> Result<Vec<Found>> {
+    let rig = &loaded.rig;
+    let root = rig.workspace.root.trim_end_matches('/');
+    let bad = |e: stage::Outside| Problem::new(Kind::Rig, e.to_string());
+    let own = stage::own_files(rig).map_err(bad)?;
+    let carried = stage::carry(rig).map_err(bad)?;
+    let exempt: Vec<String> = own.iter().chain(&carried).map(|path| join(root, path)).collect();
+    let one = |facts: Facts| {
+        let below = format!("{}/", facts.dir);
+        let paths = exempt.iter().filter_map(|path| path.strip_prefix(&below)).map(ToOwned::to_owned);
+        let exempt = Exempt { paths: paths.collect() };
+        let unsaved = unsaved(&facts, &exempt);
+        Found { facts, exempt, unsaved }
+    };
+    Ok(facts(rig, host)?.into_iter().map(one).collect())
+}
+
+fn rescue(found: &Found, user: &str, host: &Host, target: &Host, stamp: &str) -> Result<Vec<Kept>> {
+    let mut kept = Vec::new();
+    for (index, tree) in found.facts.trees.iter().enumerate() {
+        let wanted = wanted(tree, &found.exempt);
+        if wanted.files.is_empty() && wanted.commits.is_empty() {
+            continue;
+        }
+        let which = if index == 0 { String::new() } else { format!("-tree-{index}") };
+        let made = Repositories { host, user }.rescue(&wanted, &format!("ccorch/rescue/{stamp}{which}"))?;
+        let clone = Clone { host, user, dir: tree.dir.clone() };
+        let not_pushed = match reason_to_hold(&made) {
+            Some(why) => Some(why),
+            None => push(&clone, &made).err().map(|error| format!("the push failed ({})", error.failure)),
+        };
+        if not_pushed.is_some() {
+            let dir = if tree.kind == TreeKind::Submodule { &tree.dir } else { &found.facts.dir };
+            bundle(&clone, &made, target, dir).with_context(|| format!("rescue of {}", tree.dir))?;
+        }
+        kept.push(Kept { place: tree.dir.clone(), branches: made.branches, not_pushed });
+    }
+    Ok(kept)
+}
+
+fn wanted(tree: &Tree, exempt: &Exempt) -> Rescue {
+    let files = uncommitted(tree, exempt).map(|entry| entry.path.clone()).collect();
+    let stash = tree.stash.iter().enumerate().map(|(n, id)| (format!("stash-{n}"), id.clone()));
+    let branches = tree.unpushed.iter().map(|(name, id)| (format!("branch-{name}"), id.clone()));
+    let detached = tree.detached_unpushed.iter().map(|id| ("detached".to_owned(), id.clone()));
+    Rescue { dir: tree.dir.clone(), files, commits: stash.chain(branches).chain(detached).collect() }
+}
+
+fn reason_to_hold(made: &Rescued) -> Option<String> {
+    let secrets = audit(&made.patch);
+    if secrets.is_empty() {
+        return None;
+    }
+    let shown: Vec<String> = secrets.iter().take(3).map(ToString::to_string).collect();
+    let more = secrets.len().saturating_sub(3);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    Some(format!("it may hold secrets: {}{more}", shown.join(", ")))
+}
+
+fn push(clone: &Clone, made: &Rescued) -> Result<(), CommandError> {
+    let specs = made.branches.iter().map(|(name, id)| format!("{id}:refs/heads/{name}"));
+    let words: Vec<String> =
+        ["push", "-q", "origin"].map(ToOwned::to_owned).into_iter().chain(specs).collect();
+    clone.git(&words).deadline(PUSH).run().map(drop)
+}
+
+fn bundle(clone: &Clone, made: &Rescued, target: &Host, dir: &str) -> Result<()> {
+    let there = Repositories { host: target, user: clone.user };
+    let here = Repositories { host: clone.host, user: clone.user };
+    let names: Vec<String> = made.branches.iter().map(|(name, _)| format!("refs/{name}")).collect();
+    // What the remote has, the target has too; where it has not, all goes along.
+    let thin = here.bundle(&clone.dir, &names, true)?;
+    if there.unbundle(dir, &thin).is_err() {
+        there.unbundle(dir, &here.bundle(&clone.dir, &names, false)?)?;
+    }
+    Ok(())
+}
+
+/// Keeps changes of a target's work tree as a rescue in its own clone, and makes the tree clean: for what an earlier
+/// cutover carried there as files.
+pub fn park(clone: &Clone, names: &[String], stamp: &str) -> Result<()> {
+    let files = names.iter().map(|name| name.clone().into_bytes()).collect();
+    let rescue = Rescue { dir: clone.dir.clone(), files, commits: Vec::new() };
+    Repositories { host: clone.host, user: clone.user }.rescue(&rescue, stamp)?;
+    let held = clone.names_in("HEAD")?;
+    let (old, new): (Vec<String>, Vec<String>) =
+        names.iter().cloned().partition(|name| held.iter().any(|h| h == name.as_bytes()));
+    for (words, names) in
+        [(&["checkout", "-q", "-f", "HEAD", "--"][..], old), (&["rm", "-q", "-f", "--"], new)]
+    {
+        if !names.is_empty() {
+            let words = ["--literal-pathspecs"].iter().chain(words).map(|w| (*w).to_owned());
+            clone.git(&words.chain(names).collect::<Vec<_>>()).run()?;
+        }
+    }
+    Ok(())
+}
+
+/// `HOST/TIME` of a cutover: the time at the head of its journal's id.
+pub fn stamp(host: &str, journal: &str) -> String {
+    format!("{host}/{}", journal.split('-').next().unwrap_or(journal))
+}
