@@ -2,7 +2,9 @@
 //!
 //! A linear saga after Garcia-Molina and Salem, "Sagas" (1987): every step can be performed, probed and undone.
 
+pub mod confirm;
 mod journal;
+pub mod work;
 
 use serde::{Deserialize, Serialize};
 

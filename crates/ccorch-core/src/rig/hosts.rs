@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::Confirm;
 use crate::names::HostName;
 
 /// A machine that can hold the rig.
@@ -153,4 +154,7 @@ pub struct CutoverHosts {
     pub from: HostName,
     /// The target.
     pub to: HostName,
+    /// What the target has to show before the cutover counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirm: Option<Confirm>,
 }
