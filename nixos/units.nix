@@ -64,6 +64,10 @@ in
       restartIfChanged = false;
       path = systemPath;
     };
+    systemd.services.ccorch-confirm = {
+      restartIfChanged = false;
+      path = systemPath;
+    };
     systemd.services.ccorch-resume = {
       restartIfChanged = false;
       path = systemPath;

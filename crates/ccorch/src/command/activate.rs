@@ -6,7 +6,9 @@ use anyhow::Result;
 
 use crate::context::Context;
 use crate::here::runtime::Runtime;
-use crate::here::{Here, events, lease, loop_state};
+use crate::here::{Here, confirm, events, lease, loop_state};
+use ccorch_core::cutover::confirm::Terms;
+use ccorch_core::seconds::Seconds;
 use ccorch_io::{durable, systemd};
 
 /// Start the rig on this host, which a cutover has given the lease
@@ -21,6 +23,27 @@ pub struct Args {
     /// What the orchestrator sessions are told
     #[arg(long)]
     message: String,
+    /// The rig is here on trial: this host has so long to confirm itself
+    #[arg(long, value_name = "DURATION")]
+    confirm_within: Option<Seconds>,
+    /// How long no loop may end meanwhile [default: `cutover.confirm.settle` of the rig]
+    #[arg(long, requires = "confirm_within", value_name = "DURATION")]
+    settle: Option<Seconds>,
+    /// Go through a reboot before it is confirmed
+    #[arg(long, requires = "confirm_within")]
+    prove_reboot: bool,
+}
+
+impl Args {
+    fn terms(&self, here: &Here) -> Option<Terms> {
+        let confirm = here.rig.cutover.as_ref().and_then(|c| c.confirm.clone()).unwrap_or_default();
+        Some(Terms {
+            timeout: self.confirm_within?,
+            settle: self.settle.unwrap_or(confirm.settle),
+            crashes: confirm.crashes,
+            prove_reboot: self.prove_reboot,
+        })
+    }
 }
 
 /// Runs the verb.
@@ -29,6 +52,7 @@ pub fn run(context: &Context, args: &Args) -> Result<ExitCode> {
     here.create_folders()?;
     if lease::check(&here).is_ok() {
         // Already at work: a repeated call must not start anything twice.
+        confirm::start_watching(&here)?;
         return Ok(ExitCode::SUCCESS);
     }
     if args.adopt_sessions {
@@ -40,6 +64,9 @@ pub fn run(context: &Context, args: &Args) -> Result<ExitCode> {
     }
     durable::replace(&here.paths.handoff(), format!("{}\n", args.message).as_bytes(), 0o644)?;
     events::record(&here, "activated", None, format!("by cutover {}", args.journal));
+    if let Some(terms) = args.terms(&here) {
+        confirm::open(&here, &args.journal, terms)?;
+    }
     here.set_quiesced(None)?;
     if Runtime::of(&here) == Runtime::Systemd {
         systemd::systemctl(&["enable", "--quiet", "ccorch.target"])?;
@@ -47,6 +74,7 @@ pub fn run(context: &Context, args: &Args) -> Result<ExitCode> {
         systemd::systemctl(&["restart", "ccorch-supervisor.service"])?;
         systemd::systemctl(&["start", "ccorch-lease.service"])?;
         systemd::systemctl(&["start", "--no-block", "ccorch.target"])?;
+        confirm::start_watching(&here)?;
     } else {
         lease::tick(&here)?;
     }

@@ -2,6 +2,7 @@
 
 mod activate;
 mod check;
+mod confirm;
 mod connect;
 mod cutover;
 mod generate;
@@ -51,6 +52,8 @@ pub enum Verb {
     Supervise(supervise::Args),
     Watchdog(watchdog::Args),
     #[command(hide = true)]
+    Confirm(confirm::Args),
+    #[command(hide = true)]
     Activate(activate::Args),
     #[command(hide = true)]
     Quiesce(quiesce::Args),
@@ -85,6 +88,7 @@ pub fn run(context: &Context, verb: Verb) -> Result<ExitCode> {
         Verb::Connect(args) => connect::run(context, &args),
         Verb::Supervise(args) => supervise::run(context, &args),
         Verb::Watchdog(args) => watchdog::run(&args),
+        Verb::Confirm(args) => confirm::run(context, &args),
         Verb::Activate(args) => activate::run(context, &args),
         Verb::Quiesce(args) => quiesce::run(context, &args),
         Verb::LoopStart(args) => plumbing::start(context, &args),

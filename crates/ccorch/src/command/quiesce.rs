@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 
 use crate::context::Context;
 use crate::here::runtime::Runtime;
-use crate::here::{Here, events};
+use crate::here::{Here, confirm, events};
 
 /// Stop every loop at its safe point and keep it down for a cutover
 #[derive(Debug, clap::Args)]
@@ -28,6 +28,8 @@ pub fn run(context: &Context, args: &Args) -> Result<ExitCode> {
         events::record(&here, "unquiesced", None, format!("by cutover {}", args.journal));
         return Ok(ExitCode::SUCCESS);
     }
+    // Before anything stops: what is taken back must not confirm itself meanwhile.
+    confirm::withdraw(&here, &args.journal)?;
     // The mark first: whatever ends from here on is not started again, by whatever hand.
     here.set_quiesced(Some(&args.journal))?;
     let runtime = Runtime::of(&here);

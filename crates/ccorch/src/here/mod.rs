@@ -1,6 +1,7 @@
 //! This machine as a host of the rig: its name, its rig, its durable state.
 
 pub mod boot;
+pub mod confirm;
 pub mod events;
 pub mod exits;
 pub mod lease;
