@@ -49,7 +49,10 @@ fn work_of_every_loop_and_a_quiet_time_confirm() {
 fn a_crash_loop_fails_at_once_and_a_single_end_only_delays() {
     let fail = "fail: loop a is in a crash loop: it ended 3 times";
     assert_eq!(says(&terms(), &facts(vec![one("a", true, 3)], 2, 0)), fail);
-    assert_eq!(says(&terms(), &facts(vec![one("a", true, 2)], 60, 20)), "wait: all work; settling, 40 s left");
+    assert_eq!(
+        says(&terms(), &facts(vec![one("a", true, 2)], 60, 20)),
+        "wait: all work; settling, 40 s left"
+    );
     assert_eq!(says(&terms(), &facts(vec![one("a", true, 2)], 100, 60)), "Confirm");
     // Ending again and again, but too slowly to be called a loop: the window ends all the same.
     let slow = "fail: not at work after 3m: all work; settling, 40 s left";

@@ -3,7 +3,10 @@
 //! A linear saga after Garcia-Molina and Salem, "Sagas" (1987): every step can be performed, probed and undone.
 
 pub mod confirm;
+pub mod handoff;
 mod journal;
+pub mod page;
+pub mod standby;
 pub mod work;
 
 use serde::{Deserialize, Serialize};

@@ -1,6 +1,9 @@
 //! Signs of work in what agents leave behind: finished turns in a transcript, pushes in a reflog.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// When the first and the last turn in this piece of a transcript were finished.
@@ -10,6 +13,30 @@ use serde_json::Value;
 /// of Claude Code 2.1.197, one JSON object a line.
 pub fn turns(transcript: &str) -> Option<(Timestamp, Timestamp)> {
     span(transcript.lines().filter_map(|line| finished(&serde_json::from_str(line).ok()?)))
+}
+
+/// Every sign of work in a text that may hold pieces of both, oldest first.
+pub fn signs(text: &str) -> Vec<Timestamp> {
+    let turns = text.lines().filter_map(|line| finished(&serde_json::from_str(line).ok()?));
+    let mut all: Vec<Timestamp> = turns.chain(text.lines().filter_map(push)).collect();
+    all.sort();
+    all
+}
+
+/// When nobody worked: both by the driver's clock, to the second where only a push tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gap {
+    /// The last sign of work on the source.
+    pub source_last: Timestamp,
+    /// The first one on the target.
+    pub target_first: Timestamp,
+}
+
+impl Gap {
+    /// How long it was.
+    pub fn length(&self) -> Duration {
+        Duration::try_from(self.target_first.duration_since(self.source_last)).unwrap_or(Duration::ZERO)
+    }
 }
 
 fn finished(record: &Value) -> Option<Timestamp> {
@@ -29,12 +56,13 @@ fn finished(record: &Value) -> Option<Timestamp> {
 /// When the first and the last push in this piece of a remote branch's reflog were made, to the second. A fetch writes
 /// there too and is no work of ours. Source: gitformat of `.git/logs`, `OLD NEW WHO <MAIL> SECONDS ZONE\tMESSAGE`.
 pub fn pushes(reflog: &str) -> Option<(Timestamp, Timestamp)> {
-    let push = |line: &str| {
-        let (who, message) = line.split_once('\t')?;
-        let seconds = who.rsplit(' ').nth(1)?.parse().ok()?;
-        message.starts_with("update by push").then(|| Timestamp::from_second(seconds).ok()).flatten()
-    };
     span(reflog.lines().filter_map(push))
+}
+
+fn push(line: &str) -> Option<Timestamp> {
+    let (who, message) = line.split_once('\t')?;
+    let seconds = who.rsplit(' ').nth(1)?.parse().ok()?;
+    message.starts_with("update by push").then(|| Timestamp::from_second(seconds).ok()).flatten()
 }
 
 fn span(times: impl Iterator<Item = Timestamp>) -> Option<(Timestamp, Timestamp)> {
@@ -75,7 +103,8 @@ mod tests {
         ] {
             assert_eq!(turns(&none), None, "{none}");
         }
-        let two = [line("assistant", 3, &text(r#""end_turn""#)), line("assistant", 5, &text("null"))].join("\n");
+        let two =
+            [line("assistant", 3, &text(r#""end_turn""#)), line("assistant", 5, &text("null"))].join("\n");
         let both = (at("2026-01-01T00:00:03.5Z"), at("2026-01-01T00:00:05.5Z"));
         assert_eq!(turns(&format!("torn\"}}\n{two}\n{{\"type\"")), Some(both));
     }
@@ -83,11 +112,11 @@ mod tests {
     #[test]
     fn a_push_is_told_from_a_fetch() {
         let zero = "0".repeat(40);
-        let line = |seconds: u32, message: &str| {
-            format!("{zero} {zero} A B <a@b> {seconds} +0200\t{message}\n")
-        };
+        let line =
+            |seconds: u32, message: &str| format!("{zero} {zero} A B <a@b> {seconds} +0200\t{message}\n");
         assert_eq!(pushes(&line(7, "fetch origin: fast-forward")), None);
-        let text = line(5, "clone: from x") + &line(7, "update by push") + &line(9, "update by push") + "torn";
+        let text =
+            line(5, "clone: from x") + &line(7, "update by push") + &line(9, "update by push") + "torn";
         let both = (Timestamp::from_second(7).unwrap(), Timestamp::from_second(9).unwrap());
         assert_eq!(pushes(&text), Some(both));
     }

@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use crate::context::Context;
 use crate::here::runtime::Runtime;
-use crate::here::{Here, confirm, events, lease, loop_state};
+use crate::here::{Here, confirm, events, handoff, lease, loop_state};
 use ccorch_core::cutover::confirm::Terms;
 use ccorch_core::seconds::Seconds;
 use ccorch_io::{durable, systemd};
@@ -62,7 +62,11 @@ pub fn run(context: &Context, args: &Args) -> Result<ExitCode> {
             loop_state::write(&here, name, &state)?;
         }
     }
-    durable::replace(&here.paths.handoff(), format!("{}\n", args.message).as_bytes(), 0o644)?;
+    if args.confirm_within.is_some() {
+        handoff::write(&here, &args.journal, &args.message)?;
+    } else {
+        durable::replace(&here.paths.handoff(), format!("{}\n", args.message).as_bytes(), 0o644)?;
+    }
     events::record(&here, "activated", None, format!("by cutover {}", args.journal));
     if let Some(terms) = args.terms(&here) {
         confirm::open(&here, &args.journal, terms)?;

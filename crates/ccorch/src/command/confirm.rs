@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
+use ccorch_core::cutover::confirm::Verdict;
 use clap::Subcommand;
 
 use crate::context::Context;
@@ -32,10 +33,11 @@ pub fn run(context: &Context, args: &Args) -> Result<ExitCode> {
         What::Watch => confirm::watch(&here)?,
         What::Show => {
             // Whoever asks has it watched: a watcher that was killed is not missed.
-            if Runtime::of(&here) == Runtime::Systemd {
-                confirm::start_watching(&here)?;
-            } else {
-                confirm::watch(&here)?;
+            let open = confirm::read(&here)?.is_some_and(|window| window.verdict == Verdict::Open);
+            match Runtime::of(&here) {
+                Runtime::Systemd if open => confirm::start_watching(&here)?,
+                Runtime::Systemd => {}
+                Runtime::Direct => confirm::watch(&here)?,
             }
             println!("{}", serde_json::to_string_pretty(&confirm::read(&here)?)?);
         }

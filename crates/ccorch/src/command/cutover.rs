@@ -8,7 +8,7 @@ use ccorch_core::names::HostName;
 use ccorch_core::seconds::Seconds;
 
 use crate::context::{Context, LoadedRig};
-use crate::cutover::{Log, Options, drive, dry_run, unfinished};
+use crate::cutover::{Log, Options, Trial, drive, dry_run, unfinished};
 use crate::error::{Kind, Problem};
 
 /// Move the rig to another host; taken back if it fails
@@ -53,8 +53,14 @@ struct Common {
     #[arg(long)]
     abort: bool,
     /// How long the target's loops may take until each has worked
-    #[arg(long, default_value = "3m", value_name = "DURATION")]
+    #[arg(long, default_value = "15m", value_name = "DURATION")]
     verify_timeout: Seconds,
+    /// How long no loop may end on the target before it counts [default: `cutover.confirm.settle` of the rig, 60s]
+    #[arg(long, value_name = "DURATION")]
+    settle: Option<Seconds>,
+    /// Have the target go through a reboot before it counts
+    #[arg(long)]
+    prove_reboot: bool,
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
@@ -95,7 +101,9 @@ fn cut_over(
     }
     let _lock = loaded.lock("cutover")?;
     let mut log = open(loaded, plan, common)?;
-    let options = Options { verify_timeout: common.verify_timeout, abort: common.abort, json: common.json };
+    let trial =
+        Trial { timeout: common.verify_timeout, settle: common.settle, prove_reboot: common.prove_reboot };
+    let options = Options { trial, abort: common.abort, json: common.json };
     drive(loaded, &mut log, options)
 }
 

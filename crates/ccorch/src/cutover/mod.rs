@@ -1,12 +1,15 @@
 //! A cutover, driven: it asks the journal what comes next, has it performed, probed or undone, and writes down what
 //! came of it before it goes on. Killed at any moment, the next run goes on from the journal.
 
+mod decommission;
 mod hosted;
 mod legacy;
+mod live;
 mod log;
 mod preflight;
 mod report;
 mod side;
+mod signs;
 mod steps;
 mod verify;
 
@@ -15,7 +18,6 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 use ccorch_core::cutover::{Entry, Journal, Next, Outcome, Plan, Status, Step};
-use ccorch_core::seconds::Seconds;
 use ccorch_io::clock;
 
 use crate::context::LoadedRig;
@@ -24,6 +26,7 @@ use crate::hints;
 pub use log::{Log, unfinished};
 pub use report::dry_run;
 use steps::Steps;
+pub use verify::Trial;
 
 /// An undo is tried this often before a person has to look.
 const UNDO_TRIES: u32 = 3;
@@ -31,8 +34,8 @@ const UNDO_TRIES: u32 = 3;
 /// What a person may say beside source and target.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
-    /// How long the target's loops may take until they have worked.
-    pub verify_timeout: Seconds,
+    /// What the target has to show before it counts.
+    pub trial: Trial,
     /// Turn back, whatever the state.
     pub abort: bool,
     /// Print the result as JSON.
@@ -45,7 +48,7 @@ pub fn drive(loaded: &LoadedRig, log: &mut Log, options: Options) -> Result<Exit
         log.append(Entry::TurnBack { why: "a person asked for it".into() })?;
     }
     let (plan, id) = (log.journal.plan.clone(), log.journal.id.clone());
-    let steps = Steps::connect(loaded, &plan, &id, options.verify_timeout)?;
+    let steps = Steps::connect(loaded, &plan, &id, options.trial)?;
     let mut first_failure = None;
     loop {
         match log.journal.next() {

@@ -6,26 +6,27 @@ use anyhow::Result;
 use ccorch_core::cutover::{Entry, Journal, Outcome, Plan, Step};
 use jiff::Timestamp;
 
+use super::live;
 use crate::table;
 
 /// A step begins.
 pub fn begins(step: Step, does: &str) {
-    eprintln!("{:<13} {does}", step.name());
+    live::begin(step.name(), does);
 }
 
 /// A step is done.
 pub fn done(step: Step, took: Duration, note: &str) {
-    eprintln!("{:<13} done in {:.1} s: {note}", step.name(), took.as_secs_f64());
+    live::end(&format!("{:<13} done in {:.1} s: {note}", step.name(), took.as_secs_f64()));
 }
 
 /// A step failed.
 pub fn failed(step: Step, why: &str) {
-    eprintln!("{:<13} failed: {why}", step.name());
+    live::end(&format!("{:<13} failed: {why}", step.name()));
 }
 
 /// A step is undone.
 pub fn undoes(step: Step, does: &str) {
-    eprintln!("{:<13} undo: {does}", step.name());
+    live::end(&format!("{:<13} undo: {does}", step.name()));
 }
 
 /// The end: a table of steps and times, and how long nobody worked.

@@ -4,6 +4,7 @@ pub mod boot;
 pub mod confirm;
 pub mod events;
 pub mod exits;
+pub mod handoff;
 pub mod lease;
 pub mod loop_state;
 pub mod receipt;

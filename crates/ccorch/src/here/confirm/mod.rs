@@ -94,7 +94,9 @@ pub fn watch(here: &Here) -> Result<()> {
             Judgement::Wait(missing) => {
                 if missing != window.missing || worked != window.worked {
                     began = Instant::now();
-                    change(here, &window, |w| (w.missing, w.worked, w.spent_ms) = (missing, worked, spent_ms))?;
+                    change(here, &window, |w| {
+                        (w.missing, w.worked, w.spent_ms) = (missing, worked, spent_ms)
+                    })?;
                 }
                 thread::sleep(LOOK);
             }
