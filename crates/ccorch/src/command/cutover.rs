@@ -43,7 +43,7 @@ pub struct RollbackArgs {
 
 #[derive(Debug, clap::Args)]
 struct Common {
-    /// Print the steps with the undo of each, and do nothing
+    /// Print the steps, their commands and undo and the expected downtime, and do nothing
     #[arg(long)]
     dry_run: bool,
     /// Go on with the cutover that an earlier run left unfinished, whatever its direction
@@ -96,7 +96,7 @@ fn cut_over(
     };
     let plan = plan(&loaded.rig, &from, &to).map_err(|no| Problem::new(Kind::Rig, no.to_string()))?;
     if common.dry_run {
-        dry_run(&plan);
+        dry_run(loaded, &plan, common.json)?;
         return Ok(ExitCode::SUCCESS);
     }
     let _lock = loaded.lock("cutover")?;

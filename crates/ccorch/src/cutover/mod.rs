@@ -2,6 +2,7 @@
 //! came of it before it goes on. Killed at any moment, the next run goes on from the journal.
 
 mod decommission;
+mod dry_run;
 mod hosted;
 mod legacy;
 mod live;
@@ -23,8 +24,8 @@ use ccorch_io::clock;
 use crate::context::LoadedRig;
 use crate::error::{Kind, Problem};
 use crate::hints;
+pub use dry_run::print as dry_run;
 pub use log::{Log, unfinished};
-pub use report::dry_run;
 use steps::Steps;
 pub use verify::Trial;
 
@@ -57,8 +58,8 @@ pub fn drive(loaded: &LoadedRig, log: &mut Log, options: Options) -> Result<Exit
             Next::Undo(step) => undo(log, &steps, step)?,
             Next::Close(outcome) => log.append(Entry::End { outcome })?,
             Next::Over(outcome) => {
-                report::end(&log.journal, outcome, options.json)?;
-                return ended(outcome, &plan, first_failure);
+                report::end(loaded, log, outcome, options.json)?;
+                return ended(outcome, &plan, &id, first_failure);
             }
         }
     }
@@ -154,17 +155,19 @@ fn stuck(log: &Log, plan: &Plan, step: Step, was: Status, why: &str) -> anyhow::
     Problem::new(Kind::Stuck, message).hint(hint).into()
 }
 
-fn ended(outcome: Outcome, plan: &Plan, failure: Option<anyhow::Error>) -> Result<ExitCode> {
+/// What was taken back never ends with 0, and says so in a last line of its own.
+fn ended(outcome: Outcome, plan: &Plan, id: &str, failure: Option<anyhow::Error>) -> Result<ExitCode> {
     if outcome == Outcome::Completed {
         return Ok(ExitCode::SUCCESS);
     }
-    let taken_back = format!("the cutover was taken back; {} runs the rig", plan.from.name);
-    let Some(error) = failure else { return Err(Problem::new(Kind::RolledBack, taken_back).into()) };
-    if error.downcast_ref::<preflight::NothingChanged>().is_some() {
-        return Err(error);
+    if let Some(error) = failure {
+        if error.downcast_ref::<preflight::NothingChanged>().is_some() {
+            return Err(error);
+        }
+        crate::error::report(&error);
     }
-    let hint = hints::of(&error).1;
-    Err(Problem { kind: Kind::RolledBack, message: format!("{error:#}\n{taken_back}"), hint }.into())
+    eprintln!("the cutover was taken back; {} runs the rig (cutover {id})", plan.from.name);
+    Ok(ExitCode::from(Kind::RolledBack as u8))
 }
 
 /// A new journal's id: sorts by time, and two made in the same second differ.
