@@ -18,6 +18,7 @@ mod resume;
 mod schema;
 mod secrets;
 mod stage;
+mod standby;
 mod status;
 mod supervise;
 mod vm;
@@ -42,6 +43,8 @@ pub enum Verb {
     Lease(lease::Args),
     Cutover(cutover::Args),
     Rollback(cutover::RollbackArgs),
+    StandbyStatus(standby::StatusArgs),
+    ForgetSource(standby::ForgetArgs),
     Status(status::Args),
     Loops(loops::Args),
     Reboots(reboots::Args),
@@ -79,6 +82,8 @@ pub fn run(context: &Context, verb: Verb) -> Result<ExitCode> {
         Verb::Cutover(args) => cutover::run(context, &args),
         Verb::Rollback(args) => cutover::rollback(context, &args),
         Verb::Resume(args) => resume::run(context, &args),
+        Verb::StandbyStatus(args) => standby::status(context, &args),
+        Verb::ForgetSource(args) => standby::forget(context, &args),
         Verb::Status(args) => status::run(context, &args),
         Verb::Loops(args) => loops::run(context, &args),
         Verb::Reboots(args) => reboots::run(context, &args),

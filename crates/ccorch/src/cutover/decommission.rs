@@ -144,7 +144,7 @@ fn still_ours(steps: &Steps<'_>, target: &Side) -> Result<()> {
 }
 
 /// A host that runs the rig is no standby.
-fn forget(side: &Side) -> Result<()> {
+pub fn forget(side: &Side) -> Result<()> {
     side.host.command(&["rm", "-f", "--", NOTE, RECORD]).run()?;
     Ok(())
 }

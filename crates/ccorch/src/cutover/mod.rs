@@ -11,6 +11,7 @@ mod preflight;
 mod report;
 mod side;
 mod signs;
+pub mod standby;
 mod steps;
 mod verify;
 

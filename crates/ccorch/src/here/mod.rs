@@ -82,6 +82,11 @@ impl Here {
         std::path::Path::new(&self.rig.workspace.root).join(relative)
     }
 
+    /// Whether a cutover has made this host a standby that runs nothing.
+    pub fn is_decommissioned(&self) -> bool {
+        self.paths.state().join("standby.json").exists()
+    }
+
     /// The cutover that keeps the loops down at the moment, if one does.
     pub fn quiesced_by(&self) -> Option<String> {
         Some(fs::read_to_string(self.quiesced_file()).ok()?.trim().to_owned())

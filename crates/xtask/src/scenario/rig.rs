@@ -76,7 +76,8 @@ pub fn rig_yaml(place: &Place, bed: &State, pi_key: &str) -> String {
               type: container
               authorized_key: operator_ed25519.pub
             size: {{ cpus: 2, memory: 2GiB, disk: 30GiB }}
-        cutover: {{ from: pi, to: vm }}
+        # A rehearsal does not wait long for crashes that do not come.
+        cutover: {{ from: pi, to: vm, confirm: {{ settle: 3s }} }}
         "#,
         outer = place.repository("orchestrator"),
         inner = place.repository("cc-ci"),

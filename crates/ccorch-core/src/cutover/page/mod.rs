@@ -38,7 +38,8 @@ table { border-collapse: collapse; width: 100%; }
 th, td { text-align: left; vertical-align: top; padding: .35rem .75rem .35rem 0; border-bottom: 1px solid var(--rule); }
 td.n { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
 th.n { text-align: right; }
-td { overflow-wrap: anywhere; } td:first-child, td:nth-child(2) { white-space: nowrap; }
+td { overflow-wrap: anywhere; } td:last-child { width: 100%; }
+td:first-child, td:nth-child(2), th { white-space: nowrap; } th, td { padding-right: 1.25rem; }
 "#;
 
 /// The page.
@@ -52,11 +53,14 @@ pub fn render(journal: &Journal, gap: Option<&Gap>) -> String {
         None => "Not finished.".into(),
     };
     let words = format!(
-        "{outcome} It took {} in all; {}.",
+        "{outcome} It took {} in all{}.",
         seconds(spans.total()),
-        gap.map_or("how long nobody worked is not known".to_owned(), |gap| {
-            format!("nobody worked for {}", seconds(gap.length()))
-        })
+        match gap {
+            Some(gap) => format!("; nobody worked for {}", seconds(gap.length())),
+            // What was taken back may have interrupted nobody: then there is nothing to measure.
+            None if journal.goes_back() => String::new(),
+            None => "; how long nobody worked is not known".into(),
+        }
     );
     let mut page = format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
@@ -170,7 +174,7 @@ fn seconds(duration: Duration) -> String {
 }
 
 fn time(at: Timestamp) -> String {
-    at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
+    at.strftime("%Y-%m-%d %H:%M:%S%.1f UTC").to_string()
 }
 
 #[cfg(test)]

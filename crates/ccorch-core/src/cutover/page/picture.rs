@@ -1,7 +1,6 @@
 //! The timeline as an SVG: a row for each step, one for each host's lease, and the time in which nobody worked behind all.
 
 use std::fmt::Write as _;
-use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -14,7 +13,7 @@ use super::{escape, seconds};
 const WIDTH: f64 = 960.0;
 const NAMES: f64 = 120.0;
 /// Room at the right for the last label.
-const RIGHT: f64 = 90.0;
+const RIGHT: f64 = 150.0;
 /// Height of a row and of a bar in it.
 const ROW: f64 = 26.0;
 const BAR: f64 = 14.0;
@@ -59,8 +58,7 @@ pub fn draw(journal: &Journal, spans: &Spans, gap: Option<&Gap>, words: &str) ->
             rect(&mut svg, &scale, y, class, (bar.from, bar.to), &title);
         }
         if let Some(last) = bars.iter().max_by_key(|bar| bar.to) {
-            let all: Duration = bars.iter().map(|bar| bar.length()).sum();
-            let label = if last.undo { format!("{}, undone", seconds(all)) } else { seconds(all) };
+            let label = label(&bars);
             let x = scale.x(last.to).max(scale.x(last.from) + THIN) + 6.0;
             let _ = writeln!(svg, "<text class=\"faint\" x=\"{x:.1}\" y=\"{:.1}\">{label}</text>", y + 17.0);
         }
@@ -79,6 +77,15 @@ pub fn draw(journal: &Journal, spans: &Spans, gap: Option<&Gap>, words: &str) ->
         }
     }
     svg + "</svg>\n"
+}
+
+/// How long the last performance took, and what colours alone would say.
+fn label(bars: &[&Bar]) -> String {
+    let performed = bars.iter().rev().find(|bar| !bar.undo);
+    let failed = performed.is_some_and(|bar| bar.failed).then(|| "failed".to_owned());
+    let undone = bars.iter().any(|bar| bar.undo).then(|| "undone".to_owned());
+    let took = performed.map(|bar| seconds(bar.length()));
+    [took, failed, undone].into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 /// Time to place.
