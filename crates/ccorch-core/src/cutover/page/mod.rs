@@ -30,6 +30,7 @@ figure { margin: 1.5rem 0; overflow-x: auto; }
 svg { display: block; width: 100%; min-width: 44rem; height: auto; }
 svg text { fill: var(--text); font: 13px system-ui, sans-serif; }
 svg .faint { fill: var(--faint); }
+svg .label { paint-order: stroke; stroke: var(--ground); stroke-width: 3px; stroke-linejoin: round; }
 svg .rule { stroke: var(--rule); }
 svg .step { fill: var(--step); } svg .undo { fill: var(--undo); } svg .failed { fill: var(--fail); }
 svg .lease { fill: var(--lease); } svg .dark { fill: var(--dark); }
