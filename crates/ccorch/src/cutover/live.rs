@@ -89,7 +89,7 @@ mod tests {
         let seconds = Duration::from_millis(61_250);
         assert_eq!(render("verify", seconds, "wait", "", 80), "verify          61.2 s  wait");
         let waits = "loop builder has not\nworked yet";
-        assert_eq!(render("verify", seconds, "wait", waits, 40), "verify          61.2 s  loop builder has");
+        assert_eq!(render("verify", seconds, "wait", waits, 40), "verify          61.2 s  loop builder ha");
         assert_eq!(render("verify", seconds, "wait", waits, 0), "");
     }
 }

@@ -42,6 +42,7 @@ fn turn(place: &Place, name: &str, workdir: &str) {
         state["session"].as_str().map(str::to_owned)
     });
     let workdir = place.workspace().join(workdir).display().to_string();
+    let workdir = workdir.trim_end_matches('/');
     let key: String = workdir.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
     let path = place.env.home().join(".claude/projects").join(key).join(format!("{state}.jsonl"));
     let before = fs::read_to_string(&path).unwrap_or_default();

@@ -60,7 +60,11 @@ pub fn draw(journal: &Journal, spans: &Spans, gap: Option<&Gap>, words: &str) ->
         if let Some(last) = bars.iter().max_by_key(|bar| bar.to) {
             let label = label(&bars);
             let x = scale.x(last.to).max(scale.x(last.from) + THIN) + 6.0;
-            let _ = writeln!(svg, "<text class=\"faint label\" x=\"{x:.1}\" y=\"{:.1}\">{label}</text>", y + 17.0);
+            let _ = writeln!(
+                svg,
+                "<text class=\"faint label\" x=\"{x:.1}\" y=\"{:.1}\">{label}</text>",
+                y + 17.0
+            );
         }
     }
     let _ = writeln!(
