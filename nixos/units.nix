@@ -70,6 +70,10 @@ in
       stopIfChanged = false;
       path = systemPath;
     };
+    systemd.services.ccorch-confirm = {
+      restartIfChanged = false;
+      path = systemPath;
+    };
     systemd.services.ccorch-resume = {
       restartIfChanged = false;
       path = systemPath;

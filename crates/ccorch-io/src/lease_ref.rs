@@ -36,7 +36,7 @@ pub enum Seen {
     /// The ref does not exist.
     Absent,
     /// The ref's newest commit and the lease in it.
-    Holds(Commit, Lease),
+    Holds(Commit, Box<Lease>),
 }
 
 /// How a push went.
@@ -91,7 +91,7 @@ impl LeaseRef {
         let text = self.show(&commit)?;
         let lease = serde_json::from_str(&text)
             .with_context(|| format!("{} at {} does not hold a lease", self.name, self.remote))?;
-        Ok(Seen::Holds(commit, lease))
+        Ok(Seen::Holds(commit, Box::new(lease)))
     }
 
     /// The newest changes of the chain that the cache knows, newest first: time and what each says. Renewals of one epoch
@@ -251,7 +251,7 @@ mod tests {
         let second = lease(2);
         let Swap::Done(new) = b.swap(Some(&first), &second).unwrap() else { panic!("second") };
         assert_eq!(a.swap(Some(&first), &lease(2)).unwrap(), Swap::Lost);
-        assert_eq!(a.read().unwrap(), Seen::Holds(new, second));
+        assert_eq!(a.read().unwrap(), Seen::Holds(new, Box::new(second)));
     }
 
     #[test]

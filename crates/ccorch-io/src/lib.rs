@@ -5,6 +5,7 @@ pub mod clock;
 pub mod command;
 pub mod durable;
 pub mod git;
+pub mod health;
 pub mod host;
 pub mod incus;
 pub mod lease_ref;

@@ -12,4 +12,5 @@ pub const UNITS: &[(&str, &str)] = &[
     ("ccorch-proxy.service", include_str!("../units/ccorch-proxy.service")),
     ("ccorch-secrets.service", include_str!("../units/ccorch-secrets.service")),
     ("ccorch-resume.service", include_str!("../units/ccorch-resume.service")),
+    ("ccorch-confirm.service", include_str!("../units/ccorch-confirm.service")),
 ];

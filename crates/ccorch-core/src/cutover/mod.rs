@@ -2,9 +2,14 @@
 //!
 //! A linear saga after Garcia-Molina and Salem, "Sagas" (1987): every step can be performed, probed and undone.
 
+pub mod confirm;
+pub mod handoff;
 mod journal;
+pub mod page;
 mod progress;
+pub mod standby;
 mod timeline;
+pub mod work;
 
 use serde::{Deserialize, Serialize};
 
@@ -187,8 +192,17 @@ impl Plan {
                 format!("lease to {to} at the arbiter; lift its fence, start its units")
             }
             Step::Activate => format!("lease to {to}: the arbiter, then its file; start ccorch.target there"),
-            Step::Verify => format!("wait until every loop on {to} runs and has worked since"),
-            Step::Decommission => format!("leave {from} as standby with a note"),
+            Step::Verify if legacy(&self.to) => {
+                format!("wait until every loop on {to} runs and has worked since, and settled")
+            }
+            Step::Verify => {
+                format!(
+                    "wait until {to} has confirmed itself: every loop works and has settled, proxy and health answer"
+                )
+            }
+            Step::Decommission => {
+                format!("switch off units and proxy of {from}, make its workspace read-only, leave a note")
+            }
         }
     }
 
@@ -199,7 +213,7 @@ impl Plan {
             Step::Quiesce => format!("lift the fence on {from}; start its loops again"),
             Step::Fence => format!("lease back to {from}; lift its fence"),
             Step::Activate => format!("stop {to}, lease to standby, carry its work back to {from}"),
-            Step::Decommission => format!("remove the note on {from}"),
+            Step::Decommission => format!("make the workspace on {from} writable, remove the note"),
             _ => "nothing to undo".into(),
         }
     }

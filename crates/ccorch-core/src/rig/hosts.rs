@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::Confirm;
 use crate::names::HostName;
 use crate::safepoint::UnsavedPolicy;
 
@@ -158,6 +159,9 @@ pub struct CutoverHosts {
     /// says what it is; `rescue` commits it beside the loops' own branches and goes on.
     #[serde(default, skip_serializing_if = "is_refuse")]
     pub unsaved: UnsavedPolicy,
+    /// What the target has to show before the cutover counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirm: Option<Confirm>,
 }
 
 fn is_refuse(policy: &UnsavedPolicy) -> bool {

@@ -1,5 +1,6 @@
 //! The rig file's schema: all that drives the loops, in one document (YAML on the operator's machine, JSON on hosts).
 
+mod confirm;
 mod files;
 mod finding;
 mod hosts;
@@ -25,6 +26,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use confirm::{Confirm, Handoff, Health};
 pub use files::{FileKind, NamedFile, files};
 pub use finding::{Finding, Severity};
 pub use hosts::{CutoverHosts, Host, Incus, InstanceType, LegacyRuns, Provider, Qemu, Size};

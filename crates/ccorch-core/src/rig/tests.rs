@@ -329,3 +329,14 @@ fn a_proxy_that_is_off_keeps_its_settings_when_written() {
     let written: Rig = parse(&serde_json::to_string(&rig).unwrap()).unwrap();
     assert_eq!(written.proxy.listen, "127.0.0.1:9");
 }
+
+#[test]
+fn what_a_target_has_to_show_can_be_asked_for() {
+    let confirm = |text: &str| replaced("to: vm }", &format!("to: vm, confirm: {{ {text} }} }}"));
+    let good = "settle: 5s, health: [{ url: 'https://a/x' }], handoffs: [{ file: cc-ci/INBOX.md }, { commits: cc-ci }]";
+    assert_eq!(confirm(good), "");
+    assert_snapshot!(confirm("health: [{ url: 'ftp://a' }, { url: 'http://a', proxy: true }]"));
+    assert_snapshot!(confirm(
+        "crashes: 0, handoffs: [{}, { commits: other }, { file: /x }, { file: x, commits: . }]"
+    ));
+}

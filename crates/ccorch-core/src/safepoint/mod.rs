@@ -124,9 +124,8 @@ pub fn unsaved(facts: &Facts, exempt: &Exempt) -> Vec<Unsaved> {
 
 /// What a rescue of one work tree has to commit. Exempt paths count in the main work tree only: they are its.
 pub fn uncommitted<'a>(tree: &'a Tree, exempt: &'a Exempt) -> impl Iterator<Item = &'a Entry> {
-    tree.entries.iter().filter(move |entry| {
-        !entry.path.ends_with(b"/") && !(tree.kind == TreeKind::Main && exempt.holds(&entry.path))
-    })
+    let own = move |entry: &&Entry| tree.kind == TreeKind::Main && exempt.holds(&entry.path);
+    tree.entries.iter().filter(move |entry| !entry.path.ends_with(b"/") && !own(entry))
 }
 
 #[cfg(test)]

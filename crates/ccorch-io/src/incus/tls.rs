@@ -58,6 +58,13 @@ pub(super) fn config(credential: Credential, trust: Trust) -> Result<ClientConfi
     builder.with_client_auth_cert(credential.chain, credential.key)
 }
 
+/// A client of servers that the system's certificate authorities vouch for; it shows no certificate of its own.
+pub(crate) fn system_client() -> Result<ClientConfig, rustls::Error> {
+    let builder = ClientConfig::builder_with_provider(Arc::new(provider()));
+    let builder = builder.with_safe_default_protocol_versions()?;
+    Ok(builder.with_root_certificates(system_roots()).with_no_client_auth())
+}
+
 fn system_roots() -> RootCertStore {
     let mut roots = RootCertStore::empty();
     // Single certificates that cannot be read are no reason to trust none: what is left decides.

@@ -6,7 +6,9 @@ use anyhow::Result;
 
 use super::plumbing;
 use crate::context::Context;
-use crate::here::{Here, driver, events, lease, loop_state, start};
+use crate::here::{Here, confirm, driver, events, handoff, lease, loop_state, start};
+use ccorch_core::cutover::confirm::Terms;
+use ccorch_core::seconds::Seconds;
 
 /// Start the rig on this host, which a cutover has given the lease
 #[derive(Debug, clap::Args)]
@@ -19,6 +21,27 @@ pub struct Args {
     /// What the orchestrator sessions are told
     #[arg(long)]
     message: String,
+    /// The rig is here on trial: this host has so long to confirm itself
+    #[arg(long, value_name = "DURATION")]
+    confirm_within: Option<Seconds>,
+    /// How long no loop may end meanwhile [default: `cutover.confirm.settle` of the rig]
+    #[arg(long, requires = "confirm_within", value_name = "DURATION")]
+    settle: Option<Seconds>,
+    /// Go through a reboot before it is confirmed
+    #[arg(long, requires = "confirm_within")]
+    prove_reboot: bool,
+}
+
+impl Args {
+    fn terms(&self, here: &Here) -> Option<Terms> {
+        let confirm = here.rig.cutover.as_ref().and_then(|c| c.confirm.clone()).unwrap_or_default();
+        Some(Terms {
+            timeout: self.confirm_within?,
+            settle: self.settle.unwrap_or(confirm.settle),
+            crashes: confirm.crashes,
+            prove_reboot: self.prove_reboot,
+        })
+    }
 }
 
 /// Runs the verb.
@@ -28,6 +51,7 @@ pub fn run(context: &Context, args: &Args) -> Result<ExitCode> {
     let _act = driver::admit(&here, &args.by.driver(), "an unknown driver")?;
     if lease::check(&here).is_ok() {
         // Already at work: a repeated call must not start anything twice.
+        confirm::start_watching(&here)?;
         return Ok(ExitCode::SUCCESS);
     }
     if args.adopt_sessions {
@@ -37,8 +61,18 @@ pub fn run(context: &Context, args: &Args) -> Result<ExitCode> {
             loop_state::write(&here, name, &state)?;
         }
     }
-    events::record(&here, "activated", None, format!("by cutover {}", args.by.journal));
+    let journal = &args.by.journal;
+    if args.confirm_within.is_some() {
+        handoff::write(&here, journal, &args.message)?;
+    } else {
+        start::tell(&here, &args.message)?;
+    }
+    events::record(&here, "activated", None, format!("by cutover {journal}"));
+    if let Some(terms) = args.terms(&here) {
+        confirm::open(&here, journal, terms)?;
+    }
     here.set_quiesced(None)?;
-    start::rig(&here, &args.message)?;
+    start::rig(&here)?;
+    confirm::start_watching(&here)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -9,7 +9,7 @@ use ccorch_core::safepoint::UnsavedPolicy;
 use ccorch_core::seconds::Seconds;
 
 use crate::context::{Context, LoadedRig};
-use crate::cutover::{Options, Wish, drive, dry_run, open};
+use crate::cutover::{Options, Trial, Wish, drive, dry_run, open};
 use crate::error::{Kind, Problem};
 
 /// Move the rig to another host; taken back if it fails
@@ -44,7 +44,7 @@ pub struct RollbackArgs {
 
 #[derive(Debug, clap::Args)]
 struct Common {
-    /// Print the steps with the undo of each, and do nothing
+    /// Print the steps, their commands and undo and the expected downtime, and do nothing
     #[arg(long)]
     dry_run: bool,
     /// Go on with the cutover that an earlier run left unfinished, here or on another machine, whatever its direction
@@ -54,12 +54,18 @@ struct Common {
     #[arg(long)]
     abort: bool,
     /// How long the target's loops may take until each has worked
-    #[arg(long, default_value = "3m", value_name = "DURATION")]
+    #[arg(long, default_value = "15m", value_name = "DURATION")]
     verify_timeout: Seconds,
     /// Commit what the source has not saved in git to a branch `ccorch/rescue/HOST/TIME`, and go on [default: turn back, or
     /// as `cutover.unsaved` of the rig file says]
     #[arg(long)]
     rescue: bool,
+    /// How long no loop may end on the target before it counts [default: `cutover.confirm.settle` of the rig, 60s]
+    #[arg(long, value_name = "DURATION")]
+    settle: Option<Seconds>,
+    /// Have the target go through a reboot before it counts
+    #[arg(long)]
+    prove_reboot: bool,
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
@@ -95,7 +101,7 @@ fn cut_over(
     };
     let plan = plan(&loaded.rig, &from, &to).map_err(|no| Problem::new(Kind::Rig, no.to_string()))?;
     if common.dry_run {
-        dry_run(&plan);
+        dry_run(loaded, &plan, common.json)?;
         return Ok(ExitCode::SUCCESS);
     }
     let _lock = loaded.lock("cutover")?;
@@ -103,7 +109,8 @@ fn cut_over(
     let mut log = open(loaded, plan, wish)?;
     let said = loaded.rig.cutover.as_ref().map(|c| c.unsaved).unwrap_or_default();
     let unsaved = if common.rescue { UnsavedPolicy::Rescue } else { said };
-    let options =
-        Options { unsaved, verify_timeout: common.verify_timeout, abort: common.abort, json: common.json };
+    let trial =
+        Trial { timeout: common.verify_timeout, settle: common.settle, prove_reboot: common.prove_reboot };
+    let options = Options { trial, unsaved, abort: common.abort, json: common.json };
     drive(loaded, &mut log, options)
 }

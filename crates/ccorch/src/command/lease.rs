@@ -177,7 +177,8 @@ pub fn run(context: &Context, args: &Args) -> Result<ExitCode> {
             person::confirm(&question, &here.name, yes_host.as_ref())?;
             here.create_folders()?;
             let lease = change::acquire(&here)?;
-            start::rig(&here, &format!("The lease was given to {} by a person.", here.name))?;
+            start::tell(&here, &format!("The lease was given to {} by a person.", here.name))?;
+            start::rig(&here)?;
             told(&lease, *json)?;
         }
         What::Take { source } => {
@@ -185,7 +186,8 @@ pub fn run(context: &Context, args: &Args) -> Result<ExitCode> {
             let lease = change::take_over(&here, source)?;
             let news =
                 format!("{source} is gone: {} took over. What it had not pushed is not here.", here.name);
-            start::rig(&here, &news)?;
+            start::tell(&here, &news)?;
+            start::rig(&here)?;
             println!("{}", serde_json::to_string(&lease)?);
         }
     }
@@ -236,7 +238,7 @@ fn show(here: &Here, json: bool) -> Result<()> {
         println!("{}", serde_json::to_string_pretty(&value)?);
         return Ok(());
     }
-    println!("arbiter: {}", arbiter.map(sentence).or(note).unwrap_or_default());
+    println!("arbiter: {}", arbiter.map(|lease| sentence(lease)).or(note).unwrap_or_default());
     if let Some(owner) = arbiter.and_then(|lease| lease.cutover.as_ref()) {
         let state = if owner.open { "under way" } else { "over" };
         println!("cutover: {} is {state}, turn {}, driven by {}", owner.journal, owner.turn, owner.by);

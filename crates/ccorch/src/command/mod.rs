@@ -2,6 +2,7 @@
 
 mod activate;
 mod check;
+mod confirm;
 mod connect;
 mod cutover;
 mod generate;
@@ -18,6 +19,7 @@ mod resume;
 mod schema;
 mod secrets;
 mod stage;
+mod standby;
 mod status;
 mod supervise;
 mod takeover;
@@ -47,6 +49,8 @@ pub enum Verb {
     Rollback(cutover::RollbackArgs),
     Journal(journal::Args),
     Takeover(takeover::Args),
+    StandbyStatus(standby::StatusArgs),
+    ForgetSource(standby::ForgetArgs),
     Status(status::Args),
     Loops(loops::Args),
     Reboots(reboots::Args),
@@ -56,6 +60,8 @@ pub enum Verb {
     Connect(connect::Args),
     Supervise(supervise::Args),
     Watchdog(watchdog::Args),
+    #[command(hide = true)]
+    Confirm(confirm::Args),
     #[command(hide = true)]
     Activate(activate::Args),
     #[command(hide = true)]
@@ -85,6 +91,8 @@ pub fn run(context: &Context, verb: Verb) -> Result<ExitCode> {
         Verb::Journal(args) => journal::run(context, &args),
         Verb::Takeover(args) => takeover::run(context, &args),
         Verb::Resume(args) => resume::run(context, &args),
+        Verb::StandbyStatus(args) => standby::status(context, &args),
+        Verb::ForgetSource(args) => standby::forget(context, &args),
         Verb::Status(args) => status::run(context, &args),
         Verb::Loops(args) => loops::run(context, &args),
         Verb::Reboots(args) => reboots::run(context, &args),
@@ -94,6 +102,7 @@ pub fn run(context: &Context, verb: Verb) -> Result<ExitCode> {
         Verb::Connect(args) => connect::run(context, &args),
         Verb::Supervise(args) => supervise::run(context, &args),
         Verb::Watchdog(args) => watchdog::run(&args),
+        Verb::Confirm(args) => confirm::run(context, &args),
         Verb::Activate(args) => activate::run(context, &args),
         Verb::Quiesce(args) => quiesce::run(context, &args),
         Verb::LoopStart(args) => plumbing::start(context, &args),

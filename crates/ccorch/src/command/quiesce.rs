@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use super::plumbing;
 use crate::context::Context;
 use crate::here::runtime::Runtime;
-use crate::here::{Here, driver, events};
+use crate::here::{Here, confirm, driver, events};
 
 /// Stop every loop at its safe point and keep it down for a cutover
 #[derive(Debug, clap::Args)]
@@ -29,6 +29,8 @@ pub fn run(context: &Context, args: &Args) -> Result<ExitCode> {
         events::record(&here, "unquiesced", None, format!("by cutover {}", args.by.journal));
         return Ok(ExitCode::SUCCESS);
     }
+    // Before anything stops: what is taken back must not confirm itself meanwhile.
+    confirm::withdraw(&here, &args.by.journal)?;
     // The mark first: whatever ends from here on is not started again, by whatever hand.
     here.set_quiesced(Some(&args.by.journal))?;
     let runtime = Runtime::of(&here);

@@ -64,6 +64,9 @@ pub fn render(status: &Status) -> String {
         ("reboots", status.reboots.to_string()),
     ];
     let mut text: String = head.iter().map(|(key, value)| format!("{key:<12}{value}\n")).collect();
+    if let Some(provisional) = &status.provisional {
+        text += &format!("{:<12}{provisional}\n", "on trial");
+    }
     text.push('\n');
     text.push_str(&loops_table(&status.loops));
     if status.degraded.is_empty() {

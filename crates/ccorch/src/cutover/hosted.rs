@@ -9,6 +9,7 @@ use ccorch_io::command::Command;
 use serde::Deserialize;
 
 use super::side::Side;
+use super::verify::Trial;
 
 /// Stopping waits for safe points; a start for the agents.
 const LONG: Duration = Duration::from_secs(180);
@@ -71,9 +72,20 @@ pub fn write_lease(writer: &Side, about: &HostName, state: Standing, journal: &s
     Ok(serde_json::from_str(&text)?)
 }
 
-/// Starts the rig there.
-pub fn activate(side: &Side, journal: &str, adopt: bool, message: &str) -> Result<()> {
+/// Starts the rig there; on trial, where the host has to confirm itself.
+pub fn activate(side: &Side, journal: &str, trial: Option<Trial>, adopt: bool, message: &str) -> Result<()> {
     let mut args = vec!["activate", "--message", message];
+    let within = trial.map(|trial| trial.timeout.to_string());
+    let settle = trial.and_then(|trial| trial.settle).map(|settle| settle.to_string());
+    if let Some(within) = &within {
+        args.extend(["--confirm-within", within]);
+    }
+    if let Some(settle) = &settle {
+        args.extend(["--settle", settle]);
+    }
+    if trial.is_some_and(|trial| trial.prove_reboot) {
+        args.push("--prove-reboot");
+    }
     if adopt {
         args.push("--adopt-sessions");
     }

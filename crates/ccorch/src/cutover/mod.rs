@@ -2,13 +2,18 @@
 //! came of it before it goes on. Killed at any moment, the next run goes on from the journal.
 
 mod copies;
+mod decommission;
+mod dry_run;
 mod hosted;
 mod legacy;
+mod live;
 mod log;
 mod open;
 mod preflight;
 mod report;
 mod side;
+mod signs;
+pub mod standby;
 mod steps;
 mod verify;
 
@@ -18,17 +23,17 @@ use std::time::Instant;
 use anyhow::{Context as _, Result};
 use ccorch_core::cutover::{Entry, Journal, Next, Outcome, Plan, Status, Step};
 use ccorch_core::safepoint::UnsavedPolicy;
-use ccorch_core::seconds::Seconds;
 use ccorch_io::clock;
 
 use crate::context::LoadedRig;
 use crate::error::{Kind, Problem};
 use crate::here::driver::STALE;
 use crate::hints;
+pub use dry_run::print as dry_run;
 pub use log::Log;
 pub use open::{Wish, open};
-pub use report::dry_run;
 use steps::Steps;
+pub use verify::Trial;
 
 /// An undo is tried this often before a person has to look.
 const UNDO_TRIES: u32 = 3;
@@ -36,10 +41,10 @@ const UNDO_TRIES: u32 = 3;
 /// What a person may say beside source and target.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
-    /// How long the target's loops may take until they have worked.
-    pub verify_timeout: Seconds,
     /// What happens to work that is not saved in git when the source has stopped.
     pub unsaved: UnsavedPolicy,
+    /// What the target has to show before it counts.
+    pub trial: Trial,
     /// Turn back, whatever the state.
     pub abort: bool,
     /// Print the result as JSON.
@@ -52,7 +57,7 @@ pub fn drive(loaded: &LoadedRig, log: &mut Log, options: Options) -> Result<Exit
         log.append(Entry::TurnBack { why: "a person asked for it".into() })?;
     }
     let (plan, id) = (log.journal.plan.clone(), log.journal.id.clone());
-    let steps = Steps::connect(loaded, &plan, &id, options.verify_timeout, options.unsaved)?;
+    let steps = Steps::connect(loaded, &plan, &id, options.trial, options.unsaved)?;
     take_again(loaded, log, &steps)?;
     let mut first_failure = None;
     loop {
@@ -62,8 +67,8 @@ pub fn drive(loaded: &LoadedRig, log: &mut Log, options: Options) -> Result<Exit
             Next::Undo(step) => undo(log, &steps, step)?,
             Next::Close(outcome) => close(log, &steps, outcome)?,
             Next::Over(outcome) => {
-                report::end(&log.journal, outcome, options.json)?;
-                return ended(outcome, &plan, first_failure);
+                report::end(loaded, log, outcome, options.json)?;
+                return ended(outcome, &plan, &id, first_failure);
             }
         }
     }
@@ -260,17 +265,19 @@ fn stuck(log: &Log, plan: &Plan, step: Step, was: Status, why: &str) -> anyhow::
     Problem::new(Kind::Stuck, message).hint(hint).into()
 }
 
-fn ended(outcome: Outcome, plan: &Plan, failure: Option<anyhow::Error>) -> Result<ExitCode> {
+/// What was taken back never ends with 0, and says so in a last line of its own.
+fn ended(outcome: Outcome, plan: &Plan, id: &str, failure: Option<anyhow::Error>) -> Result<ExitCode> {
     if outcome == Outcome::Completed {
         return Ok(ExitCode::SUCCESS);
     }
-    let taken_back = format!("the cutover was taken back; {} runs the rig", plan.from.name);
-    let Some(error) = failure else { return Err(Problem::new(Kind::RolledBack, taken_back).into()) };
-    if error.downcast_ref::<preflight::NothingChanged>().is_some() {
-        return Err(error);
+    if let Some(error) = failure {
+        if error.downcast_ref::<preflight::NothingChanged>().is_some() {
+            return Err(error);
+        }
+        crate::error::report(&error);
     }
-    let hint = hints::of(&error).1;
-    Err(Problem { kind: Kind::RolledBack, message: format!("{error:#}\n{taken_back}"), hint }.into())
+    eprintln!("the cutover was taken back; {} runs the rig (cutover {id})", plan.from.name);
+    Ok(ExitCode::from(Kind::RolledBack as u8))
 }
 
 /// A new journal's id: sorts by time, and two made in the same second differ.

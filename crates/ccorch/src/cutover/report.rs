@@ -1,45 +1,53 @@
-//! What a person sees of a cutover: each step as it happens, and at the end where the time went.
+//! What a person sees of a cutover: each step as it happens, and at the end where the time went, on the terminal and as a
+//! page beside the journal.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Result;
-use ccorch_core::cutover::{Entry, Journal, Outcome, Plan, Step};
+use ccorch_core::cutover::work::Gap;
+use ccorch_core::cutover::{Entry, Journal, Outcome, Step, page};
+use ccorch_io::durable;
 use jiff::Timestamp;
 
+use super::log::Log;
+use super::{live, signs};
+use crate::context::LoadedRig;
 use crate::table;
 
 /// A step begins.
 pub fn begins(step: Step, does: &str) {
-    eprintln!("{:<13} {does}", step.name());
+    live::begin(step.name(), does);
 }
 
 /// A step is done.
 pub fn done(step: Step, took: Duration, note: &str) {
-    eprintln!("{:<13} done in {:.1} s: {note}", step.name(), took.as_secs_f64());
+    live::end(&format!("{:<13} done in {:.1} s: {note}", step.name(), took.as_secs_f64()));
 }
 
 /// A step failed.
 pub fn failed(step: Step, why: &str) {
-    eprintln!("{:<13} failed: {why}", step.name());
+    live::end(&format!("{:<13} failed: {why}", step.name()));
 }
 
 /// A step is undone.
 pub fn undoes(step: Step, does: &str) {
-    eprintln!("{:<13} undo: {does}", step.name());
+    live::end(&format!("{:<13} undo: {does}", step.name()));
 }
 
-/// The end: a table of steps and times, and how long nobody worked.
-pub fn end(journal: &Journal, outcome: Outcome, json: bool) -> Result<()> {
+/// The end: a table of steps and times, how long nobody worked, and the page.
+pub fn end(loaded: &LoadedRig, log: &Log, outcome: Outcome, json: bool) -> Result<()> {
+    let journal = &log.journal;
+    let gap = signs::read(loaded, &journal.id)?.filter(|_| outcome == Outcome::Completed);
+    let page = write_page(log, gap.as_ref());
     let times = times(journal);
-    let dark = dark(journal);
     if json {
-        let steps: Vec<_> = times
-            .iter()
-            .map(|(step, took)| serde_json::json!({ "step": step, "ms": u64::try_from(took.as_millis()).unwrap_or(0) }))
-            .collect();
+        let steps: Vec<_> =
+            times.iter().map(|(step, took)| serde_json::json!({ "step": step, "ms": ms(*took) })).collect();
         let value = serde_json::json!({
             "journal": journal.id, "outcome": outcome, "from": journal.plan.from.name, "to": journal.plan.to.name,
-            "steps": steps, "downtime_ms": dark.map(|d| u64::try_from(d.as_millis()).unwrap_or(0)),
+            "steps": steps, "downtime_ms": gap.map(|gap| ms(gap.length())), "gap": gap,
+            "report": page.as_ref().ok(),
         });
         println!("{}", serde_json::to_string_pretty(&value)?);
         return Ok(());
@@ -49,38 +57,45 @@ pub fn end(journal: &Journal, outcome: Outcome, json: bool) -> Result<()> {
         .map(|(step, took)| [step.name().into(), format!("{:.1} s", took.as_secs_f64())])
         .collect();
     print!("{}", table::render(["STEP", "TOOK"], &rows));
-    if let Some(dark) = dark {
-        println!(
-            "downtime: {:.1} s, from the first stop on {} to work on {}",
-            dark.as_secs_f64(),
-            journal.plan.from.name,
-            journal.plan.to.name
-        );
+    let (from, to) = (&journal.plan.from.name, &journal.plan.to.name);
+    match (outcome, gap) {
+        (Outcome::Completed, Some(gap)) => println!("downtime: {}", words(&gap, from.as_str(), to.as_str())),
+        (Outcome::Completed, None) => println!("downtime: not known"),
+        (Outcome::RolledBack, _) => {}
     }
-    match outcome {
-        Outcome::Completed => {
-            println!("cutover {} completed: {} runs the rig", journal.id, journal.plan.to.name)
-        }
-        Outcome::RolledBack => {
-            println!("cutover {} rolled back: {} runs the rig", journal.id, journal.plan.from.name)
-        }
+    match page {
+        Ok(path) => println!("report: {}", path.display()),
+        // The cutover is over, whether or not there is room for a page about it.
+        Err(error) => eprintln!("warning: there is no report: {error:#}"),
+    }
+    if outcome == Outcome::Completed {
+        println!("cutover {} completed: {to} runs the rig", journal.id);
     }
     Ok(())
 }
 
+fn words(gap: &Gap, from: &str, to: &str) -> String {
+    let seconds = gap.length().as_secs_f64();
+    format!("{seconds:.1} s, from the last sign of work on {from} to the first on {to}")
+}
+
+/// Writes the page beside the journal; where.
+fn write_page(log: &Log, gap: Option<&Gap>) -> Result<PathBuf> {
+    let path = log.path.with_extension("html");
+    durable::replace(&path, page::render(&log.journal, gap).as_bytes(), 0o600)?;
+    Ok(path)
+}
+
+fn ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(0)
+}
+
 /// How long each step took: from its last start to its end.
-fn times(journal: &Journal) -> Vec<(Step, Duration)> {
+pub fn times(journal: &Journal) -> Vec<(Step, Duration)> {
     let ends = |step: Step| at(journal, |entry| matches!(entry, Entry::Done { step: s, .. } if *s == step));
     let starts = |step: Step| at(journal, |entry| matches!(entry, Entry::Started { step: s } if *s == step));
     let took = |step: &Step| Some((*step, between(starts(*step)?, ends(*step)?)));
     journal.plan.steps.iter().filter_map(took).collect()
-}
-
-/// From the moment the source is stopped to the target's proof of work.
-fn dark(journal: &Journal) -> Option<Duration> {
-    let from = journal.lines.iter().find(|l| matches!(l.entry, Entry::Started { step: Step::Quiesce }))?.at;
-    let to = at(journal, |entry| matches!(entry, Entry::Done { step: Step::Verify, .. }))?;
-    Some(between(from, to))
 }
 
 fn at(journal: &Journal, wanted: impl Fn(&Entry) -> bool) -> Option<Timestamp> {
@@ -89,14 +104,4 @@ fn at(journal: &Journal, wanted: impl Fn(&Entry) -> bool) -> Option<Timestamp> {
 
 fn between(from: Timestamp, to: Timestamp) -> Duration {
     Duration::try_from(to.duration_since(from)).unwrap_or(Duration::ZERO)
-}
-
-/// What would be done, step by step, with the undo of each.
-pub fn dry_run(plan: &Plan) {
-    for step in &plan.steps {
-        println!("{:<13} {}", step.name(), plan.describe(*step));
-        if step.has_undo() {
-            println!("{:<13}   undo: {}", "", plan.describe_undo(*step));
-        }
-    }
 }

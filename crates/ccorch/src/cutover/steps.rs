@@ -5,16 +5,13 @@ use ccorch_core::cutover::{Plan, SideKind, Step};
 use ccorch_core::lease::{Standing, Turn};
 use ccorch_core::rig::Rig;
 use ccorch_core::safepoint::UnsavedPolicy;
-use ccorch_core::seconds::Seconds;
 
 use super::side::Side;
-use super::{hosted, legacy, preflight, verify};
+use super::verify::{self, Trial};
+use super::{decommission, hosted, legacy, preflight};
 use crate::context::LoadedRig;
 use crate::error::{Kind, Problem};
 use crate::staging::{self, Cache, How, Mode, Pass};
-
-/// Left on a host that no longer runs the rig.
-const NOTE: &str = "/var/lib/ccorch/STANDBY.txt";
 
 /// Both hosts, and what is to be done with them.
 #[derive(Debug)]
@@ -22,7 +19,7 @@ pub struct Steps<'a> {
     loaded: &'a LoadedRig,
     plan: &'a Plan,
     journal: &'a str,
-    verify_timeout: Seconds,
+    trial: Trial,
     unsaved: UnsavedPolicy,
     cache: Cache,
     /// The source.
@@ -37,11 +34,11 @@ impl<'a> Steps<'a> {
         loaded: &'a LoadedRig,
         plan: &'a Plan,
         journal: &'a str,
-        verify_timeout: Seconds,
+        trial: Trial,
         unsaved: UnsavedPolicy,
     ) -> Result<Self> {
         let (from, to) = (Side::connect(loaded, &plan.from)?, Side::connect(loaded, &plan.to)?);
-        Ok(Self { loaded, plan, journal, verify_timeout, unsaved, cache: Cache::default(), from, to })
+        Ok(Self { loaded, plan, journal, trial, unsaved, cache: Cache::default(), from, to })
     }
 
     /// The plan.
@@ -54,9 +51,19 @@ impl<'a> Steps<'a> {
         &self.loaded.rig
     }
 
-    /// How long the target's loops may take until they have worked.
-    pub fn verify_timeout(&self) -> Seconds {
-        self.verify_timeout
+    /// The cutover's id.
+    pub fn journal(&self) -> &str {
+        self.journal
+    }
+
+    /// What the target has to show.
+    pub fn trial(&self) -> Trial {
+        self.trial
+    }
+
+    /// The rig and the operator's folder for it.
+    pub fn loaded(&self) -> &LoadedRig {
+        self.loaded
     }
 
     /// The host that writes the lease: the one it is about where that runs ccorch, else the other.
@@ -89,7 +96,7 @@ impl<'a> Steps<'a> {
             Step::Prove => self.prove(&self.from, &self.to),
             Step::Activate => self.activate(&self.from, &self.to),
             Step::Verify => verify::wait(self, &self.to),
-            Step::Decommission => self.decommission(&self.from),
+            Step::Decommission => decommission::perform(self, &self.from, &self.to),
         }
     }
 
@@ -119,7 +126,7 @@ impl<'a> Steps<'a> {
             Step::Quiesce => self.unquiesce(&self.from),
             Step::Fence => self.unfence(&self.from),
             Step::Activate => self.deactivate(),
-            Step::Decommission => self.remove_note(&self.from),
+            Step::Decommission => decommission::undo(&self.from),
             Step::Preflight | Step::Presync | Step::FinalSync | Step::Prove | Step::Verify => Ok(()),
         }
     }
@@ -144,6 +151,8 @@ impl<'a> Steps<'a> {
     }
 
     fn sync(&self, from: &Side, to: &Side, pass: Pass) -> Result<String> {
+        // It may be the read-only standby of an earlier cutover.
+        decommission::reopen(to)?;
         let name = format!("ccorch/rescue/{}", staging::stamp(from.name.as_str(), self.journal));
         let rescue = (self.unsaved == UnsavedPolicy::Rescue).then_some(name.as_str());
         let how = How { mode: Mode::Carry, pass, rescue };
@@ -216,13 +225,21 @@ impl<'a> Steps<'a> {
         }
         hosted::write_lease(self.writer(), &side.name, Standing::Active, self.journal)?;
         if side.kind == SideKind::Ccorch {
-            hosted::activate(side, self.journal, false, "The move was taken back; you are where you were.")?;
+            hosted::activate(
+                side,
+                self.journal,
+                None,
+                false,
+                "The move was taken back; you are where you were.",
+            )?;
         }
         Ok(())
     }
 
     fn activate(&self, from: &Side, to: &Side) -> Result<String> {
-        verify::stamp(to)?;
+        if to.kind == SideKind::Legacy {
+            verify::stamp(to)?;
+        }
         let writer = if to.kind == SideKind::Ccorch { to } else { from };
         let lease = hosted::write_lease(writer, &to.name, Standing::Active, self.journal)?;
         match to.kind {
@@ -236,7 +253,7 @@ impl<'a> Steps<'a> {
                     "The rig moved from {} to this host, {} (cutover {}). The workspace is the same; the loops go on.",
                     from.name, to.name, self.journal
                 );
-                hosted::activate(to, self.journal, adopt, &message)?;
+                hosted::activate(to, self.journal, Some(self.trial), adopt, &message)?;
             }
         }
         Ok(format!("{} is active at epoch {}", to.name, lease.epoch))
@@ -255,26 +272,6 @@ impl<'a> Steps<'a> {
             hosted::write_lease(writer, &self.to.name, Standing::Standby, self.journal)?;
             self.sync(&self.to, &self.from, Pass::Early)?;
         }
-        Ok(())
-    }
-
-    fn decommission(&self, side: &Side) -> Result<String> {
-        if side.kind == SideKind::Legacy {
-            legacy::disable(side)?;
-        }
-        let note = format!(
-            "Rig `{}` runs on {} since cutover {}. Nothing of it starts here.\nTo bring it back: ccorch rollback\n",
-            self.rig().rig,
-            self.to.name,
-            self.journal
-        );
-        side.host.write_file(NOTE, note.as_bytes(), "0644")?;
-        self.remove_note(&self.to)?;
-        Ok(format!("{} is standby; the note is {NOTE}", side.name))
-    }
-
-    fn remove_note(&self, side: &Side) -> Result<()> {
-        side.host.command(&["rm", "-f", "--", NOTE]).run()?;
         Ok(())
     }
 }

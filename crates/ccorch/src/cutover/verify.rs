@@ -1,23 +1,47 @@
-//! Is the rig at work? Not only alive: every loop has written to its conversation since it was started.
+//! Is the target at work? A target that runs ccorch judges itself and is only asked here; a legacy target is watched from
+//! here: every loop has written to its conversation since it was started, and its processes stay.
 
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use ccorch_core::cutover::SideKind;
+use ccorch_core::cutover::confirm::{Stage, Verdict, Window};
 use ccorch_core::launch::project_key;
 use ccorch_core::rig::{Agent, Role};
+use ccorch_core::seconds::Seconds;
 
-use super::legacy;
 use super::side::Side;
 use super::steps::Steps;
+use super::{legacy, live, signs};
 use crate::error::{Kind, Problem};
-use crate::here::status::Status;
+use crate::hints;
 
-/// Made at activation; conversations written to later than this prove work.
+/// Made at activation of a legacy target; conversations written to later than this prove work.
 const STAMP: &str = "/var/lib/ccorch/activated";
 /// How often it is looked.
 const LOOK: Duration = Duration::from_millis(500);
+/// A target that was to judge and does not answer is waited for so much longer than its window.
+const GRACE: Duration = Duration::from_secs(120);
+
+/// What a person may say about the confirm window.
+#[derive(Debug, Clone, Copy)]
+pub struct Trial {
+    /// How long the target's loops may take until they have worked.
+    pub timeout: Seconds,
+    /// How long no loop may end; the rig's own when absent.
+    pub settle: Option<Seconds>,
+    /// Whether the target has to come back from a reboot too.
+    pub prove_reboot: bool,
+}
+
+impl Trial {
+    /// What is asked of this rig's target.
+    pub fn settle_of(self, steps: &Steps<'_>) -> Seconds {
+        let confirm = steps.rig().cutover.as_ref().and_then(|c| c.confirm.clone()).unwrap_or_default();
+        self.settle.unwrap_or(confirm.settle)
+    }
+}
 
 /// Prints the names of loops (`NAME WORKDIR-KEY` pairs as arguments) whose conversations were written since the stamp.
 const WORKED: &str = r#"
@@ -30,54 +54,129 @@ while [ $# -gt 0 ]; do
 done
 "#;
 
-/// Marks the moment from which work counts.
+/// Marks the moment from which work counts on a legacy target.
 pub fn stamp(side: &Side) -> Result<()> {
     side.script("mark the activation", r#"mkdir -p /var/lib/ccorch && : > "$1""#, &[STAMP]).run()?;
     Ok(())
 }
 
-/// Waits until the target is at work; what it found, in one line.
+/// Waits until the target is confirmed; what it found, in one line.
 pub fn wait(steps: &Steps<'_>, side: &Side) -> Result<String> {
-    let until = Instant::now() + steps.verify_timeout().duration();
+    match side.kind {
+        SideKind::Ccorch => ask(steps, side),
+        SideKind::Legacy => watch(steps, side),
+    }
+}
+
+/// The target decides, whether or not anybody asks; only its silence has an end here. Silence is no verdict: the step stays
+/// open, and the same command asks again.
+fn ask(steps: &Steps<'_>, side: &Side) -> Result<String> {
+    let trial = steps.trial();
+    let window = trial.timeout.duration() + trial.settle_of(steps).duration();
+    let rounds = if trial.prove_reboot { 2 } else { 1 };
+    let until = Instant::now() + window * rounds + GRACE;
     loop {
-        let missing = missing(steps, side)?;
-        if missing.is_empty() {
-            return Ok(format!("all {} loops run and have worked on {}", steps.rig().loops.len(), side.name));
+        match view(side) {
+            Ok(window) if window.as_ref().is_none_or(|w| w.journal != steps.journal()) => {
+                let message = format!("{} knows nothing of cutover {}", side.name, steps.journal());
+                return Err(Problem::new(Kind::Conflict, message)
+                    .hint(format!("`ccorch status --host {}` tells how it is", side.name))
+                    .into());
+            }
+            Ok(None) => {}
+            Ok(Some(window)) => match &window.verdict {
+                Verdict::Confirmed => {
+                    signs::measure(steps, window.first_work());
+                    return Ok(confirmed(steps, side, &window));
+                }
+                Verdict::Failed { why } => {
+                    let message = format!("{} did not confirm itself: {why}", side.name);
+                    let hint = format!(
+                        "`ccorch status --host {}` and `ccorch loops logs LOOP --host {0}`",
+                        side.name
+                    );
+                    return Err(Problem::new(Kind::TimedOut, message).hint(hint).into());
+                }
+                Verdict::Withdrawn => {
+                    let message = format!("the cutover was withdrawn on {}", side.name);
+                    return Err(Problem::new(Kind::Conflict, message).into());
+                }
+                Verdict::Open => live::tell(&window.missing.join("; ")),
+            },
+            // It may be rebooting, by our word or by its own.
+            Err(error) if hints::of(&error).0 == Kind::Unreachable && Instant::now() < until => {
+                live::tell(&format!("{} does not answer", side.name));
+            }
+            Err(error) => return Err(error),
         }
         if Instant::now() >= until {
-            let message = format!(
-                "on {}: not at work after {}: {}",
-                side.name,
-                steps.verify_timeout(),
-                missing.join("; ")
-            );
-            let hint =
-                format!("`ccorch status --host {}` and `ccorch loops logs LOOP --host {0}`", side.name);
-            return Err(Problem::new(Kind::TimedOut, message).hint(hint).into());
+            let message = format!("{} has no verdict on itself, long after its window", side.name);
+            return Err(Problem::new(Kind::Unreachable, message)
+                .hint(format!(
+                    "see `systemctl status ccorch-confirm` on {}; `--abort` takes it back",
+                    side.name
+                ))
+                .into());
         }
         thread::sleep(LOOK);
     }
 }
 
-fn missing(steps: &Steps<'_>, side: &Side) -> Result<Vec<String>> {
-    let mut missing = match side.kind {
-        SideKind::Ccorch => {
-            let status: Status = side.ccorch_json(&["status", "--json"])?;
-            status.degraded
-        }
-        SideKind::Legacy => {
-            let none = legacy::processes(side)?.is_empty();
-            if none { vec!["no process works in the workspace".into()] } else { Vec::new() }
-        }
-    };
-    if missing.is_empty() {
-        missing = idle(steps, side)?;
-    }
-    Ok(missing)
+fn confirmed(steps: &Steps<'_>, side: &Side, window: &Window) -> String {
+    let reboot = matches!(window.stage, Stage::Rebooting { .. });
+    let after = if reboot { ", also after a reboot" } else { "" };
+    format!(
+        "all {} loops run and have worked on {}{after}; it confirmed itself",
+        steps.rig().loops.len(),
+        side.name
+    )
 }
 
-/// Loops that have not worked yet. A session that waits for its person has nothing to do, and an agent of which nothing
-/// is known cannot be asked.
+/// The target's window.
+pub fn view(side: &Side) -> Result<Option<Window>> {
+    side.ccorch_json(&["confirm", "show"])
+}
+
+fn watch(steps: &Steps<'_>, side: &Side) -> Result<String> {
+    let (trial, settle) = (steps.trial(), steps.trial().settle_of(steps));
+    let until = Instant::now() + trial.timeout.duration() + settle.duration();
+    let mut good_since = None;
+    loop {
+        let mut missing = missing(steps, side)?;
+        if missing.is_empty() {
+            let since = *good_since.get_or_insert_with(Instant::now);
+            if since.elapsed() >= settle.duration() {
+                signs::measure(steps, None);
+                return Ok(format!(
+                    "all {} loops run and have worked on {}",
+                    steps.rig().loops.len(),
+                    side.name
+                ));
+            }
+            missing.push(format!("all work; settling for {settle}"));
+        } else {
+            good_since = None;
+        }
+        if Instant::now() >= until {
+            let missing = missing.join("; ");
+            let message = format!("on {}: not at work after {}: {missing}", side.name, trial.timeout);
+            let hint = format!("look at what its own start command did on {}", side.name);
+            return Err(Problem::new(Kind::TimedOut, message).hint(hint).into());
+        }
+        live::tell(&missing.join("; "));
+        thread::sleep(LOOK);
+    }
+}
+
+fn missing(steps: &Steps<'_>, side: &Side) -> Result<Vec<String>> {
+    if legacy::processes(side)?.is_empty() {
+        return Ok(vec!["no process works in the workspace".into()]);
+    }
+    idle(steps, side)
+}
+
+/// Loops that have not worked yet. A legacy rig tells its orchestrator session nothing, so that one may have nothing to do;
+/// and an agent of which nothing is known cannot be asked.
 fn idle(steps: &Steps<'_>, side: &Side) -> Result<Vec<String>> {
     let workers =
         steps.rig().loops.iter().filter(|(_, l)| l.agent == Agent::Claude && l.role == Role::Worker);

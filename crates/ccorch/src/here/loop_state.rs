@@ -81,7 +81,8 @@ fn transcripts(here: &Here, workdir: &str) -> Vec<Transcript> {
     found.collect()
 }
 
-fn transcript_dir(here: &Here, workdir: &str) -> PathBuf {
+/// The folder in which the agents of a working directory keep their transcripts.
+pub fn transcript_dir(here: &Here, workdir: &str) -> PathBuf {
     let workdir =
         if workdir == "." { PathBuf::from(&here.rig.workspace.root) } else { here.in_workspace(workdir) };
     let home = super::runtime::home_of(&here.rig.workspace.user);

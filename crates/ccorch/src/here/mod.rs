@@ -1,9 +1,11 @@
 //! This machine as a host of the rig: its name, its rig, its durable state.
 
 pub mod boot;
+pub mod confirm;
 pub mod driver;
 pub mod events;
 pub mod exits;
+pub mod handoff;
 pub mod journals;
 pub mod lease;
 pub mod loop_state;
@@ -81,6 +83,11 @@ impl Here {
     /// A path relative to the workspace's root.
     pub fn in_workspace(&self, relative: &str) -> std::path::PathBuf {
         std::path::Path::new(&self.rig.workspace.root).join(relative)
+    }
+
+    /// Whether a cutover has made this host a standby that runs nothing.
+    pub fn is_decommissioned(&self) -> bool {
+        self.paths.state().join("standby.json").exists()
     }
 
     /// The cutover that keeps the loops down at the moment, if one does.

@@ -6,9 +6,8 @@ use ccorch_io::{durable, systemd};
 use super::runtime::Runtime;
 use super::{Here, lease};
 
-/// Starts the rig; `message` is what the orchestrator sessions are told.
-pub fn rig(here: &Here, message: &str) -> Result<()> {
-    tell(here, message)?;
+/// Starts the rig; what the orchestrator sessions hear is told before.
+pub fn rig(here: &Here) -> Result<()> {
     if Runtime::of(here) == Runtime::Direct {
         return lease::tick(here).map(drop);
     }
@@ -21,8 +20,7 @@ pub fn rig(here: &Here, message: &str) -> Result<()> {
 }
 
 /// The same from within the lease's own unit, which cannot wait for itself; its next look acquires the lease.
-pub fn rig_from_lease_unit(here: &Here, message: &str) -> Result<()> {
-    tell(here, message)?;
+pub fn rig_from_lease_unit(here: &Here) -> Result<()> {
     if Runtime::of(here) == Runtime::Systemd {
         systemd::systemctl(&["enable", "--quiet", "ccorch.target"])?;
         systemd::systemctl(&["restart", "--no-block", "ccorch-supervisor.service"])?;
@@ -31,6 +29,7 @@ pub fn rig_from_lease_unit(here: &Here, message: &str) -> Result<()> {
     Ok(())
 }
 
-fn tell(here: &Here, message: &str) -> Result<()> {
+/// Leaves word for the orchestrator sessions, which hear it when they start.
+pub fn tell(here: &Here, message: &str) -> Result<()> {
     durable::replace(&here.paths.handoff(), format!("{message}\n").as_bytes(), 0o644)
 }

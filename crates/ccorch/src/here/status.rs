@@ -4,6 +4,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use anyhow::Result;
+use ccorch_core::cutover::confirm::{Verdict, Window};
 use ccorch_core::lease::Standing;
 use ccorch_core::names::{HostName, LoopName, RigName};
 use ccorch_core::rig::{Backend, Role};
@@ -12,7 +13,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::runtime::Runtime;
-use super::{Here, boot, events, exits, lease};
+use super::{Here, boot, confirm, events, exits, lease};
 use crate::supervisor::control;
 
 /// Where a loop is in its life.
@@ -118,6 +119,9 @@ pub struct Status {
     pub loops: Vec<LoopReport>,
     /// Reboots recorded on this host.
     pub reboots: usize,
+    /// What the cutover that brought the rig here waits for, while this host has not confirmed itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provisional: Option<String>,
     /// What is not as it should be; empty when all is well.
     pub degraded: Vec<String>,
 }
@@ -146,11 +150,28 @@ pub fn collect(here: &Here) -> Result<Status> {
         proxy: proxy_report(here),
         loops,
         reboots: boot::reboots(here)?.len(),
+        provisional: None,
         degraded: Vec::new(),
     };
-    status.degraded = degraded(&status);
+    status.degraded = degraded(&status, here.is_decommissioned());
+    let window = confirm::read(here)?.filter(|_| status.lease.state == Some(Standing::Active));
+    if let Some(window) = window {
+        match &window.verdict {
+            Verdict::Open => status.provisional = Some(provisional(&window)),
+            Verdict::Failed { why } => status.degraded.push(format!(
+                "cutover {} failed here ({why}); `ccorch cutover --resume` takes it back",
+                window.journal
+            )),
+            Verdict::Confirmed | Verdict::Withdrawn => {}
+        }
+    }
     status.degraded.extend(here.phase_index().err().map(|error| format!("{error:#}")));
     Ok(status)
+}
+
+fn provisional(window: &Window) -> String {
+    let missing = if window.missing.is_empty() { "being watched".into() } else { window.missing.join("; ") };
+    format!("cutover {}: {missing}", window.journal)
 }
 
 fn lease_report(here: &Here) -> Result<LeaseReport> {
@@ -208,12 +229,13 @@ fn unsupervised(here: &Here) -> Result<Vec<LoopReport>> {
 }
 
 /// A standby host is well when its loops are down; an active one when everything is up.
-fn degraded(status: &Status) -> Vec<String> {
+fn degraded(status: &Status, decommissioned: bool) -> Vec<String> {
     let mut found = Vec::new();
-    if !status.supervisor {
+    let active = status.lease.state == Some(Standing::Active);
+    // A decommissioned standby has none, so that nothing of the rig runs there.
+    if !status.supervisor && (active || !decommissioned) {
         found.push("the supervisor does not answer".to_owned());
     }
-    let active = status.lease.state == Some(Standing::Active);
     if active && !status.lease.may_start {
         found.push(status.lease.reason.clone());
     }

@@ -5,6 +5,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod confirm;
 mod control;
 mod crash;
 mod damage;

@@ -77,7 +77,8 @@ pub fn rig_yaml(place: &Place, bed: &State, pi_key: &str) -> String {
               authorized_key: operator_ed25519.pub
             size: {{ cpus: 2, memory: 2GiB, disk: 30GiB }}
         # The loops are always in the middle of something: it goes along, and a branch of its own keeps it.
-        cutover: {{ from: pi, to: vm, unsaved: rescue }}
+        # A rehearsal does not wait long for crashes that do not come.
+        cutover: {{ from: pi, to: vm, unsaved: rescue, confirm: {{ settle: 3s }} }}
         "#,
         outer = place.repository("orchestrator"),
         inner = place.repository("cc-ci"),

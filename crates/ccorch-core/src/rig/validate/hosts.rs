@@ -142,4 +142,7 @@ fn direction(rig: &Rig, cutover: &CutoverHosts, report: &mut Report) {
     if cutover.from == cutover.to {
         report.error(&["cutover", "to"], "is the source too; expected another host");
     }
+    if let Some(confirm) = &cutover.confirm {
+        super::confirm::check(rig, confirm, report);
+    }
 }

@@ -1,5 +1,6 @@
 //! Does the rig make sense? Checks of meaning, over a rig whose shape is right.
 
+mod confirm;
 mod hosts;
 mod loops;
 mod services;

@@ -164,7 +164,7 @@ fn current(here: &Here) -> Result<(Option<Commit>, Lease)> {
         .hint("`ccorch lease init --holder HOST` gives it to the host that runs the loops today")
     };
     match look(here)? {
-        Some(Seen::Holds(commit, lease)) => Ok((Some(commit), lease)),
+        Some(Seen::Holds(commit, lease)) => Ok((Some(commit), *lease)),
         Some(Seen::Absent) => Err(none("the lease ref does not exist").into()),
         Some(Seen::Away(why)) => Err(away(here, &why)),
         None => {

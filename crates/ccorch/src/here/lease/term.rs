@@ -42,7 +42,7 @@ pub fn renew(here: &Here, seen: Option<&Seen>, began: Duration) -> Result<()> {
     let (Some(_), Some(arbiter), Some(Seen::Holds(old, now))) = (term(here), arbiter(here), seen) else {
         return Ok(());
     };
-    let next = Lease { renewal: now.renewal + 1, ..now.clone() };
+    let next = Lease { renewal: now.renewal + 1, ..(*now).clone() };
     match arbiter.swap(Some(old), &next)? {
         Swap::Done(_) => arm(here, began),
         Swap::Lost => Ok(()),
@@ -165,6 +165,7 @@ fn take_over(here: &Here, old: &Commit, now: &Lease) -> Result<Option<String>> {
     }
     let why = format!("`{}` did not renew for a whole term: `{}` takes over", now.holder, here.name);
     events::record(here, "lease-taken", None, &why);
-    start::rig_from_lease_unit(here, &format!("{why}. What {} had not pushed is not here.", now.holder))?;
+    start::tell(here, &format!("{why}. What {} had not pushed is not here.", now.holder))?;
+    start::rig_from_lease_unit(here)?;
     Ok(Some(why))
 }

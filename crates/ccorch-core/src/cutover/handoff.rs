@@ -1,0 +1,84 @@
+//! The handoff note: what a new orchestrator session has to know, and a person who comes to the host.
+
+use crate::lease::Epoch;
+use crate::names::HostName;
+use crate::rig::Phase;
+
+/// What it is made of.
+#[derive(Debug, Clone)]
+pub struct Handoff<'a> {
+    /// What happened, in a sentence.
+    pub message: &'a str,
+    /// The host the rig is on now.
+    pub host: &'a HostName,
+    /// The cutover.
+    pub journal: &'a str,
+    /// The lease's epoch.
+    pub epoch: Option<Epoch>,
+    /// The phase, its index and how many there are; absent when the phases are over.
+    pub phase: Option<(usize, &'a Phase, usize)>,
+    /// Branches on which unfinished work was put away, each with its repository.
+    pub rescued: &'a [String],
+}
+
+impl Handoff<'_> {
+    /// The note.
+    pub fn text(&self) -> String {
+        let epoch = self.epoch.map(|epoch| format!(", lease epoch {epoch}")).unwrap_or_default();
+        let mut lines = vec![self.message.to_owned(), format!("- Host: {}{epoch}.", self.host)];
+        lines.push(match self.phase {
+            Some((index, phase, of)) => {
+                format!("- Phase: {} (index {index} of {of}), plan {}.", phase.id, phase.plan)
+            }
+            None => "- Phase: all phases are over, or the phase file holds no index of one.".into(),
+        });
+        if self.rescued.is_empty() {
+            lines.push("- Nothing had to be rescued: everything was committed and pushed.".into());
+        } else {
+            lines.push(
+                "- Unfinished work was put away on these branches; look at them before going on:".into(),
+            );
+            lines.extend(self.rescued.iter().map(|branch| format!("  - {branch}")));
+        }
+        lines.push("- The move is on trial until this host has confirmed itself: `ccorch status`.".into());
+        lines.push(format!(
+            "- To go back, a person runs `ccorch cutover --abort` while cutover {} is unfinished, `ccorch rollback` later.",
+            self.journal
+        ));
+        lines.join("\n") + "\n"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_says_where_the_rig_is_what_was_put_away_and_how_to_go_back() {
+        let host = HostName::new("vm").unwrap();
+        let phase = Phase { id: "2".into(), plan: "plans/2.md".into() };
+        let rescued = ["cc-ci: ccorch/rescue/pi/20260101T000000Z at 1a2b3c4".to_owned()];
+        let note = Handoff {
+            message: "The rig moved from pi to this host, vm.",
+            host: &host,
+            journal: "j1",
+            epoch: Some(Epoch(3)),
+            phase: Some((1, &phase, 4)),
+            rescued: &rescued,
+        };
+        insta::assert_snapshot!(note.text(), @r"
+        The rig moved from pi to this host, vm.
+        - Host: vm, lease epoch 3.
+        - Phase: 2 (index 1 of 4), plan plans/2.md.
+        - Unfinished work was put away on these branches; look at them before going on:
+          - cc-ci: ccorch/rescue/pi/20260101T000000Z at 1a2b3c4
+        - The move is on trial until this host has confirmed itself: `ccorch status`.
+        - To go back, a person runs `ccorch cutover --abort` while cutover j1 is unfinished, `ccorch rollback` later.
+        ");
+        let empty = Handoff { epoch: None, phase: None, rescued: &[], ..note }.text();
+        assert!(
+            empty.contains("all phases are over") && empty.contains("Nothing had to be rescued"),
+            "{empty}"
+        );
+    }
+}

@@ -1,0 +1,46 @@
+//! `ccorch confirm`: this host's judgement on a cutover that brought the rig here. Hidden: a unit and the driver use it.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use ccorch_core::cutover::confirm::Verdict;
+use clap::Subcommand;
+
+use crate::context::Context;
+use crate::here::runtime::Runtime;
+use crate::here::{Here, confirm};
+
+/// Watch a cutover's confirm window on this host, or show it
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: ccorch confirm show")]
+pub struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Watch the open window until this host has a verdict (what ccorch-confirm.service runs)
+    Watch,
+    /// The window as JSON; `null` when no cutover ever came here
+    Show,
+}
+
+/// Runs the verb.
+pub fn run(context: &Context, args: &Args) -> Result<ExitCode> {
+    let here = Here::load(context)?;
+    match args.what {
+        What::Watch => confirm::watch(&here)?,
+        What::Show => {
+            // Whoever asks has it watched: a watcher that was killed is not missed.
+            let open = confirm::read(&here)?.is_some_and(|window| window.verdict == Verdict::Open);
+            match Runtime::of(&here) {
+                Runtime::Systemd if open => confirm::start_watching(&here)?,
+                Runtime::Systemd => {}
+                Runtime::Direct => confirm::watch(&here)?,
+            }
+            println!("{}", serde_json::to_string_pretty(&confirm::read(&here)?)?);
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}

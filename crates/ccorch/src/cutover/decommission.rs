@@ -1,0 +1,158 @@
+//! The source after its cutover: units off, proxy off, workspace read-only, with a note; and how that is taken back
+//! before anything writes there.
+//!
+//! Read-only is a bind mount of the workspace over itself, by an enabled mount unit: modes would not hold root, and what
+//! is not a unit would not hold over a reboot.
+
+use anyhow::Result;
+use ccorch_core::cutover::SideKind;
+use ccorch_core::cutover::standby::Standby;
+use ccorch_core::lease::Standing;
+use ccorch_io::clock;
+
+use super::side::Side;
+use super::steps::Steps;
+use super::{hosted, legacy};
+use crate::error::{Kind, Problem};
+
+/// What is known of a standby.
+pub const RECORD: &str = "/var/lib/ccorch/standby.json";
+/// The same for people.
+const NOTE: &str = "/var/lib/ccorch/STANDBY.txt";
+/// The same for whoever looks into the workspace.
+const WORKSPACE_NOTE: &str = "STANDBY.txt";
+
+/// Switches off what ccorch would start. The heartbeat of the lease goes on until the next boot: it only looks.
+const OFF: &str = r#"
+set -eu
+# A NixOS host's units belong to its generation; there the lease alone keeps everything down, which it does everywhere.
+if [ ! -e /etc/NIXOS ]; then systemctl disable --quiet ccorch.target; fi
+systemctl stop ccorch.target ccorch-proxy.service ccorch-supervisor.service ccorch-resume.service ccorch-confirm.service
+"#;
+
+/// Makes a folder read-only over reboots. Arguments: the folder, the same as unit files write it.
+const READ_ONLY: &str = r#"
+set -eu
+unit=$(systemd-escape --path --suffix=mount -- "$1"); file=/etc/systemd/system/$unit
+if [ ! -d "$1" ]; then echo "it is not there"; exit 0; fi
+if [ -e /etc/NIXOS ]; then echo "not read-only: the units of this host belong to its NixOS generation"; exit 0; fi
+if [ ! -e "$file" ] && mountpoint --quiet -- "$1"; then
+  echo "not read-only: it is a mount point of its own"; exit 0
+fi
+cat > "$file.new" <<END
+# The rig runs elsewhere: this keeps its workspace here as it was. Taken back by ccorch rollback.
+[Unit]
+Description=ccorch standby: $2, read-only
+
+[Mount]
+What=$2
+Where=$2
+Type=none
+Options=bind,ro
+
+[Install]
+WantedBy=multi-user.target
+END
+sync "$file.new"; mv -f "$file.new" "$file"
+systemctl daemon-reload
+systemctl enable --quiet "$unit"
+systemctl start "$unit"
+if [ -w "$1" ]; then echo "it is mounted and still takes writes" >&2; exit 1; fi
+echo "read-only"
+"#;
+
+/// The reverse. A shell that somebody left in the workspace does not keep it mounted.
+const WRITABLE: &str = r#"
+set -eu
+unit=$(systemd-escape --path --suffix=mount -- "$1"); file=/etc/systemd/system/$unit
+grep -qs '^Description=ccorch standby: ' "$file" || exit 0
+systemctl disable --quiet "$unit"
+if mountpoint --quiet -- "$1"; then systemctl stop "$unit" || umount --lazy -- "$1"; fi
+rm -f "$file"
+systemctl daemon-reload
+"#;
+
+/// Leaves the source as a tidy standby. Repeatable.
+pub fn perform(steps: &Steps<'_>, source: &Side, target: &Side) -> Result<String> {
+    still_ours(steps, target)?;
+    match source.kind {
+        SideKind::Legacy => legacy::disable(source)?,
+        SideKind::Ccorch => drop(source.script("switch ccorch off", OFF, &[]).run()?),
+    }
+    let record = Standby {
+        rig: steps.rig().rig.clone(),
+        journal: steps.journal().into(),
+        kind: source.kind,
+        to: target.name.clone(),
+        since: clock::now(),
+        target_reboots: reboots(target)?.map(|all| all.last().map_or(0, |last| last.number)),
+        workspace: source.workspace.root.clone(),
+    };
+    let note = record.note();
+    source.host.write_file(RECORD, &serde_json::to_vec_pretty(&record)?, "0644")?;
+    source.host.write_file(NOTE, note.as_bytes(), "0644")?;
+    let read_only = close(source, &note)?;
+    forget(target)?;
+    Ok(format!("{} is standby, its workspace is {read_only}; the note is {NOTE}", source.name))
+}
+
+/// Takes it back, whether it was done, half done or not done. What starts the rig again is another step's undo.
+pub fn undo(source: &Side) -> Result<()> {
+    reopen(source)?;
+    forget(source)
+}
+
+/// Lets a host's workspace be written to again; first of all that a rollback does there.
+pub fn reopen(side: &Side) -> Result<()> {
+    let root = &side.workspace.root;
+    side.script("make the workspace writable", WRITABLE, &[root]).run()?;
+    let note = format!("{root}/{WORKSPACE_NOTE}");
+    if side.host.exists(RECORD)? && side.host.exists(&note)? {
+        side.host.command_as(&side.workspace.user, "/", &["rm", "-f", "--", &note]).run()?;
+    }
+    Ok(())
+}
+
+/// The note in the workspace first: nothing can be put there afterwards. By its user, whose folder it is: a link in there
+/// must not lead root astray.
+fn close(source: &Side, note: &str) -> Result<String> {
+    let (root, user) = (&source.workspace.root, &source.workspace.user);
+    // A second run finds it read-only already, with the note of the first.
+    if source.host.command_as(user, "/", &["test", "-w", root]).output()?.status.success() {
+        let path = format!("{root}/{WORKSPACE_NOTE}");
+        source.host.command_as(user, "/", &["tee", "--", &path]).input(note).run()?;
+    }
+    let in_unit = root.replace('%', "%%");
+    Ok(source.script("make the workspace read-only", READ_ONLY, &[root, &in_unit]).read()?)
+}
+
+/// A driver that slept while the rig went on elsewhere must not switch anything off.
+fn still_ours(steps: &Steps<'_>, target: &Side) -> Result<()> {
+    let view = hosted::lease(steps.writer())?;
+    let ours = view.counts().is_some_and(|lease| {
+        lease.holder == target.name
+            && lease.state == Standing::Active
+            && lease.journal.as_deref() == Some(steps.journal())
+    });
+    if ours {
+        return Ok(());
+    }
+    let message = format!("{} does not hold the lease by this cutover any more", target.name);
+    Err(Problem::new(Kind::Conflict, message)
+        .hint("`ccorch lease show` tells who does; nothing was switched off")
+        .into())
+}
+
+/// A host that runs the rig is no standby.
+pub fn forget(side: &Side) -> Result<()> {
+    side.host.command(&["rm", "-f", "--", NOTE, RECORD]).run()?;
+    Ok(())
+}
+
+/// The reboots a host has recorded; a legacy host records none.
+pub fn reboots(side: &Side) -> Result<Option<Vec<ccorch_core::boot::Reboot>>> {
+    match side.kind {
+        SideKind::Legacy => Ok(None),
+        SideKind::Ccorch => side.ccorch_json(&["reboots", "--json"]).map(Some),
+    }
+}

@@ -1,0 +1,84 @@
+//! `ccorch cutover --dry-run`: what would be done, and how long it would take by the last one's figures.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod common;
+
+use ccorch_core::cutover::work::Gap;
+use ccorch_core::cutover::{Entry, Journal, Origin, Outcome, Step, plan};
+use common::Env;
+use jiff::{SignedDuration, Timestamp};
+
+const RIG: &str = r#"
+rig: demo
+workspace: { root: /srv/demo, user: loops, repositories: {} }
+phases: [{ id: a, plan: a.md }]
+loops:
+  builder: { agent: claude, workdir: ., prompt: builder.md }
+hosts:
+  pi: { ssh: pi, runs: { stop: [./launch.sh, "stop all"], start: [./launch.sh, start], units: [demo.service] } }
+  vm: { ssh: vm }
+cutover: { from: pi, to: vm }
+"#;
+
+#[test]
+fn a_dry_run_shows_commands_undo_and_an_unknown_downtime() {
+    let env = Env::new();
+    env.write("ccorch.yaml", RIG);
+    let ran = env.run(&["cutover", "--dry-run"]);
+    assert_eq!(ran.status, Some(0), "{}", ran.snapshot());
+    insta::assert_snapshot!(ran.stdout);
+}
+
+#[test]
+fn a_dry_run_back_names_the_other_commands() {
+    let env = Env::new();
+    env.write("ccorch.yaml", RIG);
+    let ran = env.run(&["rollback", "--dry-run"]);
+    assert_eq!(ran.status, Some(0), "{}", ran.snapshot());
+    for said in [
+        "vm: ccorch quiesce --journal ID",
+        "pi: systemctl start -- demo.service",
+        "vm: ccorch lease write --about pi --active --journal ID",
+        "vm: systemctl disable ccorch.target",
+        "expected downtime: unknown; no cutover from vm to pi has been measured",
+    ] {
+        assert!(ran.stdout.contains(said), "{said}\n{}", ran.stdout);
+    }
+}
+
+#[test]
+fn the_last_cutovers_figures_are_what_is_expected() {
+    let env = Env::new();
+    env.write("ccorch.yaml", RIG);
+    let rig = ccorch_core::rig::parse(RIG).unwrap();
+    let (from, to) = (rig.cutover.clone().unwrap().from, rig.cutover.clone().unwrap().to);
+    let at = |second: i64| Timestamp::from_second(second).unwrap();
+    let plan = plan(&rig, &from, &to).unwrap();
+    let origin = Origin { ccorch: "1.2.3".into(), plan_hash: "0123456789abcdef".into() };
+    let (mut journal, mut text) =
+        Journal::begin("20260101T000000Z-abcdef".into(), rig.rig, plan, origin, at(0));
+    text.push('\n');
+    for (number, step) in (0..).zip(Step::ALL) {
+        let entries = [Entry::Started { step }, Entry::Done { step, note: String::new() }];
+        for (half, entry) in (0..).zip(entries) {
+            text += &(journal.append(at(number * 10 + half * 4), entry).unwrap() + "\n");
+        }
+    }
+    text += &(journal.append(at(100), Entry::End { outcome: Outcome::Completed }).unwrap() + "\n");
+    let folder = env.home().join(".local/state/ccorch/demo/journal");
+    env.write(folder.join("20260101T000000Z-abcdef.jsonl"), text);
+    let ran = env.run(&["cutover", "--dry-run"]);
+    assert!(ran.stdout.contains("(4.0 s the last time)"), "{}", ran.snapshot());
+    assert!(ran.stdout.contains("expected downtime: unknown"), "{}", ran.snapshot());
+    let target_first = at(20).checked_add(SignedDuration::from_millis(6500)).unwrap();
+    let gap = Gap { source_last: at(20), target_first };
+    env.write(folder.join("20260101T000000Z-abcdef.gap.json"), serde_json::to_vec(&gap).unwrap());
+    let ran = env.run(&["cutover", "--dry-run"]);
+    let expected = "expected downtime: 6.5 s, as in the last one (20260101T000000Z-abcdef)\n";
+    assert!(ran.stdout.ends_with(expected), "{}", ran.snapshot());
+    // The other direction has no figures.
+    let ran = env.run(&["rollback", "--dry-run", "--json"]);
+    let value: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!((&value["from"], &value["expected_downtime_ms"]), (&"vm".into(), &serde_json::Value::Null));
+}
