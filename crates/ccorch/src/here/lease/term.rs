@@ -42,7 +42,7 @@ pub fn renew(here: &Here, seen: Option<&Seen>, began: Duration) -> Result<()> {
     let (Some(_), Some(arbiter), Some(Seen::Holds(old, now))) = (term(here), arbiter(here), seen) else {
         return Ok(());
     };
-    let next = Lease { renewal: now.renewal + 1, ..(*now).clone() };
+    let next = Lease { renewal: now.renewal + 1, ..*now.clone() };
     match arbiter.swap(Some(old), &next)? {
         Swap::Done(_) => arm(here, began),
         Swap::Lost => Ok(()),
