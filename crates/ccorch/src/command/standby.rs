@@ -71,7 +71,7 @@ fn render(holding: &Holding) -> String {
         let since = standby.since.strftime("%Y-%m-%d %H:%M:%SZ");
         format!("standby since {since}, cutover {} to {}", standby.journal, standby.to)
     });
-    let active = holding.active.as_ref().map_or("nobody".to_owned(), ToString::to_string);
+    let active = holding.active.as_ref().map_or("not known".to_owned(), ToString::to_string);
     let runs = if holding.running.is_empty() { "nothing" } else { "see below" };
     let workspace = if holding.writable { "can be written to" } else { "read-only" };
     let mut text = format!(
