@@ -43,6 +43,12 @@ pub fn all(
         judge::well(operator, 2)?;
         judge::silent(&scenario.pi)?;
         Ok(((), judge::at_work(scenario)?))
+    })?;
+    report.step("standby", || {
+        operator.runs(&["standby-status", "--host", "pi"])?;
+        let kept = operator.reads(&["forget-source", "--host", "pi", "--dry-run"])?;
+        ensure!(kept.contains("not yet: it is standby for 0 of 7 days"), "{kept}");
+        Ok(((), "the pi keeps what it has, and runs nothing".into()))
     })
 }
 
