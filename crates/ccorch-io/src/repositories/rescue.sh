@@ -4,7 +4,9 @@
 set -eu; umask 077
 eval "$1"
 cd -- "$2"
-t=$(mktemp -d); trap 'rm -rf -- "$t"' EXIT
+t=$(mktemp -d)
+# Its own words on a failure: an error without any shows the end of what was printed, and that may be a secret.
+trap 's=$?; rm -rf -- "$t"; [ $s = 0 ] || echo "the rescue could not be finished" >&2' EXIT
 cat >"$t/files"
 # LFS would keep the content outside git, where a push of ours does not take it: here the content itself is committed.
 plain() {
@@ -38,6 +40,7 @@ if [ -s "$t/files" ]; then
     keep "$commit" "" "$base"
 fi
 printf %s "$4" | while read -r commit suffix; do keep "$commit" "-$suffix" "$3"; done
-echo
 git log --patch --text --unified=0 -m --no-color --no-ext-diff --no-textconv --no-renames --format='commit %H' \
-    $(cat "$t/kept") --not --remotes
+    $(cat "$t/kept") --not --remotes >"$t/patch"
+echo
+cat "$t/patch"
