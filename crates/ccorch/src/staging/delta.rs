@@ -37,7 +37,12 @@ pub fn plan(pair: &Pair, (source, target): &(Vec<Facts>, Vec<Facts>)) -> Delta {
     let mut delta = Delta::default();
     for (index, (ours, theirs)) in source.iter().zip(target).enumerate() {
         let repository = pair.repositories[index].1;
-        let settings = |facts: &Facts| config_to_carry(&facts.config).settings;
+        // A key's values have an order, keys have none: each clone wrote its own.
+        let settings = |facts: &Facts| {
+            let mut all = config_to_carry(&facts.config).settings;
+            all.sort_by(|(a, _), (b, _)| a.cmp(b));
+            all
+        };
         let same_shape = ours.exists
             && theirs.exists
             && !theirs.incomplete
