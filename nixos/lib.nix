@@ -212,6 +212,34 @@ rec {
       ) items
     );
 
+  # A script that says which secrets are not there and what to do; the argument is `services.ccorch.secrets`.
+  lookForSecrets =
+    {
+      items,
+      file,
+      ageKeyFile,
+    }:
+    let
+      quote = text: "'${builtins.replaceStrings [ "'" ] [ "'\\''" ] text}'";
+    in
+    ''
+      status=0
+      for path in ${builtins.concatStringsSep " " (map quote (secretPaths items))}; do
+        if ! test -s "$path"; then
+          echo "the secret $path is not there" >&2
+          status=1
+        fi
+      done
+      test "$status" = 0 && exit
+      key=${quote ageKeyFile}
+      if test -s "$key"; then
+        echo "hint: the age key $key may open nothing of ${baseNameOf (toString file)}: add its public key to .sops.yaml, run \`sops updatekeys\`, and switch again" >&2
+      else
+        echo "hint: put the age key at $key (owner root, mode 0600), then run \`/run/current-system/activate\` and start this unit again" >&2
+      fi
+      exit 1
+    '';
+
   # --- ssh ---------------------------------------------------------------------------------------------------------
 
   # ssh_config(5) entries for machines that are reached through the proxy.

@@ -18,10 +18,11 @@ let
       }
     )) { };
   flag = option types.bool false;
+  # A package that is not built. What is booted elsewhere finds programs there.
   program = name: {
     type = "derivation";
     inherit name;
-    outPath = "/${name}";
+    outPath = "/nix/store/00000000000000000000000000000000-${name}";
     meta = { };
   };
   json =
@@ -57,11 +58,19 @@ in
       else
         "/sops";
     writeTextFile = file: file;
-    ccorch = program "ccorch";
-    coreutils = program "coreutils";
-    openssh = program "openssh";
-    tailscale = program "tailscale";
-  };
+    writeText = builtins.toFile;
+    writeShellScript = name: text: builtins.toFile name "#!/bin/sh\n${text}";
+  }
+  // lib.genAttrs [
+    "ccorch"
+    "ccorch-agent-stub"
+    "coreutils"
+    "git"
+    "jq"
+    "openssh"
+    "tailscale"
+    "util-linux"
+  ] program;
 
   module.options = {
     assertions = option (types.listOf types.unspecified) [ ];
@@ -75,6 +84,7 @@ in
       enable = flag;
       ports = option (types.listOf types.port) [ 22 ];
     };
+    specialisation = option (types.raw or types.unspecified) { };
     services.tailscale = {
       enable = flag;
       extraDaemonFlags = option (types.listOf types.str) [ ];
@@ -90,7 +100,9 @@ in
       timers = unit [ "timerConfig" ];
       tmpfiles.rules = option (types.listOf types.str) [ ];
     };
+    system = option any { };
     users.users = option any { };
+    virtualisation.memorySize = option types.int 0;
   };
 
   # sops-nix, where that is not at hand either.
@@ -105,7 +117,6 @@ in
     boot = option any { };
     fileSystems = option any { };
     nixpkgs.overlays = option (types.listOf types.unspecified) [ ];
-    system = option any { };
     warnings = option (types.listOf types.str) [ ];
   };
 }
