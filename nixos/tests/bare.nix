@@ -13,7 +13,6 @@ let
     isAttrs
     isFunction
     isList
-    length
     listToAttrs
     mapAttrs
     ;
@@ -94,7 +93,9 @@ let
   beside =
     one: other:
     one
-    // mapAttrs (name: tree: if one ? ${name} && isTree tree then beside one.${name} tree else tree) other;
+    // mapAttrs (
+      name: tree: if one ? ${name} && isTree tree then beside one.${name} tree else tree
+    ) other;
 
   load =
     args: module:
@@ -121,8 +122,7 @@ let
     mapAttrs' = f: set: listToAttrs (builtins.attrValues (mapAttrs f set));
     nameValuePair = name: value: { inherit name value; };
     filterAttrs =
-      keep: set:
-      builtins.removeAttrs set (filter (name: !(keep name set.${name})) (attrNames set));
+      keep: set: builtins.removeAttrs set (filter (name: !(keep name set.${name})) (attrNames set));
     hasInfix = infix: text: builtins.replaceStrings [ infix ] [ "" ] text != text;
     hasPrefix = prefix: text: builtins.substring 0 (builtins.stringLength prefix) text == prefix;
     concatMapStrings = f: list: builtins.concatStringsSep "" (map f list);
@@ -151,15 +151,30 @@ let
         inherit description;
       };
     types =
-      lib.genAttrs [ "bool" "float" "int" "lines" "package" "path" "port" "str" "unspecified" "attrs" ] (
-        _: null
-      )
+      lib.genAttrs [
+        "bool"
+        "float"
+        "int"
+        "lines"
+        "package"
+        "path"
+        "port"
+        "str"
+        "unspecified"
+        "attrs"
+      ] (_: null)
       // {
         raw = "as it is given";
       }
-      // lib.genAttrs [ "attrsOf" "enum" "listOf" "nullOr" "oneOf" "strMatching" "submodule" ] (
-        _: _: null
-      );
+      // lib.genAttrs [
+        "attrsOf"
+        "enum"
+        "listOf"
+        "nullOr"
+        "oneOf"
+        "strMatching"
+        "submodule"
+      ] (_: _: null);
   };
 in
 {

@@ -34,12 +34,16 @@ let
           found = builtins.match ".*\nExecStart=(/nix/store/[^ \n]+).*" texts."${name}.service";
         in
         lib.nameValuePair (builtins.unsafeDiscardStringContext (builtins.head found)) text;
-      services = lib.filterAttrs (_: one: one ? script && one.script != "") (some config.systemd.services);
+      services = lib.filterAttrs (_: one: one ? script && one.script != "") (
+        some config.systemd.services
+      );
     in
     lib.mapAttrs' program (
       lib.mapAttrs (_: one: one.script) services
       // lib.optionalAttrs (config.services.ccorch.secrets.items != { }) {
-        ccorch-secrets = own.lookForSecrets { inherit (config.services.ccorch.secrets) items file ageKeyFile; };
+        ccorch-secrets = own.lookForSecrets {
+          inherit (config.services.ccorch.secrets) items file ageKeyFile;
+        };
       }
     );
 
@@ -61,7 +65,10 @@ let
       rig = cfg.rendered;
       host = config.environment.etc."ccorch/host".text;
       knownHosts = config.environment.etc."ccorch/known_hosts".text;
-      tmpfiles = config.systemd.tmpfiles.rules;
+      files = { };
+      tmpfiles = builtins.filter (
+        rule: lib.hasInfix "ccorch" rule || lib.hasInfix cfg.rendered.workspace.root rule
+      ) config.systemd.tmpfiles.rules;
       package = "${cfg.package}";
       agents = map (agent: "${agent}") cfg.agents;
     };
@@ -72,12 +79,14 @@ let
       modules = [ node ];
       config = tests.evaluate modules;
       # Later trees of nixpkgs have evaluated it already.
-      special = _: one: generation (
-        if one.configuration ? systemd.units then
-          one.configuration
-        else
-          tests.evaluate (modules ++ [ one.configuration ])
-      );
+      special =
+        _: one:
+        generation (
+          if one.configuration ? systemd.units then
+            one.configuration
+          else
+            tests.evaluate (modules ++ [ one.configuration ])
+        );
     in
     generation config // { specialisations = lib.mapAttrs special config.specialisation; };
 in

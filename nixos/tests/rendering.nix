@@ -40,7 +40,9 @@ let
       }
     );
   start = name: "${standIn "unit-script-${name}-start"}/bin/${name}-start";
-  texts = kind: make: set: lib.mapAttrs' (name: one: lib.nameValuePair "${name}.${kind}" (make name one)) set;
+  texts =
+    kind: make: set:
+    lib.mapAttrs' (name: one: lib.nameValuePair "${name}.${kind}" (make name one)) set;
   plain =
     name: key: _: one:
     own.toText (unit one // section name (one.${key} or { }));

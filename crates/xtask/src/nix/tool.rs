@@ -89,6 +89,20 @@ impl Nix {
         run.env("NIX_CONFIG", CONFIG)
     }
 
+    /// The trees at hand, as arguments of an expression that takes what there is.
+    pub fn trees(&self) -> Vec<(&'static str, String)> {
+        let Inputs { nixpkgs, nixpkgs_lib, sops_nix } = &self.inputs;
+        let mut trees = vec![("nixpkgs", nixpkgs), ("nixpkgsLib", nixpkgs_lib), ("sopsNix", sops_nix)];
+        // A lib alone says less than all of nixpkgs.
+        if nixpkgs.is_some() {
+            trees.remove(1);
+        }
+        trees
+            .into_iter()
+            .filter_map(|(name, path)| Some((name, path.as_ref()?.display().to_string())))
+            .collect()
+    }
+
     /// A file of the project, as Nix sees it.
     pub fn file(&self, relative: &str) -> String {
         self.src.join(relative).display().to_string()
