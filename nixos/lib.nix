@@ -6,6 +6,12 @@ rec {
   # Where the unit files name the program.
   installed = "/usr/local/bin/ccorch";
 
+  # What it is built and tested for.
+  systems = [
+    "x86_64-linux"
+    "aarch64-linux"
+  ];
+
   optional = condition: value: if condition then [ value ] else [ ];
 
   optionalAttrs = condition: set: if condition then set else { };
@@ -287,7 +293,8 @@ rec {
         builtins.match "--(socks5-server|outbound-http-proxy-listen)=.*:${toString (port listen)}" flag
         != null;
     in
-    say (builtins.elem user facts.users) "the user `${user}` does not exist; declare `users.users.${user}` (a normal user with a home), or name another in `services.ccorch.user`"
+    say (builtins.elem facts.system systems) "ccorch is not made for ${facts.system}, but for ${builtins.concatStringsSep " and " systems}; see `nixpkgs.hostPlatform`"
+    ++ say (builtins.elem user facts.users) "the user `${user}` does not exist; declare `users.users.${user}` (a normal user with a home), or name another in `services.ccorch.user`"
     ++ say (isAbsolute root) "the workspace `${root}` is not an absolute path; it has to be the same on every host, for example /srv/rig"
     ++ builtins.concatLists (map loop (builtins.attrNames (rig.loops or { })))
     ++

@@ -125,6 +125,9 @@ let
       keep: set: builtins.removeAttrs set (filter (name: !(keep name set.${name})) (attrNames set));
     hasInfix = infix: text: builtins.replaceStrings [ infix ] [ "" ] text != text;
     hasPrefix = prefix: text: builtins.substring 0 (builtins.stringLength prefix) text == prefix;
+    mapAttrsToList = f: set: builtins.attrValues (mapAttrs f set);
+    concatStrings = builtins.concatStringsSep "";
+    assertMsg = condition: message: condition || throw message;
     concatMapStrings = f: list: builtins.concatStringsSep "" (map f list);
     escapeShellArg = text: "'${builtins.replaceStrings [ "'" ] [ "'\\''" ] (toString text)}'";
     getName = package: package.pname or package.name;

@@ -4,6 +4,8 @@
   nixpkgs ? null,
   nixpkgsLib ? null,
   sopsNix ? null,
+  # What stand-ins say of the machine.
+  system ? "x86_64-linux",
 }:
 let
   bare = import ./bare.nix;
@@ -14,7 +16,7 @@ let
       import nixpkgsLib
     else
       bare.lib;
-  standIns = import ./stand-ins.nix { inherit lib; };
+  standIns = import ./stand-ins.nix { inherit lib system; };
   sops = if sopsNix == null then standIns.sops else sopsNix + "/modules/sops";
 
   # Trees of before 2022 have no such option.
@@ -80,7 +82,7 @@ let
 in
 {
   inherit lib;
-  typed = nixpkgs != null || nixpkgsLib != null;
+  typed = lib.types.bool != null;
   how =
     if nixpkgs != null then
       "a whole NixOS of nixpkgs ${lib.version or "?"}"

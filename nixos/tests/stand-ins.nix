@@ -1,5 +1,8 @@
 # The options of NixOS that the module sets, with no effect: for an evaluation with nixpkgs' lib alone.
-{ lib }:
+{
+  lib,
+  system ? "x86_64-linux",
+}:
 let
   inherit (lib) mkOption types;
   any = types.attrsOf (types.anything or types.unspecified);
@@ -57,6 +60,7 @@ in
         )
       else
         "/sops";
+    stdenv.hostPlatform = { inherit system; };
     writeTextFile = file: file;
     writeText = builtins.toFile;
     writeShellScript = name: text: builtins.toFile name "#!/bin/sh\n${text}";

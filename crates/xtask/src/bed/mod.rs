@@ -18,6 +18,7 @@ mod pool;
 mod process;
 mod recipe;
 mod server;
+pub mod sops;
 mod state;
 mod status;
 mod subnet;

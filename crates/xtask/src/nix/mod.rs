@@ -8,6 +8,7 @@ mod files;
 mod lock;
 mod rigs;
 mod scripts;
+mod show;
 mod tool;
 mod units;
 
@@ -49,6 +50,21 @@ pub struct NixArgs {
     dir: Option<PathBuf>,
 }
 
+impl NixArgs {
+    /// Everything that runs without being given a tree; those that the environment names are taken.
+    pub fn all(dir: Option<PathBuf>) -> Self {
+        let tree = |name: &str| std::env::var_os(name).map(PathBuf::from);
+        Self {
+            nixpkgs: tree("NIXPKGS"),
+            nixpkgs_lib: tree("NIXPKGS_LIB"),
+            sops_nix: tree("SOPS_NIX"),
+            install_tools: true,
+            boot: Some(None),
+            dir,
+        }
+    }
+}
+
 /// How a check came out, when it did not fail.
 pub(crate) enum Outcome {
     /// It holds; what was looked at.
@@ -76,6 +92,8 @@ pub fn run(args: &NixArgs) -> Result<ExitCode> {
     all.check("deadnix", || files::deadnix(&cache, &tree, args.install_tools));
     all.check("flake.lock", || lock::check(&nix, &tree));
     all.check("outputs", || expression::cases(&nix, "nixos/tests/flake.nix", &[]));
+    all.check("flake show", || show::flake(&nix));
+    all.check("wrong input", || show::refusals(&nix));
     all.check("lib", || expression::cases(&nix, "nixos/tests/lib.nix", &[]));
     all.check("drop-ins", || rigs::drop_ins(&nix, &tree));
     all.check("host rig", || rigs::host_rig(&nix, &tree));
