@@ -177,7 +177,7 @@ let
         "oneOf"
         "strMatching"
         "submodule"
-      ] (_: _: null);
+      ] (_: _: { });
   };
 in
 {

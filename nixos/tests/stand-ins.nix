@@ -29,16 +29,22 @@ let
     meta = { };
   };
   json =
-    with types;
-    nullOr (oneOf [
-      bool
-      int
-      float
-      str
-      path
-      (attrsOf json)
-      (listOf json)
-    ]);
+    (
+      with types;
+      nullOr (oneOf [
+        bool
+        int
+        float
+        str
+        path
+        (attrsOf json)
+        (listOf json)
+      ])
+    )
+    # It has itself in it, so its own description would not end.
+    // {
+      description = "JSON value";
+    };
 in
 {
   pkgs = {

@@ -92,8 +92,8 @@ fn install(here: &Here, secrets: &Secrets, dry_run: bool) -> Result<()> {
             println!("would write {} (mode {})", item.path, item.mode);
             continue;
         }
-        let value =
-            sops::decrypt(&file, name, identity).map_err(|error| closed(here, &file, name, identity, error))?;
+        let value = sops::decrypt(&file, name, identity)
+            .map_err(|error| closed(here, &file, name, identity, error))?;
         write(here, item, value)
             .with_context(|| format!("secret `{name}` could not be written to {}", item.path))?;
         println!("{name}: {}", item.path);

@@ -9,18 +9,19 @@ use ccorch_io::age_identity;
 
 use crate::container::Container;
 
-/// `seen` lies in memory and is made anew at each boot, so a loop that starts too early does not see it.
+/// One of them lies in memory and is made anew at each boot, so a loop that starts too early does not see it.
 const RIG: &str = r#"
 rig: demo
 workspace: { root: /srv/w, user: loops, repositories: {} }
 phases: [{ id: a, plan: a.md }]
 loops:
-  one: { agent: command, workdir: ., command: [sh, -c, "cat /run/rig-secret > saw 2>&1; exec sleep infinity"] }
+  one: { agent: command, workdir: ., command: [sh, -c, "cat /dev/shm/secret > saw 2>&1; exec sleep infinity"] }
 secrets:
   file: secrets.yaml
   items:
     testenv: { path: /srv/w/.testenv, mode: "0640" }
-    other: { path: /run/rig-secret, owner: root, mode: "0444" }
+    other: { path: /dev/shm/secret }
+    roots: { path: /root/secret, owner: root }
 hosts: { vm: HOST }
 "#;
 const UNIT: &str = "ccorch-secrets.service";
@@ -36,7 +37,11 @@ impl Operator<'_> {
         let mut argv = vec!["--encrypt", "--input-type=yaml", "--output-type=yaml", "--age"];
         let all = recipients.join(",");
         argv.extend([all.as_str(), "--output", "secrets.yaml", "clear.yaml"]);
-        fs::write(self.dir.join("clear.yaml"), format!("testenv: {value}\nother: of-{value}\n")).unwrap();
+        fs::write(
+            self.dir.join("clear.yaml"),
+            format!("testenv: {value}\nother: of-{value}\nroots: root-{value}\n"),
+        )
+        .unwrap();
         let mut command = Command::new(&self.sops);
         let output = command.args(argv).current_dir(self.dir).stdin(Stdio::null()).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -87,7 +92,7 @@ fn fails(vm: &Container, words: &[&str]) {
     }
     let others = "systemctl list-units --failed --no-legend --plain | grep -v ccorch-secrets || true";
     assert_eq!(vm.tells(others), "", "other units failed too");
-    assert!(!vm.holds("ls /run/rig-secret"));
+    assert!(!vm.holds("ls /dev/shm/secret"));
 }
 
 fn no_program(vm: &Container) {
@@ -129,7 +134,8 @@ fn decrypted_at_boot(vm: &Container) {
     vm.until_holds("test -s /srv/w/saw");
     assert_eq!(vm.tells("cat /srv/w/saw"), "of-second", "the loop started before its secrets were there");
     assert_eq!(vm.tells("cat /srv/w/.testenv"), "second");
-    assert_eq!(vm.tells("stat -c '%a %U' /srv/w/.testenv /run/rig-secret"), "640 loops\n444 root");
+    let stat = "stat -c '%a %U' /srv/w/.testenv /dev/shm/secret /root/secret";
+    assert_eq!(vm.tells(stat), "640 loops\n600 loops\n600 root");
     assert!(vm.holds(&format!("systemctl is-active {UNIT}")));
 }
 
@@ -137,7 +143,8 @@ fn rotated(vm: &Container) {
     let before = vm.agent("one");
     vm.operator(&["host", "install", "vm"]);
     vm.tells(&format!("systemctl restart {UNIT}"));
-    assert_eq!(vm.tells("cat /srv/w/.testenv /run/rig-secret"), "third\nof-third");
+    let each = "for file in /srv/w/.testenv /dev/shm/secret /root/secret; do echo $(cat $file); done";
+    assert_eq!(vm.tells(each), "third\nof-third\nroot-third");
     assert_eq!(vm.agent("one"), before, "a rotation ended an agent that did not ask for it");
     vm.until_well();
 }

@@ -48,11 +48,14 @@ fn works(program: &Path) -> bool {
 
 /// The machine's Go, or Debian's.
 fn go() -> Result<PathBuf> {
-    let there = |program: &PathBuf| Run::new(&[program]).arg("version").output().is_ok_and(|out| out.status.success());
+    let there = |program: &PathBuf| {
+        Run::new(&[program]).arg("version").output().is_ok_and(|out| out.status.success())
+    };
     let known = [PathBuf::from("go"), PathBuf::from("/usr/local/go/bin/go")];
     if let Some(go) = known.into_iter().find(there) {
         return Ok(go);
     }
-    packages::ensure_all(&["golang-go"]).context("hint: install Go 1.23 or newer, with which sops is built")?;
+    packages::ensure_all(&["golang-go"])
+        .context("hint: install Go 1.23 or newer, with which sops is built")?;
     Ok("go".into())
 }

@@ -102,7 +102,12 @@ fn flaws(text: &str) -> Vec<String> {
 
 /// Formatted as `nix fmt` would.
 pub fn nixfmt(cache: &Path, tree: &Tree, install: bool) -> Result<Outcome> {
-    over_files(cache, tree, install, &Tool { name: "nixfmt", package: "nixfmt_rs@0.5.3", flags: &["--check"] })
+    over_files(
+        cache,
+        tree,
+        install,
+        &Tool { name: "nixfmt", package: "nixfmt_rs@0.5.3", flags: &["--check"] },
+    )
 }
 
 /// No binding is left unused.

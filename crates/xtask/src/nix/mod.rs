@@ -103,6 +103,7 @@ pub fn run(args: &NixArgs) -> Result<ExitCode> {
     all.check("module (alone)", || units::module_alone(&nix));
     all.check("module (lib)", || units::module_with_lib(&nix));
     all.check("module", || units::module_with_nixpkgs(&nix));
+    all.check("manual", || show::manual(&nix));
     all.check("hosts", || rigs::hosts(&nix));
     if let Some(only) = &args.boot {
         boot(&nix, &layout, only.as_deref(), &mut all)?;

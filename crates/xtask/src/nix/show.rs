@@ -82,6 +82,23 @@ pub fn refusals(nix: &Nix) -> Result<Outcome> {
     Ok(Outcome::Passed(format!("{} wrong inputs, each named with its place", REFUSED.len() + 2)))
 }
 
+/// A manual page can be made of the options, and each of them is documented.
+pub fn manual(nix: &Nix) -> Result<Outcome> {
+    let own = nix.inputs.nixpkgs.as_ref().map(|nixpkgs| nixpkgs.join("lib"));
+    let Some(lib) = nix.inputs.nixpkgs_lib.clone().or(own) else {
+        return Ok(Outcome::NotRun("neither NIXPKGS nor NIXPKGS_LIB names a folder".into()));
+    };
+    let manual = nix.eval("nixos/tests/manual.nix", &[("nixpkgsLib", lib.display().to_string())])?;
+    let undocumented = manual["undocumented"].as_array().context("no list of options")?;
+    ensure!(undocumented.is_empty(), "these options say nothing or show nothing: {undocumented:?}");
+    let (count, page) = (manual["count"].as_u64(), manual["page"].as_str().unwrap_or_default());
+    ensure!(
+        count.is_some_and(|count| count > 20) && page.contains("## `services.ccorch.settings`"),
+        "{page}"
+    );
+    Ok(Outcome::Passed(format!("{} options on a page of {} lines", count.unwrap_or(0), page.lines().count())))
+}
+
 /// A command on the flake whose inputs are the stand-ins beside the tests.
 fn on_stand_ins(nix: &Nix, command: &[&str], attribute: &str) -> Vec<String> {
     let flake = format!("path:{}", nix.src.display());

@@ -16,8 +16,8 @@ use indoc::formatdoc;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use self::generation::{DEBIAN, Machine, RUNTIME, SYSTEM_PATH, Test, Texts};
 pub use self::generation::Programs;
+use self::generation::{DEBIAN, Machine, RUNTIME, SYSTEM_PATH, Test, Texts};
 use super::tool::{Nix, string};
 use super::{Outcome, units};
 use crate::bed::{Bed, Instance};
