@@ -97,7 +97,7 @@ fn fails(vm: &Container, words: &[&str]) {
 
 fn no_program(vm: &Container) {
     vm.tells("mkdir -p /var/lib/ccorch-secrets; touch /var/lib/ccorch-secrets/age.key");
-    fails(vm, &["`testenv`", "sops", "hint:"]);
+    fails(vm, &["secret `other`", "sops", "no such program", "hint: install"]);
     vm.tells("rm /var/lib/ccorch-secrets/age.key");
 }
 
