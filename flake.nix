@@ -17,10 +17,7 @@
     }:
     let
       inherit (nixpkgs) lib;
-      systems = [
-        "x86_64-linux"
-        "aarch64-linux"
-      ];
+      inherit (import ./nixos/lib.nix) systems;
       pkgsFor =
         system:
         import nixpkgs {

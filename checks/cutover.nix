@@ -29,7 +29,7 @@ let
     ];
     # Both reach the remotes on `vm` by ssh.
     services.ccorch.settings = {
-      lease.remote = "ssh://root@vm/srv/git/lease.git";
+      lease.remote = "ssh://root@vm/var/lib/ccorch/arbiter.git";
       lease.identity = "/etc/operator-key";
       hosts = lib.genAttrs [ "vm" "other" ] (_: {
         host_key = keys.snakeOilPublicKey;

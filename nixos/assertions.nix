@@ -1,5 +1,10 @@
 # What has to hold on this machine; each sentence says what to do. What is wrong with the rig itself, `ccorch check` says.
-{ config, lib, ... }:
+{
+  config,
+  lib,
+  pkgs,
+  ...
+}:
 let
   cfg = config.services.ccorch;
   own = import ./lib.nix;
@@ -13,6 +18,7 @@ let
     facts = {
       users = builtins.attrNames config.users.users;
       inherit (cfg) host;
+      inherit (pkgs.stdenv.hostPlatform) system;
       tailscaleFlags = lib.optionals config.services.tailscale.enable (
         config.services.tailscale.extraDaemonFlags or [ ]
       );

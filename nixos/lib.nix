@@ -6,6 +6,12 @@ rec {
   # Where the unit files name the program.
   installed = "/usr/local/bin/ccorch";
 
+  # What it is built and tested for.
+  systems = [
+    "x86_64-linux"
+    "aarch64-linux"
+  ];
+
   optional = condition: value: if condition then [ value ] else [ ];
 
   optionalAttrs = condition: set: if condition then set else { };
@@ -212,6 +218,34 @@ rec {
       ) items
     );
 
+  # A script that says which secrets are not there and what to do; the argument is `services.ccorch.secrets`.
+  lookForSecrets =
+    {
+      items,
+      file,
+      ageKeyFile,
+    }:
+    let
+      quote = text: "'${builtins.replaceStrings [ "'" ] [ "'\\''" ] text}'";
+    in
+    ''
+      status=0
+      for path in ${builtins.concatStringsSep " " (map quote (secretPaths items))}; do
+        if ! test -s "$path"; then
+          echo "the secret $path is not there" >&2
+          status=1
+        fi
+      done
+      test "$status" = 0 && exit
+      key=${quote ageKeyFile}
+      if test -s "$key"; then
+        echo "hint: the age key $key may open nothing of ${baseNameOf (toString file)}: add its public key to .sops.yaml, run \`sops updatekeys\`, and switch again" >&2
+      else
+        echo "hint: put the age key at $key (owner root, mode 0600), then run \`/run/current-system/activate\` and start this unit again" >&2
+      fi
+      exit 1
+    '';
+
   # --- ssh ---------------------------------------------------------------------------------------------------------
 
   # ssh_config(5) entries for machines that are reached through the proxy.
@@ -259,7 +293,8 @@ rec {
         builtins.match "--(socks5-server|outbound-http-proxy-listen)=.*:${toString (port listen)}" flag
         != null;
     in
-    say (builtins.elem user facts.users) "the user `${user}` does not exist; declare `users.users.${user}` (a normal user with a home), or name another in `services.ccorch.user`"
+    say (builtins.elem facts.system systems) "ccorch is not made for ${facts.system}, but for ${builtins.concatStringsSep " and " systems}; see `nixpkgs.hostPlatform`"
+    ++ say (builtins.elem user facts.users) "the user `${user}` does not exist; declare `users.users.${user}` (a normal user with a home), or name another in `services.ccorch.user`"
     ++ say (isAbsolute root) "the workspace `${root}` is not an absolute path; it has to be the same on every host, for example /srv/rig"
     ++ builtins.concatLists (map loop (builtins.attrNames (rig.loops or { })))
     ++

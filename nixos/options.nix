@@ -155,7 +155,8 @@ in
         description = "The age identity on this machine: the only secret that has to be brought here.";
       };
       items = mkOption {
-        default = { };
+        default = cfg.settings.secrets.items or { };
+        defaultText = "the rig's `secrets.items`";
         example.testenv.path = "/srv/cc-ci/.testenv";
         description = "The items of the sops file and the files they become.";
         type = types.attrsOf (

@@ -80,10 +80,7 @@ rustPlatform.buildRustPackage {
       mit
       asl20
     ];
-    platforms = [
-      "x86_64-linux"
-      "aarch64-linux"
-    ];
+    platforms = (import ./lib.nix).systems;
     mainProgram = "ccorch";
   };
 }

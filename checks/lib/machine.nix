@@ -8,8 +8,7 @@
 let
   home = "/home/loops";
   trusted.hasTrustDialogAccepted = true;
-  json = name: value: pkgs.writeText name (builtins.toJSON value);
-  known = json "claude.json" {
+  known = builtins.toJSON {
     hasCompletedOnboarding = true;
     bypassPermissionsModeAccepted = true;
     projects = lib.genAttrs [
@@ -18,11 +17,13 @@ let
       "/srv/rig/adversary"
     ] (_: trusted);
   };
-  login = json "credentials.json" { note = "a test: no account stands behind this"; };
-  pace = json "stub.json" {
+  login = builtins.toJSON { note = "a test: no account stands behind this"; };
+  pace = builtins.toJSON {
     interval_ms = 1000;
     work = true;
   };
+  # Where the sandbox of the lease's unit lets it write.
+  arbiter = "/var/lib/ccorch/arbiter.git";
   worker = workdir: {
     agent = "claude";
     inherit workdir;
@@ -71,7 +72,7 @@ in
         };
       };
       lease = {
-        remote = lib.mkDefault "/srv/git/lease.git";
+        remote = lib.mkDefault arbiter;
         heartbeat = "5s";
       };
       hosts = {
@@ -84,21 +85,27 @@ in
   # What a person brings to a fresh machine; the second boot finds it there.
   systemd.services.test-workspace = {
     wantedBy = [ "multi-user.target" ];
-    before = [ "ccorch.target" ];
+    # A target is no barrier for what it wants.
+    before = [
+      "ccorch-lease.service"
+      "ccorch-supervisor.service"
+      "ccorch-resume.service"
+    ];
     path = [
       pkgs.git
       pkgs.util-linux
     ];
-    unitConfig.ConditionPathExists = "!/srv/git/lease.git";
+    unitConfig.ConditionPathExists = "!${arbiter}";
     serviceConfig.Type = "oneshot";
     script = ''
-      git init --quiet --bare /srv/git/lease.git
+      set -eu
       install -d -o loops -g users /srv/rig /srv/git/work.git ${home}/.claude
-      install -m 600 -o loops -g users ${known} ${home}/.claude.json
-      install -m 600 -o loops -g users ${login} ${home}/.claude/.credentials.json
-      install -m 600 -o loops -g users ${pace} ${home}/.claude/stub.json
-      runuser -u loops -- sh -eu <<'AS_LOOPS'
-      export HOME=${home}
+      runuser -u loops -- env HOME=${home} sh -eu <<'AS_LOOPS'
+      umask 077
+      echo '${known}' > ${home}/.claude.json
+      echo '${login}' > ${home}/.claude/.credentials.json
+      echo '${pace}' > ${home}/.claude/stub.json
+      umask 022
       git config --global user.name loops
       git config --global user.email loops@example.org
       git config --global init.defaultBranch main
@@ -111,6 +118,7 @@ in
       git push --quiet origin HEAD:main
       git clone --quiet /srv/git/work.git /srv/rig/adversary
       AS_LOOPS
+      git init --quiet --bare ${arbiter}
       CCORCH_RIG=/etc/ccorch/rig.json ${config.services.ccorch.package}/bin/ccorch lease init --holder vm
     '';
   };

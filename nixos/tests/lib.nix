@@ -35,6 +35,7 @@ let
   facts = {
     users = [ "loops" ];
     host = "vm";
+    system = "x86_64-linux";
     tailscaleFlags = [ ];
     ports = [ 22 ];
     secrets = true;
@@ -190,6 +191,7 @@ let
       problems { } { tailscaleFlags = [ "--socks5-server=localhost:1056" ]; } == [ ];
     "a port of sshd's" = says "sshd" (problems { } { ports = [ 1055 ]; });
     "no sops file" = says "services.ccorch.secrets.file" (problems { } { sopsFile = false; });
+    "another system" = says "not made for riscv64-linux" (problems { } { system = "riscv64-linux"; });
     "unfree agent" = says "claude-code is unfree" (problems { } { unfree = [ "claude-code" ]; });
   };
 in

@@ -1,6 +1,11 @@
-# Tests of the module over `evaluate`, which makes a configuration of a list of modules: with nixpkgs, or with its lib
-# alone and stand-ins for the options.
-{ lib, evaluate }:
+# Tests of the module over `evaluate`, which makes a configuration of a list of modules; see evaluate.nix.
+{
+  lib,
+  evaluate,
+  how,
+  # Whether the options' types are checked.
+  typed,
+}:
 let
   rig = import ./rig.nix;
   whole = evaluate [ rig ];
@@ -138,57 +143,32 @@ let
     "a misspelt option" = refused (force {
       setings = { };
     });
-    "a mode that is none" = badMode;
+  }
+  // lib.optionalAttrs typed {
+    "a mode that is none" =
+      !(builtins.tryEval (
+        builtins.deepSeq
+          (evaluate [
+            rig
+            (force { secrets.items.testenv.mode = "rw"; })
+          ]).sops.secrets
+          true
+      )).success;
     "a wrong backend" = refused (force {
       proxy.backend = lib.mkForce "socks";
     });
   };
-  badMode =
-    !(builtins.tryEval (
-      builtins.deepSeq
-        (evaluate [
-          rig
-          (force { secrets.items.testenv.mode = "rw"; })
-        ]).sops.secrets
-        true
-    )).success;
 
-  own = import ../lib.nix;
   packaged = name: builtins.pathExists (../../crates/ccorch/units + "/${name}");
-  section =
-    name: settings:
-    lib.optionalAttrs (settings != { }) {
-      ${name} = settings;
-    };
-  text =
-    one:
-    own.toText (
-      section "Unit" (
-        (one.unitConfig or { })
-        // lib.filterAttrs (_: value: value != [ ]) {
-          Wants = one.wants or [ ];
-          After = one.after or [ ];
-        }
-      )
-      // section "Service" (one.serviceConfig or { })
-      // section "Timer" (one.timerConfig or { })
-    );
-  rendered =
-    kind: set:
-    lib.filterAttrs (name: _: packaged name) (
-      lib.mapAttrs' (name: one: lib.nameValuePair "${name}.${kind}" (text one)) set
-    );
 in
 {
   count = builtins.length (builtins.attrNames cases);
   failed = builtins.filter (name: !cases.${name}) (builtins.attrNames cases);
 
-  # The drop-ins as text, for systemd's own judgement: NixOS's own rendering, or one of the same settings.
-  dropIns =
-    if whole.systemd ? units then
-      lib.mapAttrs (_: one: one.text) (lib.filterAttrs (name: _: packaged name) whole.systemd.units)
-    else
-      rendered "service" whole.systemd.services // rendered "timer" whole.systemd.timers;
+  inherit how;
+
+  # The drop-ins as text, for systemd's own judgement.
+  dropIns = lib.filterAttrs (name: _: packaged name) (import ./rendering.nix { inherit lib; } whole);
 
   # The rig as it would lie on the machine.
   rig = whole.services.ccorch.rendered;

@@ -1,5 +1,8 @@
 # The options of NixOS that the module sets, with no effect: for an evaluation with nixpkgs' lib alone.
-{ lib }:
+{
+  lib,
+  system ? "x86_64-linux",
+}:
 let
   inherit (lib) mkOption types;
   any = types.attrsOf (types.anything or types.unspecified);
@@ -18,23 +21,30 @@ let
       }
     )) { };
   flag = option types.bool false;
+  # A package that is not built. What is booted elsewhere finds programs there.
   program = name: {
     type = "derivation";
     inherit name;
-    outPath = "/${name}";
+    outPath = "/nix/store/00000000000000000000000000000000-${name}";
     meta = { };
   };
   json =
-    with types;
-    nullOr (oneOf [
-      bool
-      int
-      float
-      str
-      path
-      (attrsOf json)
-      (listOf json)
-    ]);
+    (
+      with types;
+      nullOr (oneOf [
+        bool
+        int
+        float
+        str
+        path
+        (attrsOf json)
+        (listOf json)
+      ])
+    )
+    # It has itself in it, so its own description would not end.
+    // {
+      description = "JSON value";
+    };
 in
 {
   pkgs = {
@@ -56,12 +66,21 @@ in
         )
       else
         "/sops";
+    stdenv.hostPlatform = { inherit system; };
     writeTextFile = file: file;
-    ccorch = program "ccorch";
-    coreutils = program "coreutils";
-    openssh = program "openssh";
-    tailscale = program "tailscale";
-  };
+    writeText = builtins.toFile;
+    writeShellScript = name: text: builtins.toFile name "#!/bin/sh\n${text}";
+  }
+  // lib.genAttrs [
+    "ccorch"
+    "ccorch-agent-stub"
+    "coreutils"
+    "git"
+    "jq"
+    "openssh"
+    "tailscale"
+    "util-linux"
+  ] program;
 
   module.options = {
     assertions = option (types.listOf types.unspecified) [ ];
@@ -75,6 +94,7 @@ in
       enable = flag;
       ports = option (types.listOf types.port) [ 22 ];
     };
+    specialisation = option (types.raw or types.unspecified) { };
     services.tailscale = {
       enable = flag;
       extraDaemonFlags = option (types.listOf types.str) [ ];
@@ -90,7 +110,9 @@ in
       timers = unit [ "timerConfig" ];
       tmpfiles.rules = option (types.listOf types.str) [ ];
     };
+    system = option any { };
     users.users = option any { };
+    virtualisation.memorySize = option types.int 0;
   };
 
   # sops-nix, where that is not at hand either.
@@ -105,7 +127,6 @@ in
     boot = option any { };
     fileSystems = option any { };
     nixpkgs.overlays = option (types.listOf types.unspecified) [ ];
-    system = option any { };
     warnings = option (types.listOf types.str) [ ];
   };
 }

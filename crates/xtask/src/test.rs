@@ -5,12 +5,14 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 
-use crate::bed::{Bed, Layout};
+use crate::bed::{self, Bed, Layout};
 use crate::crash::{self, CrashArgs};
+use crate::nix;
 use crate::rehearse::{self, RehearseArgs};
 use crate::report::Report;
 
-/// Run every test: units, snapshots, crashes, the real Incus and systemd of the test bed, and the rehearsal.
+/// Run every test: units, snapshots, crashes, the real Incus and systemd of the test bed, the flake, and the
+/// rehearsal.
 ///
 /// Needs root; installs what is missing and sets the test bed up by itself.
 #[derive(Debug, Args)]
@@ -18,10 +20,10 @@ pub struct TestArgs {
     /// Where beds and built images are kept [default: as `testbed` does]
     #[arg(long, env = "CCORCH_TESTBED_DIR")]
     dir: Option<std::path::PathBuf>,
-    /// Leave the crash walks and the rehearsal out
+    /// Leave the flake, the crash walks and the rehearsal out
     #[arg(long)]
     no_rehearsal: bool,
-    /// Only tests whose name contains this (leaves the crash walks and the rehearsal out)
+    /// Only tests whose name contains this (leaves the flake, the crash walks and the rehearsal out)
     filter: Option<String>,
 }
 
@@ -31,11 +33,12 @@ pub fn run(args: &TestArgs) -> Result<ExitCode> {
     let mut report = Report::default();
     // The bed first: it installs what the plain tests need too.
     Bed::up(&layout, &mut report)?;
+    let sops = report.step("sops", || bed::sops::ensure(&layout.shared))?;
     report.step("cargo test", || {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut command = Command::new(cargo);
         command.args(["test", "--workspace", "--features", "ccorch/bed-tests"]).args(&args.filter);
-        command.env("CCORCH_TESTBED", layout.state_file());
+        command.env("CCORCH_TESTBED", layout.state_file()).env("CCORCH_SOPS", &sops);
         let status = command.status().context("cannot run cargo test")?;
         if !status.success() {
             bail!("tests failed ({status})");
@@ -44,6 +47,10 @@ pub fn run(args: &TestArgs) -> Result<ExitCode> {
     })?;
     if args.no_rehearsal || args.filter.is_some() {
         return Ok(ExitCode::SUCCESS);
+    }
+    let nixos = nix::run(&nix::NixArgs::all(args.dir.clone()))?;
+    if nixos != ExitCode::SUCCESS {
+        return Ok(nixos);
     }
     crash::run(&CrashArgs::of(args.dir.clone()))?;
     rehearse::run(&RehearseArgs::of(args.dir.clone()))

@@ -99,7 +99,7 @@ fn every_other_command_is_accounted_for() {
 fn nix_is_spoken_of_as_it_is() {
     let readme = text("README.md");
     let nix: Vec<String> = commands(&readme).into_iter().filter(|c| c.starts_with("nix ")).collect();
-    assert_eq!(nix, ["nix run .#ccorch -- --help", "nix flake check"]);
+    assert_eq!(nix, ["nix run .#ccorch cutover", "nix flake check"]);
     let missing = readme.contains("The flake is not in the tree yet");
     let there = root().join("flake.nix").exists();
     assert_ne!(missing, there, "flake.nix is there: {there}; the README says that it is missing: {missing}");

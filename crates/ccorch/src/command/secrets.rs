@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result};
 use ccorch_core::names::HostName;
 use ccorch_core::rig::{SecretItem, Secrets};
+use ccorch_io::command::{CommandError, Failure};
 use ccorch_io::{age_identity, sops};
 use clap::Subcommand;
 
@@ -91,18 +92,27 @@ fn install(here: &Here, secrets: &Secrets, dry_run: bool) -> Result<()> {
             println!("would write {} (mode {})", item.path, item.mode);
             continue;
         }
-        let value = sops::decrypt(&file, name, identity).with_context(|| {
-            format!(
-                "secret `{name}` of {} could not be decrypted with {}",
-                file.display(),
-                identity.display()
-            )
-        })?;
+        let value = sops::decrypt(&file, name, identity)
+            .map_err(|error| closed(here, &file, name, identity, error))?;
         write(here, item, value)
             .with_context(|| format!("secret `{name}` could not be written to {}", item.path))?;
         println!("{name}: {}", item.path);
     }
     Ok(())
+}
+
+/// Why sops gave no value, and what to do.
+fn closed(here: &Here, file: &Path, name: &str, identity: &Path, error: CommandError) -> anyhow::Error {
+    let (file, identity) = (file.display(), identity.display());
+    let text = format!("on {}: secret `{name}` of {file} could not be decrypted with {identity}", here.name);
+    if error.failure == Failure::NotFound {
+        return anyhow::Error::from(error).context(text);
+    }
+    let hint = format!(
+        "if that key is none of those it is encrypted for, put what `ccorch secrets recipient --host {}` prints into .sops.yaml, run `sops updatekeys`, then `ccorch host install {}` again",
+        here.name, here.name
+    );
+    Problem::new(Kind::Unfit, format!("{text}\n{error}")).hint(hint).into()
 }
 
 /// Written with its owner's own rights: the folder may belong to the agents, and a link they put there must not lead

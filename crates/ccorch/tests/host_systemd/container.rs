@@ -19,9 +19,15 @@ pub struct Container {
 }
 
 impl Container {
-    /// Launches one that the operator's key opens, writes the rig file (`HOST` in it becomes the entry of `vm`) and
-    /// runs `ccorch host install`.
+    /// Launches one and makes it a host.
     pub fn installed(name: &str, rig: &str) -> Self {
+        let made = Self::launched(name);
+        made.becomes(rig);
+        made
+    }
+
+    /// Launches one that the operator's key opens.
+    pub fn launched(name: &str) -> Self {
         let bed = fs::read(std::env::var("CCORCH_TESTBED").unwrap()).unwrap();
         let dir = tempfile::Builder::new().prefix("cc").tempdir_in("/tmp").unwrap();
         let name = format!("{name}-{}", std::process::id());
@@ -41,11 +47,16 @@ impl Container {
         let host_key = made.first("cut -d' ' -f1,2 /etc/ssh/ssh_host_ed25519_key.pub");
         fs::write(made.dir.path().join("known"), format!("{} {host_key}\n", made.address)).unwrap();
         made.until_holds("cloud-init status | grep -q done");
-        let address = &made.address;
-        let host = format!("{{ ssh: \"root@{address}\", host_key: \"{host_key}\", identity: id }}");
-        fs::write(made.dir.path().join("ccorch.yaml"), rig.replace("HOST", &host)).unwrap();
-        made.operator(&["host", "install", "vm"]);
         made
+    }
+
+    /// Writes the rig file (`HOST` in it becomes the entry of `vm`) and runs `ccorch host install`.
+    pub fn becomes(&self, rig: &str) {
+        let known = fs::read_to_string(self.dir.path().join("known")).unwrap();
+        let (address, host_key) = known.trim().split_once(' ').unwrap();
+        let host = format!("{{ ssh: \"root@{address}\", host_key: \"{host_key}\", identity: id }}");
+        fs::write(self.dir.path().join("ccorch.yaml"), rig.replace("HOST", &host)).unwrap();
+        self.operator(&["host", "install", "vm"]);
     }
 
     fn incus_command(&self) -> Command {

@@ -1,9 +1,10 @@
 //! A host of a rig on a real systemd: every line of the design that was seen to matter, seen again.
 //!
-//! Run with `--features bed-tests` and CCORCH_TESTBED naming the bed's `bed.json`.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+//! Run with `--features bed-tests` and CCORCH_TESTBED naming the bed's `bed.json`, CCORCH_SOPS a sops.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod boots;
 mod container;
 mod loops;
 mod proxy;
+mod secrets;

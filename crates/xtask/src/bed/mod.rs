@@ -13,11 +13,13 @@ mod daemon;
 pub mod image;
 mod instance;
 mod layout;
+mod limits;
 pub mod packages;
 mod pool;
 mod process;
 mod recipe;
 mod server;
+pub mod sops;
 mod state;
 mod status;
 mod subnet;
@@ -52,6 +54,7 @@ impl Bed {
         need_root()?;
         let _lock = lock(layout)?;
         report.step("packages", || Ok(((), packages::ensure()?)))?;
+        report.step("limits", || Ok(((), limits::raise()?)))?;
         let image = report.step("image", || image::built(layout))?;
         std::fs::create_dir_all(&layout.home)
             .with_context(|| format!("cannot make {}", layout.home.display()))?;

@@ -32,10 +32,11 @@ const NEEDED: &[&str] = &[
     "git",
     "tmux",
     "microsocks",
+    "python3",
 ];
 
 /// What Debian 12 has in its backports only (or too old without them).
-const FROM_BACKPORTS: &[&str] = &["incus-base", "incus-client", "qemu-system-x86"];
+const FROM_BACKPORTS: &[&str] = &["incus-base", "incus-client", "qemu-system-x86", "golang-go"];
 
 /// Ours alone, so that nothing of the machine's own is edited.
 const BACKPORTS_FILE: &str = "/etc/apt/sources.list.d/ccorch-testbed-backports.sources";

@@ -102,12 +102,17 @@ fn flaws(text: &str) -> Vec<String> {
 
 /// Formatted as `nix fmt` would.
 pub fn nixfmt(cache: &Path, tree: &Tree, install: bool) -> Result<Outcome> {
-    over_files(cache, tree, install, &Tool { name: "nixfmt", package: "nixfmt_rs", flags: &["--check"] })
+    over_files(
+        cache,
+        tree,
+        install,
+        &Tool { name: "nixfmt", package: "nixfmt_rs@0.5.3", flags: &["--check"] },
+    )
 }
 
 /// No binding is left unused.
 pub fn deadnix(cache: &Path, tree: &Tree, install: bool) -> Result<Outcome> {
-    over_files(cache, tree, install, &Tool { name: "deadnix", package: "deadnix", flags: &["--fail"] })
+    over_files(cache, tree, install, &Tool { name: "deadnix", package: "deadnix@1.3.1", flags: &["--fail"] })
 }
 
 struct Tool {

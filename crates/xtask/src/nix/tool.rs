@@ -75,18 +75,32 @@ impl Nix {
     }
 
     /// A command of Nix; paths in it are as Nix sees them.
-    pub fn run(&self, argv: &[&str]) -> Run<'static> {
+    pub fn run<S: AsRef<str>>(&self, argv: &[S]) -> Run<'static> {
         let run = match &self.root {
-            None => Run::new(argv),
+            None => argv.iter().fold(Run::new::<&str>(&[]), |run, word| run.arg(word.as_ref())),
             Some(root) => {
                 let enter = Run::new(&["unshare", "--mount", "sh", "-euc", ENTER, "enter"]).arg(root);
                 let bound = self.binds.iter().fold(enter, |run, (from, to)| run.arg(from).arg(to));
                 let inside = ["--", "env", "-i", "HOME=/root", "PATH=/usr/bin:/bin", "LANG=C.UTF-8"];
                 let run = inside.iter().fold(bound, |run, word| run.arg(word));
-                argv.iter().fold(run.arg(format!("NIX_CONFIG={CONFIG}")), |run, word| run.arg(word))
+                argv.iter().fold(run.arg(format!("NIX_CONFIG={CONFIG}")), |run, word| run.arg(word.as_ref()))
             }
         };
         run.env("NIX_CONFIG", CONFIG)
+    }
+
+    /// The trees at hand, as arguments of an expression that takes what there is.
+    pub fn trees(&self) -> Vec<(&'static str, String)> {
+        let Inputs { nixpkgs, nixpkgs_lib, sops_nix } = &self.inputs;
+        let mut trees = vec![("nixpkgs", nixpkgs), ("nixpkgsLib", nixpkgs_lib), ("sopsNix", sops_nix)];
+        // A lib alone says less than all of nixpkgs.
+        if nixpkgs.is_some() {
+            trees.remove(1);
+        }
+        trees
+            .into_iter()
+            .filter_map(|(name, path)| Some((name, path.as_ref()?.display().to_string())))
+            .collect()
     }
 
     /// A file of the project, as Nix sees it.

@@ -13,6 +13,8 @@ use crate::run::{Run, tail};
 
 const FOLDER: &str = "crates/ccorch/units";
 const INSTALLED: &str = "/usr/local/bin/ccorch";
+/// By what path NixOS has the program in every generation.
+const LASTING: &str = "/run/current-system/sw/bin/ccorch";
 /// Stands for the program where systemd looks whether it can be executed.
 const SOME_PROGRAM: &str = "/bin/true";
 
@@ -31,6 +33,11 @@ pub fn plain(nix: &Nix, tree: &Tree) -> Result<Outcome> {
     ensure!(files == same.len() && files > 0, "{files} files, {} units", same.len());
     let said = verify(&units(nix, SOME_PROGRAM)?, &Texts::new())?;
     Ok(Outcome::Passed(format!("{files} equal those of `ccorch host install`; {said}")))
+}
+
+/// The module's tests with `builtins` alone: everywhere.
+pub fn module_alone(nix: &Nix) -> Result<Outcome> {
+    module(nix, "nixos/tests/alone.nix", &[])
 }
 
 /// The module's tests over nixpkgs' lib, and its drop-ins before systemd.
@@ -57,16 +64,38 @@ pub fn module_with_nixpkgs(nix: &Nix) -> Result<Outcome> {
 fn module(nix: &Nix, file: &str, arguments: &[(&str, String)]) -> Result<Outcome> {
     let result = nix.eval(file, arguments)?;
     let cases = expression::judge(file, &result)?;
-    let drop_ins: Texts = serde_json::from_value(result["dropIns"].clone()).context("no drop-ins")?;
+    let mut drop_ins: Texts = serde_json::from_value(result["dropIns"].clone()).context("no drop-ins")?;
+    drop_ins.values_mut().for_each(|text| *text = unbuilt(text));
     ensure!(drop_ins.contains_key("ccorch-supervisor.service"), "the supervisor has no drop-in");
     let said = verify(&units(nix, SOME_PROGRAM)?, &drop_ins)?;
     Ok(Outcome::Passed(format!("{cases}; {said}")))
 }
 
+/// The units as the package at a store path has them.
+pub fn of_package(nix: &Nix, package: &str) -> Result<Texts> {
+    units_naming(nix, &format!("{package}/bin/ccorch"), LASTING)
+}
+
 fn units(nix: &Nix, program: &str) -> Result<Texts> {
-    let arguments = [("program", string(program)), ("lasting", string(program))];
+    units_naming(nix, program, program)
+}
+
+fn units_naming(nix: &Nix, program: &str, lasting: &str) -> Result<Texts> {
+    let arguments = [("program", string(program)), ("lasting", string(lasting))];
     let value: Value = nix.eval("nixos/tests/units.nix", &arguments)?;
     serde_json::from_value(value).context("units are texts by name")
+}
+
+/// A unit's own scripts are not built here, and systemd looks whether they can be executed.
+fn unbuilt(text: &str) -> String {
+    let line = |line: &str| {
+        if line.starts_with("ExecStart=/nix/store/") {
+            format!("ExecStart={SOME_PROGRAM}\n")
+        } else {
+            format!("{line}\n")
+        }
+    };
+    text.lines().map(line).collect()
 }
 
 /// `systemd-analyze verify` of units with drop-ins; a word of warning is a failure too.

@@ -16,7 +16,7 @@ use crate::reach;
 
 /// Put the binary, the units and the rig file on a systemd host and enable ccorch.target
 ///
-/// Debian, Raspberry Pi OS, or whatever else has systemd 247 or newer. /// Nothing is started: the lease decides that later. A second run changes nothing and says so.
+/// Debian, Raspberry Pi OS, or whatever else has systemd 247 or newer. Nothing is started: the lease decides that later. A second run changes nothing and says so.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: ccorch host install vm --ssh-config")]
 pub struct Args {

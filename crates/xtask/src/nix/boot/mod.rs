@@ -1,0 +1,152 @@
+//! The machines of the flake's tests, booted without NixOS: what the module renders is put into a container of the test
+//! bed, whose systemd boots it, and the test's own script is run on it, word for word.
+//!
+//! Replaced are: the package's and the agent's programs (built by cargo in place of Nix, at the same store paths),
+//! every other store path that a unit names (Debian's programs), the programs on the system's path (Debian's, and
+//! no more than a NixOS has by itself or the machine declares), stage 2 of the boot (`/run/current-system` is a link that
+//! systemd-tmpfiles makes) and switch-to-configuration (`switch.py`).
+
+mod generation;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use indoc::formatdoc;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+pub use self::generation::Programs;
+use self::generation::{DEBIAN, Machine, RUNTIME, SYSTEM_PATH, Test, Texts};
+use super::tool::{Nix, string};
+use super::{Outcome, units};
+use crate::bed::{Bed, Instance};
+use crate::run::Run;
+
+/// The tests whose scripts are run.
+pub const CHECKS: [&str; 3] = ["reboot", "switch", "supervisor"];
+
+/// Debian's packages with the programs that a NixOS has by itself, and git, which the machines declare.
+const SYSTEM: &str = "bash coreutils diffutils findutils mawk libc-bin grep sed gzip less openssh-client procps util-linux \
+                      login systemd hostname tar sudo iproute2 git";
+/// Those that the package's wrapper adds.
+const WRAPPED: &str = "git openssh-client rsync tmux util-linux";
+
+/// Boots the machines of one test and runs its script on them.
+pub fn run(nix: &Nix, bed: &Bed, programs: &Programs, check: &str) -> Result<Outcome> {
+    let mut arguments = vec![("check", string(check))];
+    arguments.extend(nix.trees());
+    let test: Test = serde_json::from_value(nix.eval("nixos/tests/generation.nix", &arguments)?)
+        .context("not a test of whole machines")?;
+    let work = tempfile::tempdir().context("no temporary folder")?;
+    let key = work.path().join("key");
+    Run::new(&["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f"]).arg(&key).run()?;
+    let mut guests = Vec::new();
+    let mut about = serde_json::Map::new();
+    let mut replaced = BTreeSet::new();
+    for (node, machine) in &test.machines {
+        let guest = Guest(bed.launch(&format!("nixos-{check}-{node}"), None)?);
+        let packaged = units::of_package(nix, machine.package())?;
+        replaced.append(&mut guest.becomes(machine, &packaged, programs, &work)?);
+        about.insert(node.clone(), guest.described(bed, &work)?);
+        // The first boot is one of the machine as it is now.
+        guest.0.stop_force()?;
+        guests.push(guest);
+    }
+    drive(&work, &about.into(), &test.script)?;
+    let many = guests.len();
+    Ok(Outcome::Passed(format!(
+        "{many} booted, {} store paths of others are Debian's; evaluated by {}",
+        replaced.len(),
+        test.how
+    )))
+}
+
+fn drive(work: &TempDir, about: &Value, script: &str) -> Result<()> {
+    let place = |name: &str, text: &str| -> Result<_> {
+        let path = work.path().join(name);
+        std::fs::write(&path, text)?;
+        Ok(path)
+    };
+    Run::new(&["python3"])
+        .arg(place("driver.py", include_str!("driver.py"))?)
+        .arg(place("about.json", &about.to_string())?)
+        .arg(place("script.py", script)?)
+        .run()
+}
+
+/// A container, removed at the end.
+struct Guest(Instance);
+
+impl Guest {
+    /// Puts the machine's files in place, as an installation would.
+    fn becomes(
+        &self,
+        machine: &Machine,
+        packaged: &Texts,
+        programs: &Programs,
+        work: &TempDir,
+    ) -> Result<BTreeSet<String>> {
+        let root = work.path().join(&self.0.name);
+        let (system, replaced) = machine.lay_out(&self.0.name, packaged, programs, &root)?;
+        let packed = work.path().join("store.tar");
+        Run::new(&["tar", "-C"]).arg(&root).arg("-cf").arg(&packed).arg("nix").run()?;
+        self.0.push_file(&std::fs::read(&packed)?, "/root/store.tar", "0600", "root:root")?;
+        let public = std::fs::read_to_string(work.path().join("key.pub"))?;
+        self.0.push_file(public.as_bytes(), "/root/.ssh/authorized_keys", "0600", "root:root")?;
+        self.0.script(&formatdoc! {"
+            tar -C / --no-same-owner -xf /root/store.tar
+            rm /root/store.tar
+            programs() {{ # FOLDER PACKAGE...
+                into=$1; shift
+                mkdir -p $into
+                dpkg -L \"$@\" | grep -E '^(/usr)?/s?bin/[^/]+$' | while read -r file; do
+                    test -e $into/${{file##*/}} || ln -s $file $into/
+                done
+            }}
+            mkdir -p {DEBIAN}/bin
+            ln -s /usr/sbin/* /usr/bin/* {DEBIAN}/bin/ 2>/dev/null || test -e {DEBIAN}/bin/runuser
+            ln -s /usr/lib /usr/share {DEBIAN}/
+            programs {SYSTEM_PATH}/bin {SYSTEM}
+            programs {RUNTIME}/bin {WRAPPED}
+            mkdir -p /nix/var/nix/profiles /run/wrappers/bin
+            ln -s {system} /nix/var/nix/profiles/system
+            cp -a {system}/etc/. /etc/
+            echo 'L+ /run/current-system - - - - /nix/var/nix/profiles/system' > /etc/tmpfiles.d/00-current-system.conf
+            useradd --create-home --gid users --shell /bin/bash loops
+            sync
+        "})?;
+        Ok(replaced)
+    }
+
+    /// What the driver needs to know.
+    fn described(&self, bed: &Bed, work: &TempDir) -> Result<Value> {
+        let address = self.0.reachable()?;
+        let known = work.path().join(format!("{}.known", self.0.name));
+        std::fs::write(&known, format!("{address} {}\n", self.0.host_key()?))?;
+        let path = |path: &Path| path.display().to_string();
+        let login = format!("root@{address}");
+        let known = format!("UserKnownHostsFile={}", path(&known));
+        let key = path(&work.path().join("key"));
+        Ok(json!({
+            "instance": self.0.name,
+            "ssh": [
+                "ssh", "-F", "none", "-T", "-i", key, "-o", known, "-o", "BatchMode=yes", "-o", "LogLevel=ERROR",
+                "-o", "ConnectTimeout=5", "-o", "ServerAliveInterval=5", login,
+            ],
+            "incus": [
+                "env", format!("INCUS_DIR={}", path(&bed.layout.incus_dir())),
+                format!("INCUS_CONF={}", path(&bed.layout.client_dir())),
+                "incus", "--project", bed.state.project,
+            ],
+        }))
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        if let Err(error) = self.0.delete() {
+            eprintln!("{} is still there: {error:#}", self.0.name);
+        }
+    }
+}

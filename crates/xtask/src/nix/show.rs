@@ -1,0 +1,113 @@
+//! `nix flake show` and refusals: what the flake offers, and what is said of wrong input. Both with stand-ins for the
+//! inputs, so anywhere.
+
+use anyhow::{Context as _, Result, bail, ensure};
+use ccorch_core::rig;
+use serde_json::Value;
+
+use super::Outcome;
+use super::tool::{Nix, string};
+use crate::run::tail;
+
+const BAD: &str = "nixos/tests/bad-input.nix";
+
+/// Outputs by their place and the type that `nix flake show` calls them.
+const OFFERED: [(&str, &str); 24] = [
+    ("/packages/x86_64-linux/ccorch", "derivation"),
+    ("/packages/x86_64-linux/default", "derivation"),
+    ("/packages/x86_64-linux/incus-image", "derivation"),
+    ("/packages/aarch64-linux/ccorch", "derivation"),
+    ("/packages/aarch64-linux/default", "derivation"),
+    ("/apps/x86_64-linux/ccorch", "app"),
+    ("/apps/aarch64-linux/default", "app"),
+    ("/overlays/default", "nixpkgs-overlay"),
+    ("/nixosModules/default", "nixos-module"),
+    ("/nixosModules/ccorch", "nixos-module"),
+    ("/nixosConfigurations/cc-ci-orchestrator", "nixos-configuration"),
+    ("/checks/x86_64-linux/reboot", "derivation"),
+    ("/checks/x86_64-linux/switch", "derivation"),
+    ("/checks/x86_64-linux/secrets", "derivation"),
+    ("/checks/x86_64-linux/cutover", "derivation"),
+    ("/checks/x86_64-linux/supervisor", "derivation"),
+    ("/checks/x86_64-linux/proxy", "derivation"),
+    ("/checks/x86_64-linux/module-eval", "derivation"),
+    ("/checks/x86_64-linux/formatting", "derivation"),
+    ("/checks/x86_64-linux/clippy", "derivation"),
+    ("/checks/x86_64-linux/units", "derivation"),
+    ("/devShells/x86_64-linux/default", "derivation"),
+    ("/formatter/x86_64-linux", "derivation"),
+    ("/templates/default", "template"),
+];
+
+/// Cases of wrong input and words that have to be said of them.
+const REFUSED: [(&str, &str); 6] = [
+    ("misspelt-option", "The option `services.ccorch.setings' does not exist"),
+    ("relative-path", "the workspace `srv/cc-ci` is not an absolute path"),
+    ("port-twice", "the proxy's port 22 is one of sshd's too"),
+    ("port-of-tailscale", "the proxy and `services.tailscale` both listen on port 1055"),
+    ("no-sops-file", "name it in `services.ccorch.secrets.file`"),
+    ("unsupported-system", "ccorch is not made for riscv64-linux"),
+];
+
+/// What the flake offers.
+pub fn flake(nix: &Nix) -> Result<Outcome> {
+    let shown = nix.run(&on_stand_ins(nix, &["flake", "show", "--json", "--all-systems"], "")).output()?;
+    ensure!(shown.status.success(), "nix flake show: {}", tail(&shown));
+    let shown: Value = serde_json::from_slice(&shown.stdout).context("nix flake show prints no JSON")?;
+    for (place, kind) in OFFERED {
+        let found = shown.pointer(place).with_context(|| format!("no {place}"))?;
+        ensure!(found["type"] == kind, "{place} is {found}");
+    }
+    Ok(Outcome::Passed(format!("{} outputs shown, with stand-ins for the inputs", OFFERED.len())))
+}
+
+/// What is said of wrong input, and where.
+pub fn refusals(nix: &Nix) -> Result<Outcome> {
+    for (case, words) in REFUSED {
+        let Err(error) = nix.eval(BAD, &[("case", string(case))]) else { bail!("`{case}` is not refused") };
+        let said = format!("{error:#}");
+        ensure!(said.contains(words), "of `{case}` it is not said that {words}, but: {said}");
+    }
+    // Nix takes the key; `ccorch check`, which the build runs, does not.
+    let rig = nix.eval(BAD, &[("case", string("misspelt-key"))])?;
+    let (_, findings) = rig::check(&serde_json::to_string_pretty(&rig)?);
+    let found = findings.iter().any(|f| f.is_error() && f.line > 1 && f.key.contains("promt"));
+    ensure!(found, "a misspelt key of the rig is not found: {findings:?}");
+
+    let elsewhere = on_stand_ins(nix, &["build", "--dry-run", "--system", "riscv64-linux"], "#ccorch");
+    let output = nix.run(&elsewhere).output()?;
+    let said = tail(&output);
+    let named = said.contains("does not provide attribute") && said.contains("riscv64-linux");
+    ensure!(!output.status.success() && named, "on an unsupported system: {said}");
+    Ok(Outcome::Passed(format!("{} wrong inputs, each named with its place", REFUSED.len() + 2)))
+}
+
+/// A manual page can be made of the options, and each of them is documented.
+pub fn manual(nix: &Nix) -> Result<Outcome> {
+    let own = nix.inputs.nixpkgs.as_ref().map(|nixpkgs| nixpkgs.join("lib"));
+    let Some(lib) = nix.inputs.nixpkgs_lib.clone().or(own) else {
+        return Ok(Outcome::NotRun("neither NIXPKGS nor NIXPKGS_LIB names a folder".into()));
+    };
+    let manual = nix.eval("nixos/tests/manual.nix", &[("nixpkgsLib", lib.display().to_string())])?;
+    let undocumented = manual["undocumented"].as_array().context("no list of options")?;
+    ensure!(undocumented.is_empty(), "these options say nothing or show nothing: {undocumented:?}");
+    let (count, page) = (manual["count"].as_u64(), manual["page"].as_str().unwrap_or_default());
+    ensure!(
+        count.is_some_and(|count| count > 20) && page.contains("## `services.ccorch.settings`"),
+        "{page}"
+    );
+    Ok(Outcome::Passed(format!("{} options on a page of {} lines", count.unwrap_or(0), page.lines().count())))
+}
+
+/// A command on the flake whose inputs are the stand-ins beside the tests.
+fn on_stand_ins(nix: &Nix, command: &[&str], attribute: &str) -> Vec<String> {
+    let flake = format!("path:{}", nix.src.display());
+    let mut argv: Vec<String> = ["nix"].iter().chain(command).map(|word| (*word).to_owned()).collect();
+    argv.extend(["--no-write-lock-file", "--offline"].map(ToOwned::to_owned));
+    for input in ["nixpkgs", "sops-nix"] {
+        argv.extend(["--override-input".to_owned(), input.to_owned()]);
+        argv.push(format!("{flake}?dir=nixos/tests/inputs/{input}"));
+    }
+    argv.push(format!("{flake}{attribute}"));
+    argv
+}

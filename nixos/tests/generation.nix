@@ -1,0 +1,97 @@
+# A machine of one of the tests of whole machines as data, to be put on a system that is no NixOS: what the module makes
+# of it, and the test's own script.
+{
+  check,
+  nixpkgs ? null,
+  nixpkgsLib ? null,
+  sopsNix ? null,
+}:
+let
+  tests = import ./evaluate.nix { inherit nixpkgs nixpkgsLib sopsNix; };
+  inherit (tests) lib;
+  own = import ../lib.nix;
+  standIns = import ./stand-ins.nix { inherit lib; };
+  test = import (../../checks + "/${check}.nix") {
+    self.nixosModules.default = { };
+    pkgs = standIns.pkgs // {
+      inherit lib;
+      testers.runNixOSTest = test: test;
+    };
+  };
+
+  # Units of the module and of the test; all else is the system's own.
+  ours = name: lib.hasPrefix "ccorch" name || lib.hasPrefix "test-" name;
+  packaged = name: builtins.pathExists (../../crates/ccorch/units + "/${name}");
+  some = lib.filterAttrs (name: _: ours name);
+
+  # The programs that units of these services run, by path. They would be built, each from a text that is known.
+  scripts =
+    config: texts:
+    let
+      program =
+        name: text:
+        let
+          found = builtins.match ".*\nExecStart=(/nix/store/[^ \n]+).*" texts."${name}.service";
+        in
+        lib.nameValuePair (builtins.unsafeDiscardStringContext (builtins.head found)) text;
+      services = lib.filterAttrs (_: one: one ? script && one.script != "") (
+        some config.systemd.services
+      );
+    in
+    lib.mapAttrs' program (
+      lib.mapAttrs (_: one: one.script) services
+      // lib.optionalAttrs (config.services.ccorch.secrets.items != { }) {
+        ccorch-secrets = own.lookForSecrets {
+          inherit (config.services.ccorch.secrets) items file ageKeyFile;
+        };
+      }
+    );
+
+  generation =
+    config:
+    let
+      texts = some (import ./rendering.nix { inherit lib; } config);
+      wanted =
+        kind: set:
+        lib.mapAttrs' (name: one: lib.nameValuePair "${name}.${kind}" (one.wantedBy or [ ])) (some set);
+      cfg = config.services.ccorch;
+    in
+    {
+      # What the package brings itself gets a drop-in.
+      dropIns = lib.filterAttrs (name: text: packaged name && text != "") texts;
+      units = lib.filterAttrs (name: _: !packaged name) texts;
+      wantedBy = wanted "service" config.systemd.services // wanted "target" config.systemd.targets;
+      scripts = scripts config texts;
+      rig = cfg.rendered;
+      host = config.environment.etc."ccorch/host".text;
+      knownHosts = config.environment.etc."ccorch/known_hosts".text;
+      files = { };
+      tmpfiles = builtins.filter (
+        rule: lib.hasInfix "ccorch" rule || lib.hasInfix cfg.rendered.workspace.root rule
+      ) config.systemd.tmpfiles.rules;
+      package = "${cfg.package}";
+      agents = map (agent: "${agent}") cfg.agents;
+    };
+
+  machine =
+    node:
+    let
+      modules = [ node ];
+      config = tests.evaluate modules;
+      # Later trees of nixpkgs have evaluated it already.
+      special =
+        _: one:
+        generation (
+          if one.configuration ? systemd.units then
+            one.configuration
+          else
+            tests.evaluate (modules ++ [ one.configuration ])
+        );
+    in
+    generation config // { specialisations = lib.mapAttrs special config.specialisation; };
+in
+{
+  inherit (tests) how;
+  machines = lib.mapAttrs (_: machine) test.nodes;
+  script = test.testScript;
+}

@@ -1,0 +1,34 @@
+# Packages by the names that this project uses, none of which is built.
+{ overlays, ... }:
+let
+  lib = import ./lib;
+  drv = import ./drv.nix;
+  base =
+    lib.genAttrs [
+      "age"
+      "cargo"
+      "clippy"
+      "coreutils"
+      "deadnix"
+      "nixfmt"
+      "nixfmt-tree"
+      "python3"
+      "rust-analyzer"
+      "rustfmt"
+      "sops"
+      "ssh-to-age"
+      "systemd"
+    ] drv
+    // {
+      inherit lib;
+      path = ./.;
+      callPackage = file: _: drv (builtins.baseNameOf file);
+      mkShell = _: drv "shell";
+      runCommand =
+        name: _: text:
+        builtins.seq text (drv name);
+      testers.runNixOSTest = test: drv test.name;
+      writeTextDir = name: _: drv name;
+    };
+in
+builtins.foldl' (pkgs: overlay: pkgs // overlay pkgs pkgs) base overlays

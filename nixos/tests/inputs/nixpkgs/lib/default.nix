@@ -1,0 +1,2 @@
+# The stand-in for nixpkgs' lib.
+(import ../../../bare.nix).lib

@@ -1,0 +1,2 @@
+# Here nixpkgs declares `extraDaemonFlags`; the stand-in for it is with the others.
+{ }

@@ -1,0 +1,7 @@
+{
+  description = "a stand-in for sops-nix";
+
+  outputs = _: {
+    nixosModules.sops = ./modules/sops;
+  };
+}

@@ -1,0 +1,2 @@
+# Its options, with no effect.
+(import ../../../../stand-ins.nix { inherit (import ../../../../bare.nix) lib; }).sops
