@@ -3,6 +3,7 @@
 mod files;
 mod finding;
 mod hosts;
+mod isolation;
 mod lease;
 mod loops;
 mod parse;
@@ -28,6 +29,7 @@ use serde::{Deserialize, Serialize};
 pub use files::{FileKind, NamedFile, files};
 pub use finding::{Finding, Severity};
 pub use hosts::{CutoverHosts, Host, Incus, InstanceType, LegacyRuns, Provider, Qemu, Size};
+pub use isolation::Limits;
 pub use lease::{LEASE_KEY, LeaseConfig, Offline};
 pub use loops::{Agent, Loop, Role};
 pub use parse::{check, locate_key, parse};

@@ -3,11 +3,13 @@
 pub mod boot;
 pub mod events;
 pub mod exits;
+pub mod isolation;
 pub mod lease;
 pub mod loop_state;
 pub mod receipt;
 pub mod runtime;
 pub mod status;
+pub mod unattended;
 
 use std::fs;
 use std::io::ErrorKind;
@@ -73,6 +75,11 @@ impl Here {
         let text = String::from_utf8_lossy(&text);
         let index = text.trim();
         index.parse().map_err(|_| anyhow!("the phase file {} holds no index: {index:.40?}", file.display()))
+    }
+
+    /// The Unix user a loop runs as.
+    pub fn user_of(&self, name: &LoopName) -> &str {
+        self.rig.loops.get(name).map_or(&self.rig.workspace.user, |spec| self.rig.user_of(spec))
     }
 
     /// A path relative to the workspace's root.
