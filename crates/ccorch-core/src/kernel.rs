@@ -112,8 +112,7 @@ mod tests {
 
     #[test]
     fn an_end_names_the_kernel_when_it_was_the_kernel() {
-        let after =
-            Counters { oom_kills: Some(3), at_memory_limit: Some(6), tasks_refused: Some(1), ..CALM };
+        let after = Counters { oom_kills: Some(3), at_memory_limit: Some(6), tasks_refused: Some(1), ..CALM };
         let deed = Deed::between(&CALM, &after).unwrap();
         let killed = "killed by the kernel: out of its memory limit of 200 MiB";
         assert_eq!(deed.end("ended by signal 9", true), killed);

@@ -54,8 +54,11 @@ impl Login {
             expires_at: Option<i64>,
             refresh_token: Option<IgnoredAny>,
         }
-        let file: File = serde_json::from_slice(text).map_err(|error| format!("line {} is not as expected", error.line()))?;
-        Ok(file.claude_ai_oauth.map(|o| Self { expires_at: o.expires_at, renewable: o.refresh_token.is_some() }))
+        let file: File = serde_json::from_slice(text)
+            .map_err(|error| format!("line {} is not as expected", error.line()))?;
+        Ok(file
+            .claude_ai_oauth
+            .map(|o| Self { expires_at: o.expires_at, renewable: o.refresh_token.is_some() }))
     }
 }
 
@@ -124,7 +127,12 @@ fn permissions(spec: &Loop, files: &Files, place: &Place<'_>) -> Option<String> 
     };
     let given = spec.command.iter().position(|word| word == "--permission-mode");
     let given = given.and_then(|at| spec.command.get(at + 1)).map(String::as_str);
-    let mode = spec.command.iter().find_map(|word| word.strip_prefix("--permission-mode=")).or(given).unwrap_or(mode);
+    let mode = spec
+        .command
+        .iter()
+        .find_map(|word| word.strip_prefix("--permission-mode="))
+        .or(given)
+        .unwrap_or(mode);
     let skips = mode == "bypassPermissions" || spec.command.iter().any(|word| word == SKIP);
     if skips && *user == "root" {
         return Some(format!("the agent refuses `{SKIP}` as root; give the loop another `user`"));
@@ -147,13 +155,16 @@ fn permissions(spec: &Loop, files: &Files, place: &Place<'_>) -> Option<String> 
 fn login(spec: &Loop, files: &Files, place: &Place<'_>) -> Option<String> {
     let Place { user, folder, now, .. } = place;
     let helper = matches!(&files.settings, Found::Says(says) if says["apiKeyHelper"].is_string());
-    let by_settings = |name: &&str| matches!(&files.settings, Found::Says(says) if says["env"][*name].is_string());
+    let by_settings =
+        |name: &&str| matches!(&files.settings, Found::Says(says) if says["env"][*name].is_string());
     let other = helper || LOGINS.iter().any(|name| spec.env.contains_key(*name) || by_settings(&name));
     // Remote control needs the full login whatever else there is.
     if other && spec.remote_control.is_none() {
         return None;
     }
-    let fix = format!("run `claude auth login` as {user} on this host (a login copied from elsewhere logs one of the two out)");
+    let fix = format!(
+        "run `claude auth login` as {user} on this host (a login copied from elsewhere logs one of the two out)"
+    );
     let file = format!("{folder}/.credentials.json");
     match &files.login {
         Found::Absent => Some(format!("{user} is not logged in: no {file}; {fix}")),
@@ -212,7 +223,9 @@ mod tests {
         let mut files = good();
         files.state = Found::Says(json!({ "projects": { "/srv/w": { "hasTrustDialogAccepted": true } } }));
         let said = say(&spec(""), &files);
-        for part in ["hasCompletedOnboarding", "trust dialog for /srv/w/a", "skipDangerousModePermissionPrompt"] {
+        for part in
+            ["hasCompletedOnboarding", "trust dialog for /srv/w/a", "skipDangerousModePermissionPrompt"]
+        {
             assert!(said.contains(part), "{part}: {said}");
         }
         assert_eq!(said.lines().count(), 3);
@@ -220,9 +233,14 @@ mod tests {
         assert_eq!(say(&spec(""), &files).lines().count(), 2);
         let plain: Loop = serde_yaml::from_str("{ agent: claude, workdir: a }").unwrap();
         assert!(say(&plain, &good()).contains("ask before it does anything"));
-        let rules = Files { settings: Found::Says(json!({ "permissions": { "allow": ["Bash(git:*)"] } })), ..good() };
+        let rules =
+            Files { settings: Found::Says(json!({ "permissions": { "allow": ["Bash(git:*)"] } })), ..good() };
         assert_eq!(say(&plain, &rules), "");
-        let bad = Files { state: Found::Bad("line 1 is not JSON".into()), settings: Found::Bad("x".into()), ..good() };
+        let bad = Files {
+            state: Found::Bad("line 1 is not JSON".into()),
+            settings: Found::Bad("x".into()),
+            ..good()
+        };
         assert!(say(&spec(""), &bad).contains("settings.json cannot be used"));
     }
 
@@ -243,7 +261,8 @@ mod tests {
 
     #[test]
     fn of_a_login_only_its_time_is_read() {
-        let text = br#"{"claudeAiOauth":{"accessToken":"sk-very-secret","refreshToken":"rt-secret","expiresAt":5}}"#;
+        let text =
+            br#"{"claudeAiOauth":{"accessToken":"sk-very-secret","refreshToken":"rt-secret","expiresAt":5}}"#;
         let login = Login::read(text).unwrap().unwrap();
         assert_eq!(login, Login { expires_at: Some(5), renewable: true });
         assert_eq!(Login::read(b"{}"), Ok(None));

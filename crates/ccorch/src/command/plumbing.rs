@@ -94,9 +94,7 @@ fn run_agent(here: &Here, name: &LoopName, started: Timestamp) -> Result<ExitSta
     let state = loop_state::read(here, name)?;
     let workdir = here.in_workspace(&spec.workdir);
     let conversation = match (spec.agent, state.session) {
-        (Agent::Claude, Some(id)) => {
-            Some(Conversation::of(id, loop_state::has_transcript(here, spec, id)))
-        }
+        (Agent::Claude, Some(id)) => Some(Conversation::of(id, loop_state::has_transcript(here, spec, id))),
         (Agent::Claude, None) => {
             let problem = Problem::new(Kind::Conflict, format!("loop {name} has no conversation chosen yet"));
             return Err(problem

@@ -25,11 +25,14 @@ const SHARE: &str = r#"find "$1" -xdev -user "$2" \( -type d ! -perm -070 -o -ty
 /// Sees that a loop's user and paths are there, and that the user may write the loop's working directory.
 pub fn prepare(here: &Here, name: &LoopName) -> Result<()> {
     let Some(spec) = here.rig.loops.get(name) else { return Ok(()) };
-    for (key, path) in spec.read_only.iter().map(|p| ("read_only", p)).chain(spec.hidden.iter().map(|p| ("hidden", p))) {
+    for (key, path) in
+        spec.read_only.iter().map(|p| ("read_only", p)).chain(spec.hidden.iter().map(|p| ("hidden", p)))
+    {
         let place = here.rig.place(path);
         // Whoever can create it later would own what should have been kept from them.
         if fs::symlink_metadata(&place).is_err() {
-            let problem = Problem::new(Kind::Unfit, format!("loop {name}: {place} of its `{key}` does not exist"));
+            let problem =
+                Problem::new(Kind::Unfit, format!("loop {name}: {place} of its `{key}` does not exist"));
             return Err(problem.hint("create it, or take it out of the rig file").into());
         }
     }
@@ -43,7 +46,9 @@ pub fn prepare(here: &Here, name: &LoopName) -> Result<()> {
     }
     let workdir = here.rig.place(&spec.workdir);
     if Path::new(&workdir).is_dir() {
-        command_as(owner, &["sh", "-c", SHARE, "share", &workdir, owner]).shown_as(format!("share {workdir}")).run()?;
+        command_as(owner, &["sh", "-c", SHARE, "share", &workdir, owner])
+            .shown_as(format!("share {workdir}"))
+            .run()?;
     }
     Ok(())
 }
@@ -56,7 +61,9 @@ pub fn tell_without_systemd(here: &Here, name: &LoopName) {
     without.extend((!spec.hidden.is_empty()).then_some("hidden"));
     if !without.is_empty() {
         let what = without.join(", ");
-        let detail = format!("without systemd nothing holds it to its {what}; hint: run the rig where systemd is process 1");
+        let detail = format!(
+            "without systemd nothing holds it to its {what}; hint: run the rig where systemd is process 1"
+        );
         warn_once(here, name, "unlimited", &detail);
     }
 }
@@ -83,7 +90,8 @@ pub fn counters(pid: u32, name: &LoopName) -> Counters {
 /// What the kernel did to a running loop since its unit started.
 pub fn deed(here: &Here, name: &LoopName, pid: u32) -> Option<Deed> {
     // A unit's cgroup is new with each start: its counters began at nothing.
-    (Runtime::of(here) == Runtime::Systemd).then(|| Deed::between(&Counters::default(), &counters(pid, name)))?
+    (Runtime::of(here) == Runtime::Systemd)
+        .then(|| Deed::between(&Counters::default(), &counters(pid, name)))?
 }
 
 /// Has the kernel, when memory is out, take this process and what it will start before those that watch it.

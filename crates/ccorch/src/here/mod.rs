@@ -15,7 +15,7 @@ use std::fs;
 use std::io::ErrorKind;
 
 use anyhow::{Context as _, Result, anyhow};
-use ccorch_core::names::HostName;
+use ccorch_core::names::{HostName, LoopName};
 use ccorch_core::rig::{Phase, Rig};
 use ccorch_io::durable;
 use ccorch_io::paths::HostPaths;

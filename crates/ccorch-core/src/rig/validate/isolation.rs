@@ -39,8 +39,10 @@ fn limits(name: &LoopName, spec: &Loop, report: &mut Report) {
         report.error(&at("cpu_weight"), format!("expected a weight from 1 to 10000, found `{weight}`"));
     }
     if let Some(tasks) = limits.tasks.filter(|tasks| *tasks < LEAST_TASKS) {
-        report
-            .error(&at("tasks"), format!("`{tasks}` is too few: a loop needs at least {LEAST_TASKS} of them"));
+        report.error(
+            &at("tasks"),
+            format!("`{tasks}` is too few: a loop needs at least {LEAST_TASKS} of them"),
+        );
     }
 }
 
