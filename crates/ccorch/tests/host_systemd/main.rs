@@ -3,6 +3,7 @@
 //! Run with `--features bed-tests` and CCORCH_TESTBED naming the bed's `bed.json`.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod apart;
 mod boots;
 mod container;
 mod loops;
