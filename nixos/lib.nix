@@ -320,7 +320,7 @@ rec {
       own = name: rig.loops.${name}.user or user;
       loop =
         name:
-        say (builtins.elem (own name) facts.users)
+        say (own name == user || builtins.elem (own name) facts.users)
           "the loop `${name}` runs as `${own name}`, who does not exist; declare `users.users.${own name}` with the group of `${user}`"
         ++ say (!outside (rig.loops.${name}.workdir or "."))
           "the loop `${name}` works in `${rig.loops.${name}.workdir}`, outside the workspace; give a path relative to ${root} without `..`";

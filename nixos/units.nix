@@ -23,24 +23,35 @@ let
     ssh = [ pkgs.openssh ];
   };
   secrets = lib.optional (cfg.secrets.items != { }) "ccorch-secrets.service";
+
+  loop = settings: {
+    # A switch never touches an agent; the next start takes the new unit.
+    restartIfChanged = false;
+    stopIfChanged = false;
+    path = systemPath;
+    wants = secrets;
+    after = secrets;
+    unitConfig = part "ccorch-loop@.service" "Unit";
+    serviceConfig = part "ccorch-loop@.service" "Service" // cfg.loops.serviceConfig // settings;
+  };
+  # An instance's overrides.conf takes the place of its template's (systemd.unit(5)), so it says all that one says.
+  instance = name: settings: {
+    name = "ccorch-loop@${name}";
+    value = loop settings // {
+      overrideStrategy = "asDropin";
+    };
+  };
 in
 {
-  config = lib.mkIf cfg.enable {
+  config = lib.mkIf cfg.enable (lib.mkMerge [
+    { systemd.services = lib.mapAttrs' instance (own.loopsApart cfg.settings); }
+    {
     systemd.packages = [ cfg.package ];
 
     # What the packaged unit says in [Install] is for `systemctl enable`, which nobody calls here.
     systemd.targets.ccorch.wantedBy = [ "multi-user.target" ];
 
-    systemd.services."ccorch-loop@" = {
-      # A switch never touches an agent; the next start takes the new unit.
-      restartIfChanged = false;
-      stopIfChanged = false;
-      path = systemPath;
-      wants = secrets;
-      after = secrets;
-      unitConfig = part "ccorch-loop@.service" "Unit";
-      serviceConfig = part "ccorch-loop@.service" "Service" // cfg.loops.serviceConfig;
-    };
+    systemd.services."ccorch-loop@" = loop { };
 
     systemd.slices.ccorch-loops.sliceConfig = cfg.loops.sliceConfig;
 
@@ -79,5 +90,6 @@ in
     };
 
     systemd.timers.ccorch-lease.timerConfig = part "ccorch-lease.timer" "Timer";
-  };
+    }
+  ]);
 }
