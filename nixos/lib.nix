@@ -322,8 +322,9 @@ rec {
         name:
         say (own name == user || builtins.elem (own name) facts.users)
           "the loop `${name}` runs as `${own name}`, who does not exist; declare `users.users.${own name}` with the group of `${user}`"
-        ++ say (!outside (rig.loops.${name}.workdir or "."))
-          "the loop `${name}` works in `${rig.loops.${name}.workdir}`, outside the workspace; give a path relative to ${root} without `..`";
+        ++
+          say (!outside (rig.loops.${name}.workdir or "."))
+            "the loop `${name}` works in `${rig.loops.${name}.workdir}`, outside the workspace; give a path relative to ${root} without `..`";
       socks =
         flag:
         builtins.match "--(socks5-server|outbound-http-proxy-listen)=.*:${toString (port listen)}" flag

@@ -43,53 +43,55 @@ let
   };
 in
 {
-  config = lib.mkIf cfg.enable (lib.mkMerge [
-    { systemd.services = lib.mapAttrs' instance (own.loopsApart cfg.settings); }
-    {
-    systemd.packages = [ cfg.package ];
+  config = lib.mkIf cfg.enable (
+    lib.mkMerge [
+      { systemd.services = lib.mapAttrs' instance (own.loopsApart cfg.settings); }
+      {
+        systemd.packages = [ cfg.package ];
 
-    # What the packaged unit says in [Install] is for `systemctl enable`, which nobody calls here.
-    systemd.targets.ccorch.wantedBy = [ "multi-user.target" ];
+        # What the packaged unit says in [Install] is for `systemctl enable`, which nobody calls here.
+        systemd.targets.ccorch.wantedBy = [ "multi-user.target" ];
 
-    systemd.services."ccorch-loop@" = loop { };
+        systemd.services."ccorch-loop@" = loop { };
 
-    systemd.slices.ccorch-loops.sliceConfig = cfg.loops.sliceConfig;
+        systemd.slices.ccorch-loops.sliceConfig = cfg.loops.sliceConfig;
 
-    systemd.services.ccorch-supervisor = {
-      # One restart in place of a stop and, after the activation, a start: nobody watches the loops in between.
-      stopIfChanged = false;
-      restartTriggers = [
-        cfg.rigFile
-        cfg.host
-      ];
-      path = systemPath;
-      wants = secrets;
-      # It starts loops as soon as it is up, and the proxy answers when its unit counts as started. Not ordered after
-      # the lease: every start of a loop asks it, and a heartbeat that waits for its remote must not hold up a restart.
-      after = secrets ++ [ "ccorch-proxy.service" ];
-      serviceConfig = part "ccorch-supervisor.service" "Service" // cfg.supervisor.serviceConfig;
-    };
+        systemd.services.ccorch-supervisor = {
+          # One restart in place of a stop and, after the activation, a start: nobody watches the loops in between.
+          stopIfChanged = false;
+          restartTriggers = [
+            cfg.rigFile
+            cfg.host
+          ];
+          path = systemPath;
+          wants = secrets;
+          # It starts loops as soon as it is up, and the proxy answers when its unit counts as started. Not ordered after
+          # the lease: every start of a loop asks it, and a heartbeat that waits for its remote must not hold up a restart.
+          after = secrets ++ [ "ccorch-proxy.service" ];
+          serviceConfig = part "ccorch-supervisor.service" "Service" // cfg.supervisor.serviceConfig;
+        };
 
-    # They end by themselves, and are started again by the timer and by the next boot.
-    systemd.services.ccorch-lease = {
-      restartIfChanged = false;
-      path = systemPath;
-    };
-    systemd.services.ccorch-resume = {
-      restartIfChanged = false;
-      path = systemPath;
-      serviceConfig = part "ccorch-resume.service" "Service";
-    };
+        # They end by themselves, and are started again by the timer and by the next boot.
+        systemd.services.ccorch-lease = {
+          restartIfChanged = false;
+          path = systemPath;
+        };
+        systemd.services.ccorch-resume = {
+          restartIfChanged = false;
+          path = systemPath;
+          serviceConfig = part "ccorch-resume.service" "Service";
+        };
 
-    systemd.services.ccorch-proxy = {
-      stopIfChanged = false;
-      restartTriggers = [ (builtins.toJSON (cfg.settings.proxy or { })) ];
-      path = proxyPath.${backend} or [ ];
-      after = secrets;
-      serviceConfig = part "ccorch-proxy.service" "Service";
-    };
+        systemd.services.ccorch-proxy = {
+          stopIfChanged = false;
+          restartTriggers = [ (builtins.toJSON (cfg.settings.proxy or { })) ];
+          path = proxyPath.${backend} or [ ];
+          after = secrets;
+          serviceConfig = part "ccorch-proxy.service" "Service";
+        };
 
-    systemd.timers.ccorch-lease.timerConfig = part "ccorch-lease.timer" "Timer";
-    }
-  ]);
+        systemd.timers.ccorch-lease.timerConfig = part "ccorch-lease.timer" "Timer";
+      }
+    ]
+  );
 }
