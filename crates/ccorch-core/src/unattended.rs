@@ -157,7 +157,7 @@ fn login(spec: &Loop, files: &Files, place: &Place<'_>) -> Option<String> {
     let helper = matches!(&files.settings, Found::Says(says) if says["apiKeyHelper"].is_string());
     let by_settings =
         |name: &&str| matches!(&files.settings, Found::Says(says) if says["env"][*name].is_string());
-    let other = helper || LOGINS.iter().any(|name| spec.env.contains_key(*name) || by_settings(&name));
+    let other = helper || LOGINS.iter().any(|name| spec.env.contains_key(*name) || by_settings(name));
     // Remote control needs the full login whatever else there is.
     if other && spec.remote_control.is_none() {
         return None;
