@@ -58,6 +58,65 @@ rec {
       }) names
     );
 
+  # Bytes in a size as the rig file writes it (`2GiB`, `512MB`).
+  bytes =
+    value:
+    let
+      parts = builtins.match "([0-9]+)([KMGT]iB|[kKMGT]B)" value;
+      k = {
+        KiB = 1024;
+        MiB = 1024 * 1024;
+        GiB = 1024 * 1024 * 1024;
+        TiB = 1024 * 1024 * 1024 * 1024;
+        kB = 1000;
+        KB = 1000;
+        MB = 1000 * 1000;
+        GB = 1000 * 1000 * 1000;
+        TB = 1000 * 1000 * 1000 * 1000;
+      };
+    in
+    if parts == null then
+      throw "services.ccorch: `${value}` is not a size; expected one like 2GiB or 512MiB"
+    else
+      builtins.fromJSON (builtins.head parts) * k.${builtins.elemAt parts 1};
+
+  # What one loop's unit has of its own: who it is, what it may use, write and see.
+  apart =
+    rig: loop:
+    let
+      limits = loop.limits or { };
+      root = rig.workspace.root;
+      place =
+        path:
+        if path == "." then
+          root
+        else if isAbsolute path then
+          path
+        else
+          "${root}/${path}";
+      # Lists of paths are split at blanks.
+      word = path: "\"${builtins.replaceStrings [ "\\" "\"" ] [ "\\\\" "\\\"" ] (escape (place path))}\"";
+      words = paths: map word paths;
+    in
+    optionalAttrs (limits ? cpu_weight) { CPUWeight = limits.cpu_weight; }
+    // optionalAttrs (limits ? memory_high) { MemoryHigh = bytes limits.memory_high; }
+    // optionalAttrs (limits ? memory_max) { MemoryMax = bytes limits.memory_max; }
+    // optionalAttrs (limits ? tasks) { TasksMax = limits.tasks; }
+    // optionalAttrs ((loop.hidden or [ ]) != [ ]) { InaccessiblePaths = words loop.hidden; }
+    // optionalAttrs ((loop.read_only or [ ]) != [ ]) { ReadOnlyPaths = words loop.read_only; }
+    // optionalAttrs ((loop.user or rig.workspace.user) != rig.workspace.user) {
+      UMask = "0002";
+      User = escape loop.user;
+    };
+
+  # The loops whose unit has something of its own: name -> settings.
+  loopsApart =
+    rig:
+    let
+      all = builtins.mapAttrs (_: apart rig) (rig.loops or { });
+    in
+    builtins.removeAttrs all (builtins.filter (name: all.${name} == { }) (builtins.attrNames all));
+
   # What of the units depends on the rig: unit -> section -> key -> value or list of values. The same as `ccorch host
   # install` writes elsewhere.
   dropIns =
@@ -77,6 +136,14 @@ rec {
       "ccorch-supervisor.service".Service.ReadWritePaths = "-${root}";
       "ccorch-resume.service".Service.ReadWritePaths = "-${root}";
     }
+    // builtins.listToAttrs (
+      builtins.attrValues (
+        builtins.mapAttrs (name: settings: {
+          name = "ccorch-loop@${name}.service";
+          value.Service = settings;
+        }) (loopsApart rig)
+      )
+    )
     // optionalAttrs (rig ? lease) {
       # The empty value clears what the unit file says.
       "ccorch-lease.timer".Timer = {
@@ -284,10 +351,14 @@ rec {
       proxied = (rig.proxy or { }).backend or "none" != "none";
       say = condition: sentence: optional (!condition) sentence;
       outside = workdir: isAbsolute workdir || builtins.match "(.*/)?\\.\\.(/.*)?" workdir != null;
+      own = name: rig.loops.${name}.user or user;
       loop =
         name:
-        say (!outside (rig.loops.${name}.workdir or "."))
-          "the loop `${name}` works in `${rig.loops.${name}.workdir}`, outside the workspace; give a path relative to ${root} without `..`";
+        say (own name == user || builtins.elem (own name) facts.users)
+          "the loop `${name}` runs as `${own name}`, who does not exist; declare `users.users.${own name}` with the group of `${user}`"
+        ++
+          say (!outside (rig.loops.${name}.workdir or "."))
+            "the loop `${name}` works in `${rig.loops.${name}.workdir}`, outside the workspace; give a path relative to ${root} without `..`";
       socks =
         flag:
         builtins.match "--(socks5-server|outbound-http-proxy-listen)=.*:${toString (port listen)}" flag

@@ -23,71 +23,85 @@ let
     ssh = [ pkgs.openssh ];
   };
   secrets = lib.optional (cfg.secrets.items != { }) "ccorch-secrets.service";
+
+  loop = settings: {
+    # A switch never touches an agent; the next start takes the new unit.
+    restartIfChanged = false;
+    stopIfChanged = false;
+    path = systemPath;
+    wants = secrets;
+    after = secrets;
+    unitConfig = part "ccorch-loop@.service" "Unit";
+    serviceConfig = part "ccorch-loop@.service" "Service" // cfg.loops.serviceConfig // settings;
+  };
+  # An instance's overrides.conf takes the place of its template's (systemd.unit(5)), so it says all that one says.
+  instance = name: settings: {
+    name = "ccorch-loop@${name}";
+    value = loop settings // {
+      overrideStrategy = "asDropin";
+    };
+  };
 in
 {
-  config = lib.mkIf cfg.enable {
-    systemd.packages = [ cfg.package ];
+  config = lib.mkIf cfg.enable (
+    lib.mkMerge [
+      { systemd.services = lib.mapAttrs' instance (own.loopsApart cfg.settings); }
+      {
+        systemd.packages = [ cfg.package ];
 
-    # What the packaged unit says in [Install] is for `systemctl enable`, which nobody calls here.
-    systemd.targets.ccorch.wantedBy = [ "multi-user.target" ];
+        # What the packaged unit says in [Install] is for `systemctl enable`, which nobody calls here.
+        systemd.targets.ccorch.wantedBy = [ "multi-user.target" ];
 
-    systemd.services."ccorch-loop@" = {
-      # A switch never touches an agent; the next start takes the new unit.
-      restartIfChanged = false;
-      stopIfChanged = false;
-      path = systemPath;
-      wants = secrets;
-      after = secrets;
-      unitConfig = part "ccorch-loop@.service" "Unit";
-      serviceConfig = part "ccorch-loop@.service" "Service" // cfg.loops.serviceConfig;
-    };
+        systemd.services."ccorch-loop@" = loop { };
 
-    systemd.slices.ccorch-loops.sliceConfig = cfg.loops.sliceConfig;
+        systemd.slices.ccorch-loops.sliceConfig = cfg.loops.sliceConfig;
 
-    systemd.services.ccorch-supervisor = {
-      # One restart in place of a stop and, after the activation, a start: nobody watches the loops in between.
-      stopIfChanged = false;
-      restartTriggers = [
-        cfg.rigFile
-        cfg.host
-      ];
-      path = systemPath;
-      wants = secrets;
-      # It starts loops as soon as it is up, and the proxy answers when its unit counts as started. Not ordered after
-      # the lease: every start of a loop asks it, and a heartbeat that waits for its remote must not hold up a restart.
-      after = secrets ++ [ "ccorch-proxy.service" ];
-      serviceConfig = part "ccorch-supervisor.service" "Service" // cfg.supervisor.serviceConfig;
-    };
+        systemd.services.ccorch-supervisor = {
+          # One restart in place of a stop and, after the activation, a start: nobody watches the loops in between.
+          stopIfChanged = false;
+          restartTriggers = [
+            cfg.rigFile
+            cfg.host
+          ];
+          path = systemPath;
+          wants = secrets;
+          # It starts loops as soon as it is up, and the proxy answers when its unit counts as started. Not ordered after
+          # the lease: every start of a loop asks it, and a heartbeat that waits for its remote must not hold up a restart.
+          after = secrets ++ [ "ccorch-proxy.service" ];
+          serviceConfig = part "ccorch-supervisor.service" "Service" // cfg.supervisor.serviceConfig;
+        };
 
-    # They end by themselves, and are started again by the timer and by the next boot.
-    systemd.services.ccorch-lease = {
-      restartIfChanged = false;
-      path = systemPath;
-    };
-    # Its deadline outlives a switch; the next renewal starts the new one.
-    systemd.services.ccorch-term = {
-      restartIfChanged = false;
-      stopIfChanged = false;
-      path = systemPath;
-    };
-    systemd.services.ccorch-confirm = {
-      restartIfChanged = false;
-      path = systemPath;
-    };
-    systemd.services.ccorch-resume = {
-      restartIfChanged = false;
-      path = systemPath;
-      serviceConfig = part "ccorch-resume.service" "Service";
-    };
+        # They end by themselves, and are started again by the timer and by the next boot.
+        systemd.services.ccorch-lease = {
+          restartIfChanged = false;
+          path = systemPath;
+        };
+        # Its deadline outlives a switch; the next renewal starts the new one.
+        systemd.services.ccorch-term = {
+          restartIfChanged = false;
+          stopIfChanged = false;
+          path = systemPath;
+        };
+        systemd.services.ccorch-confirm = {
+          restartIfChanged = false;
+          path = systemPath;
+        };
+        systemd.services.ccorch-resume = {
+          restartIfChanged = false;
+          path = systemPath;
+          serviceConfig = part "ccorch-resume.service" "Service";
+        };
 
-    systemd.services.ccorch-proxy = {
-      stopIfChanged = false;
-      restartTriggers = [ (builtins.toJSON (cfg.settings.proxy or { })) ];
-      path = proxyPath.${backend} or [ ];
-      after = secrets;
-      serviceConfig = part "ccorch-proxy.service" "Service";
-    };
+        systemd.services.ccorch-proxy = {
+          stopIfChanged = false;
+          restartTriggers = [ (builtins.toJSON (cfg.settings.proxy or { })) ];
+          path = proxyPath.${backend} or [ ];
+          after = secrets;
+          serviceConfig = part "ccorch-proxy.service" "Service";
+        };
 
-    systemd.timers.ccorch-lease.timerConfig = part "ccorch-lease.timer" "Timer";
-  };
+        systemd.timers.ccorch-lease.timerConfig = part "ccorch-lease.timer" "Timer";
+      }
+    ]
+  );
 }

@@ -101,6 +101,15 @@ pub struct LeaseFile {
     pub pending: Option<Pending>,
 }
 
+impl LeaseFile {
+    /// What a host writes before it pushes: the value that it saw and that is its own, and the one that it is about to
+    /// push. Of what it saw it keeps all: an earlier boot may have pushed that and died before it wrote its file, and a
+    /// file without it would take that value for another machine's.
+    pub fn before_push(seen: &Lease, nonce: String) -> Self {
+        Self { lease: seen.clone(), pending: Some(Pending { nonce }) }
+    }
+}
+
 /// The mark of this boot's right to start loops (`/run/ccorch/lease-ok`).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -47,6 +47,16 @@ fn a_crash_between_push_and_file_is_not_a_stranger() {
     assert_eq!(boot(Some(&mine), &Arbiter::Holds(&pushed), Offline::Wait), AtBoot::Acquire(Epoch(5)));
 }
 
+/// One boot pushed and died before its file; the next died before its own push.
+#[test]
+fn two_crashes_in_a_row_are_not_a_stranger_either() {
+    let mine = LeaseFile::before_push(&lease("a", 3, Standing::Active, "x"), "y".into());
+    let pushed = lease("a", 4, Standing::Active, "y");
+    assert_eq!(boot(Some(&mine), &Arbiter::Holds(&pushed), Offline::Wait), AtBoot::Acquire(Epoch(5)));
+    let again = LeaseFile::before_push(&pushed, "z".into());
+    assert_eq!(boot(Some(&again), &Arbiter::Holds(&pushed), Offline::Wait), AtBoot::Acquire(Epoch(5)));
+}
+
 #[test]
 fn whoever_is_not_the_holder_stays_down() {
     let mine = file(lease("a", 3, Standing::Active, "x"));
@@ -249,11 +259,10 @@ impl World {
         }
         let verdict =
             at_boot(&machine.name, machine.file.as_ref(), &Arbiter::Holds(&self.arbiter), Offline::Wait);
-        let (AtBoot::Acquire(epoch), Some(file)) = (verdict, machine.file.clone()) else { return };
+        let AtBoot::Acquire(epoch) = verdict else { return };
         let next = self.next(&machine.name, epoch, Standing::Active);
         if writes > 0 {
-            self.machines[m].file =
-                Some(LeaseFile { pending: Some(Pending { nonce: next.nonce.clone() }), ..file });
+            self.machines[m].file = Some(LeaseFile::before_push(&self.arbiter, next.nonce.clone()));
         }
         if writes > 1 {
             self.arbiter = next.clone();

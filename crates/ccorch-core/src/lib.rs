@@ -5,6 +5,7 @@
 pub mod boot;
 pub mod cutover;
 pub mod install;
+pub mod kernel;
 pub mod launch;
 pub mod lease;
 pub mod life;
@@ -17,6 +18,7 @@ pub mod safepoint;
 pub mod seconds;
 pub mod stage;
 pub mod target;
+pub mod unattended;
 pub mod units;
 pub mod watchdog;
 

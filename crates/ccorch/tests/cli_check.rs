@@ -340,6 +340,10 @@ fn help_has_an_example() {
           --files
               Take a named file that is not on this machine for an error
 
+          --host <HOST>
+              Check on this host of the rig, over ssh: its rig file, and whether its agents would start
+              without a question
+
           --json
               Print one JSON object: rig, file, errors, warnings, findings
 
@@ -354,6 +358,7 @@ fn help_has_an_example() {
     Examples:
       ccorch check
       ccorch check --files ccorch.yaml    before `ccorch provision`: every named file has to be there
+      ccorch check --host vm              the agents there: trust dialog, permissions, first run, login
       ccorch check --json /etc/ccorch/rig.json
     --- status 0
     ");

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::plan::UNFINISHED;
 
-/// The script, for `sh -c SCRIPT facts USER WORKSPACE PROGRAM... -- FILE...`; it reads only.
+/// The script, for `sh -c SCRIPT facts USER WORKSPACE "LOOP-USER ..." PROGRAM... -- FILE...`; it reads only.
 pub const FACTS_SCRIPT: &str = include_str!("facts.sh");
 
 /// A file as found.
@@ -50,6 +50,8 @@ pub struct Facts {
     pub apt: bool,
     /// The workspace's user, when it exists.
     pub user: Option<UserFact>,
+    /// Users of loops that exist, each with whether its group is that of the workspace's user.
+    pub loop_users: BTreeMap<String, bool>,
     /// Owner of the workspace's root, when that exists.
     pub workspace_owner: Option<String>,
     /// Where the workspace's root really leads, when it exists.
@@ -94,6 +96,9 @@ impl Facts {
                 "free_workspace" => facts.free_workspace_kib = value.parse().ok(),
                 "apt" => facts.apt = value == "yes",
                 "user" => facts.user = user(value),
+                "loop_user" => {
+                    facts.loop_users.extend(value.split_once(':').map(|(n, g)| (n.into(), g == "yes")))
+                }
                 "workspace_owner" => facts.workspace_owner = some(value),
                 "workspace_real" => facts.workspace_real = some(value),
                 "program" => drop(facts.programs.insert(value.into())),
@@ -139,7 +144,7 @@ mod tests {
     #[test]
     fn the_script_runs_here_and_its_lines_are_understood() {
         let output = std::process::Command::new("sh")
-            .args(["-c", FACTS_SCRIPT, "facts", "root", "/tmp/no/such/workspace"])
+            .args(["-c", FACTS_SCRIPT, "facts", "root", "/tmp/no/such/workspace", "root no-such-user"])
             .args(["sh", "no-such-program", "--", "/etc/passwd", "/no/such/file"])
             .output()
             .unwrap();
@@ -147,6 +152,7 @@ mod tests {
         let facts = Facts::parse(&String::from_utf8(output.stdout).unwrap());
         assert_eq!(facts.user.as_ref().unwrap().uid, 0);
         assert_eq!(facts.programs.iter().map(String::as_str).collect::<Vec<_>>(), ["sh"]);
+        assert_eq!(facts.loop_users, [("root".to_owned(), true)].into());
         assert_eq!(facts.files["/etc/passwd"].sha256.len(), 64);
         assert!(!facts.files.contains_key("/no/such/file"));
         assert!(facts.free_workspace_kib.is_some() && facts.workspace_owner.is_none());

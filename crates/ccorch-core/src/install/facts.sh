@@ -1,10 +1,10 @@
 # Prints what an installation has to know, as key=value lines. Reads only.
-# Arguments: USER WORKSPACE PROGRAM... -- FILE...
+# Arguments: USER WORKSPACE "LOOP-USER ..." PROGRAM... -- FILE...
 set -u
 LC_ALL=C PATH="$PATH:/usr/sbin:/sbin:/usr/local/bin"
 export LC_ALL PATH
-user=$1 workspace=$2
-shift 2
+user=$1 workspace=$2 loop_users=$3
+shift 3
 say() { printf '%s=%s\n' "$1" "$2"; }
 has() { command -v "$1" >/dev/null 2>&1; }
 free() { # KiB free where a path is or would be
@@ -27,6 +27,10 @@ has apt-get && say apt yes
 if entry=$(getent passwd "$user"); then
     say user "$(printf '%s\n' "$entry" | cut -d: -f3,6)"
 fi
+for one in $loop_users; do
+    getent passwd "$one" >/dev/null || continue
+    if [ "$(id -gn -- "$one")" = "$(id -gn -- "$user" 2>/dev/null)" ]; then say loop_user "$one:yes"; else say loop_user "$one:no"; fi
+done
 if [ -e "$workspace" ]; then
     say workspace_owner "$(stat -c %U -- "$workspace")"
     say workspace_real "$(readlink -f -- "$workspace")"

@@ -11,7 +11,7 @@ mod render;
 pub use elf::{Binary, NotElf};
 pub use facts::{FACTS_SCRIPT, Facts, FileFact, UserFact};
 pub use known_hosts::{KeyLine, host_of_url, key_line, proxy_host, ssh_hosts};
-pub use plan::{Action, File, MANIFEST, UNFINISHED, Unfit, Wanted, manifest, plan};
+pub use plan::{Action, File, MANIFEST, UNFINISHED, USER_ENTRY, Unfit, Wanted, manifest, plan};
 pub use render::{host_rig, ssh_config};
 
 /// Where the binary lies on a Debian host; hooks and units call it by this path, which survives upgrades.

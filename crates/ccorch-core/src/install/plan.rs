@@ -9,6 +9,8 @@ use super::{BINARY, Facts, UNIT_DIR};
 pub const MANIFEST: &str = "/etc/ccorch/installed";
 /// The manifest's first line while an installation is under way.
 pub const UNFINISHED: &str = "unfinished";
+/// How an entry of the manifest begins that is no path: a user that an installation made.
+pub const USER_ENTRY: &str = "user:";
 /// The oldest systemd whose behaviour the units rely on (Debian 11, Raspberry Pi OS of 2021).
 const OLDEST_SYSTEMD: u32 = 247;
 /// What stays free beside a new binary, in KiB: the old one is only replaced once the new one has proved itself.
@@ -32,6 +34,8 @@ pub struct File {
 pub struct Wanted {
     /// The workspace's user.
     pub user: String,
+    /// Users of loops that have one of their own.
+    pub loop_users: BTreeSet<String>,
     /// The workspace's root.
     pub workspace: String,
     /// SHA-256 of the binary, hexadecimal.
@@ -53,6 +57,13 @@ pub enum Action {
     InstallPackages(Vec<String>),
     /// Create the workspace's user, with a home, bash, and no password.
     CreateUser(String),
+    /// Create a loop's user, with a home, in the group of the workspace's user.
+    CreateLoopUser {
+        /// The loop's user.
+        user: String,
+        /// The workspace's user.
+        beside: String,
+    },
     /// Create the workspace's root, or give it to its user.
     OwnWorkspace {
         /// The folder.
@@ -87,6 +98,9 @@ impl fmt::Display for Action {
         match self {
             Self::InstallPackages(packages) => write!(f, "install packages {}", packages.join(" ")),
             Self::CreateUser(user) => write!(f, "create user {user} (home, bash, no password)"),
+            Self::CreateLoopUser { user, beside } => {
+                write!(f, "create system user {user} (home, bash, no password, group of {beside})")
+            }
             Self::OwnWorkspace { path, user } => write!(f, "create {path}, owned by {user}"),
             Self::Write(file) => write!(f, "write {}", file.path),
             Self::Remove(path) => write!(f, "remove {path}"),
@@ -123,7 +137,8 @@ pub fn plan(facts: &Facts, wanted: &Wanted) -> Result<Vec<Action>, Vec<Unfit>> {
         return Err(unfit);
     }
     let work = work(facts, wanted);
-    let now: BTreeSet<String> = wanted.files.iter().map(|f| f.path.clone()).collect();
+    let mut now: BTreeSet<String> = wanted.files.iter().map(|f| f.path.clone()).collect();
+    now.extend(own_users(facts, wanted));
     let mut actions = Vec::new();
     if !missing.is_empty() {
         actions.push(Action::InstallPackages(packages(&missing)));
@@ -145,10 +160,21 @@ pub fn manifest(paths: &BTreeSet<String>, unfinished: bool) -> String {
     paths.iter().fold(first, |text, path| text + path + "\n")
 }
 
+/// What the manifest notes of users that an installation made. One that no loop has any more stays noted: its home holds
+/// conversations, which `host uninstall` leaves to a person, too.
+fn own_users(facts: &Facts, wanted: &Wanted) -> BTreeSet<String> {
+    let made = wanted.loop_users.iter().filter(|user| !facts.loop_users.contains_key(*user));
+    let noted = facts.installed.iter().filter(|entry| entry.starts_with(USER_ENTRY)).cloned();
+    made.map(|user| format!("{USER_ENTRY}{user}")).chain(noted).collect()
+}
+
 fn work(facts: &Facts, wanted: &Wanted) -> Vec<Action> {
     let mut actions = Vec::new();
     if facts.user.is_none() {
         actions.push(Action::CreateUser(wanted.user.clone()));
+    }
+    for user in wanted.loop_users.iter().filter(|user| !facts.loop_users.contains_key(*user)) {
+        actions.push(Action::CreateLoopUser { user: user.clone(), beside: wanted.user.clone() });
     }
     if facts.workspace_owner.as_deref() != Some(&wanted.user) {
         let (path, user) = (wanted.workspace.clone(), wanted.user.clone());
@@ -159,7 +185,8 @@ fn work(facts: &Facts, wanted: &Wanted) -> Vec<Action> {
         actions.push(Action::SwitchBinary);
     }
     let writes = wanted.files.iter().filter(|f| !is_there(facts, f)).cloned().map(Action::Write);
-    let stale = facts.installed.iter().filter(|path| wanted.files.iter().all(|f| f.path != **path));
+    let paths = facts.installed.iter().filter(|entry| !entry.starts_with(USER_ENTRY));
+    let stale = paths.filter(|path| wanted.files.iter().all(|f| f.path != **path));
     let files: Vec<Action> = writes.chain(stale.cloned().map(Action::Remove)).collect();
     let touches = |path: &str| touched(&files).any(|p| p == path || p.starts_with(&format!("{path}.d/")));
     let units_changed = touched(&files).any(|path| path.starts_with(UNIT_DIR));
@@ -230,6 +257,17 @@ fn unfit(facts: &Facts, wanted: &Wanted, missing: &[String]) -> Vec<Unfit> {
         say(
             format!("the workspace {} is a symbolic link to {real}", wanted.workspace),
             "agents key their transcripts by path: make it a real folder, or put its real path in the rig file",
+        );
+    }
+    let strangers =
+        facts.loop_users.iter().filter(|(user, beside)| !**beside && wanted.loop_users.contains(*user));
+    for (user, _) in strangers.filter(|_| facts.user.is_some()) {
+        say(
+            format!("{user}, whom a loop is to run as, is not of the group of {}", wanted.user),
+            &format!(
+                "run `usermod --gid \"$(id -gn {})\" {user}` there, or name another user in the rig file",
+                wanted.user
+            ),
         );
     }
     let command = format!("apt-get install --no-install-recommends {}", packages(missing).join(" "));

@@ -11,6 +11,7 @@ fn file(path: &str, content: &str) -> File {
 fn wanted() -> Wanted {
     Wanted {
         user: "loops".into(),
+        loop_users: BTreeSet::new(),
         workspace: "/srv/w".into(),
         binary: "new".into(),
         binary_size: 10 << 20,
@@ -170,4 +171,24 @@ fn packages_are_installed_only_when_that_was_asked_for() {
 fn nixos_is_sent_to_its_module() {
     let facts = Facts { os: "nixos".into(), ..bare() };
     assert!(plan(&facts, &wanted()).unwrap_err()[0].hint.contains("services.ccorch"));
+}
+
+#[test]
+fn a_loops_user_is_made_once_and_noted_only_when_made() {
+    let wanted = Wanted { loop_users: ["adv".to_owned()].into(), ..wanted() };
+    let facts = after(&wanted);
+    let actions = plan(&facts, &wanted).unwrap();
+    assert!(
+        lines(&actions).contains(&"create system user adv (home, bash, no password, group of loops)".into())
+    );
+    let noted = |action: &Action| matches!(action, Action::Finish(all) if all.contains("user:adv"));
+    assert!(noted(actions.last().unwrap()));
+    let mut made = Facts { loop_users: [("adv".to_owned(), true)].into(), ..facts.clone() };
+    assert_eq!(plan(&made, &wanted), Ok(vec![]), "a user who was there before is not ours");
+    made.installed.insert("user:adv".into());
+    assert_eq!(plan(&made, &wanted), Ok(vec![]));
+    // A loop that is gone leaves its user to `host uninstall`.
+    assert_eq!(plan(&made, &self::wanted()), Ok(vec![]));
+    let stranger = Facts { loop_users: [("adv".to_owned(), false)].into(), ..facts };
+    assert!(plan(&stranger, &wanted).unwrap_err()[0].hint.contains("usermod --gid"));
 }

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::Limits;
+
 /// One long-running agent, in a unit and a tmux server of its own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -31,6 +33,19 @@ pub struct Loop {
     /// Environment variables added for this loop. Secrets belong in `secrets`, not here.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
+    /// The Unix user it runs as [default: the workspace's]; `ccorch host install` makes it, in the group of the
+    /// workspace's user. Such a loop may write its working directory and reads the rest of the workspace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// What it may use of the host.
+    #[serde(default, skip_serializing_if = "Limits::is_none")]
+    pub limits: Limits,
+    /// What it can read and not change: absolute, or relative to the workspace's root.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub read_only: Vec<String>,
+    /// What it cannot even see: absolute, or relative to the workspace's root.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hidden: Vec<String>,
 }
 
 /// The agent adapter.

@@ -140,6 +140,10 @@ fn agent_loop() -> impl Strategy<Value = Loop> {
             role: Role::Worker,
             remote_control,
             env,
+            user: (claude && workdir != ".").then(|| "adv".into()),
+            limits: Limits { memory_max: Some("1GiB".into()), tasks: Some(64), ..Limits::default() },
+            read_only: vec!["two words".into()],
+            hidden: if claude { vec!["/srv/other".into()] } else { vec![] },
         })
 }
 

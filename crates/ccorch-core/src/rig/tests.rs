@@ -340,3 +340,38 @@ fn what_a_target_has_to_show_can_be_asked_for() {
         "crashes: 0, handoffs: [{}, { commits: other }, { file: /x }, { file: x, commits: . }]"
     ));
 }
+
+#[test]
+fn what_keeps_loops_apart_is_checked() {
+    let builder = "builder: { agent: claude, workdir: cc-ci, prompt: plans/builder.md }";
+    let said = replaced(
+        builder,
+        &format!(
+            "{}, user: Adv, limits: {{ memory_high: 2GiB, memory_max: 1GiB, cpu_wait: 3, tasks: 4 }},\n    read_only: [cc-ci, ../x], hidden: [., /srv/other/], redonly: [] }}",
+            builder.trim_end_matches(" }")
+        ),
+    );
+    assert_snapshot!(said, @"
+    12: loops.builder.limits.cpu_wait: unknown key; did you mean `cpu_weight`?
+    12: loops.builder.limits.memory_high: is above `memory_max`, which ends the loop first; expected less than that
+    12: loops.builder.limits.tasks: `4` is too few: a loop needs at least 16 of them
+    12: loops.builder.user: expected a Unix user name (a-z, 0-9, `_`, `-`), found `Adv`
+    13: loops.builder.redonly: unknown key; did you mean `read_only`?
+    13: loops.builder.read_only[0]: warning: the loop cannot write its own working directory `cc-ci`
+    13: loops.builder.read_only[1]: expected a path, absolute or relative to the workspace's root, in its shortest form, found `../x`
+    13: loops.builder.hidden[0]: hides the loop's own working directory `cc-ci` from it
+    13: loops.builder.hidden[1]: expected a path, absolute or relative to the workspace's root, in its shortest form, found `/srv/other/`
+    ");
+    let said = replaced(
+        builder,
+        &format!(
+            "{}, user: adv, limits: {{ memory_max: 1MiB, cpu_weight: 0 }},\n    hidden: [.testenv], read_only: [cc-ci/tests] }}",
+            builder.replace("workdir: cc-ci", "workdir: .").trim_end_matches(" }")
+        ),
+    );
+    assert_snapshot!(said, @"
+    12: loops.builder.limits.memory_max: `1MiB` is too small: a loop needs at least `32MiB`
+    12: loops.builder.limits.cpu_weight: expected a weight from 1 to 10000, found `0`
+    12: loops.builder.user: a loop with a user of its own writes its working directory, and this one works in the whole workspace; expected a `workdir` below it
+    ");
+}

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod acts;
 mod driver;
 mod world;
 
@@ -77,7 +78,7 @@ fn search(first: World, most: usize, sample: u64) -> Searched {
         if let Some(wrong) = world.wrong() {
             panic!("{wrong} after {depth} moves: {world:#?}");
         }
-        if fingerprint(&world) % sample == 0 {
+        if fingerprint(&world).is_multiple_of(sample) {
             settled += 1;
             if let Err(why) = settles(&world) {
                 panic!("no way on or back after {depth} moves: {why}\nfrom {world:#?}");

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use ccorch_core::cutover::Progress;
 use ccorch_core::lease::Change;
 use ccorch_core::lease::{
-    Arbiter, AtBoot, Driver, Epoch, Heartbeat, Lease, LeaseFile, LeaseOk, Owner, Pending, Standing,
-    StartFacts, admit, at_boot, at_heartbeat, may_start, supersede, take_over,
+    Arbiter, AtBoot, Driver, Epoch, Heartbeat, Lease, LeaseFile, LeaseOk, Owner, Standing, StartFacts, admit,
+    at_boot, at_heartbeat, may_start, supersede, take_over,
 };
 use ccorch_core::names::{HostName, RigName};
 use ccorch_core::rig::Offline;
@@ -147,14 +147,13 @@ impl World {
         if here.ok.is_some() {
             return false;
         }
-        let (AtBoot::Acquire(epoch), Some(file)) =
-            (at_boot(&name(host), here.file.as_ref(), &self.look(), Offline::Wait), here.file)
+        let AtBoot::Acquire(epoch) = at_boot(&name(host), here.file.as_ref(), &self.look(), Offline::Wait)
         else {
             return false;
         };
         let (old, nonce) = (self.arbiter.clone(), format!("acquired-{}-{}", host, here.boot));
         let new = lease(host, epoch, Standing::Active, nonce.clone(), old.cutover.clone());
-        self.hosts[host].file = Some(LeaseFile { pending: Some(Pending { nonce: nonce.clone() }), ..file });
+        self.hosts[host].file = Some(LeaseFile::before_push(&old, nonce.clone()));
         if writes > 1 {
             self.swap(&old, &new);
         }

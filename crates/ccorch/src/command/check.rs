@@ -7,12 +7,15 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Result;
+use ccorch_core::names::{HostName, LoopName};
 use ccorch_core::rig::{self, FileKind, Finding, NamedFile, Severity};
 use serde_json::json;
 
 use crate::context::{Context, LoadedRig};
 use crate::error::Kind;
 use crate::findings::{self, counted};
+use crate::here::{Here, unattended};
+use crate::remote;
 
 /// Check the rig file: every problem at once, with file, line and key
 ///
@@ -24,6 +27,7 @@ use crate::findings::{self, counted};
 #[command(after_help = "Examples:
   ccorch check
   ccorch check --files ccorch.yaml    before `ccorch provision`: every named file has to be there
+  ccorch check --host vm              the agents there: trust dialog, permissions, first run, login
   ccorch check --json /etc/ccorch/rig.json")]
 pub struct Args {
     /// The rig file, in place of the one `--rig` or its default names
@@ -33,6 +37,10 @@ pub struct Args {
     #[arg(long)]
     files: bool,
 
+    /// Check on this host of the rig, over ssh: its rig file, and whether its agents would start without a question
+    #[arg(long, value_name = "HOST", conflicts_with = "file")]
+    host: Option<HostName>,
+
     /// Print one JSON object: rig, file, errors, warnings, findings
     #[arg(long)]
     json: bool,
@@ -40,6 +48,9 @@ pub struct Args {
 
 /// Runs the verb.
 pub fn run(context: &Context, args: &Args) -> Result<ExitCode> {
+    if let Some(host) = &args.host {
+        return remote::again(context, host);
+    }
     let file = match &args.file {
         Some(file) => file.clone(),
         None => context.rig_file()?,
@@ -55,6 +66,7 @@ pub fn run(context: &Context, args: &Args) -> Result<ExitCode> {
             let (line, key) = rig::locate_key(&text, &named.keys);
             Some(Finding { line, key, severity, message })
         }));
+        found.extend(agents(context, &file, &text));
         found.sort_by_key(|f| f.line);
     }
     let errors = found.iter().filter(|f| f.is_error()).count();
@@ -64,6 +76,19 @@ pub fn run(context: &Context, args: &Args) -> Result<ExitCode> {
         _ => {}
     }
     Ok(if errors > 0 { ExitCode::from(Kind::Rig as u8) } else { ExitCode::SUCCESS })
+}
+
+/// On a host, of its own rig: what would hold its agents up at their start, each with its fix.
+fn agents(context: &Context, file: &Path, text: &str) -> Vec<Finding> {
+    let own = fs::canonicalize(file).ok().zip(fs::canonicalize(context.host_paths.rig()).ok());
+    let here = own.filter(|(file, own)| file == own).and_then(|_| Here::load(context).ok());
+    let Some(here) = here else { return Vec::new() };
+    let of = |(name, spec): (&LoopName, &rig::Loop)| {
+        let (line, key) = rig::locate_key(text, &["loops", name.as_str()]);
+        let found = unattended::look(&here, spec);
+        found.into_iter().map(move |message| Finding::warning(line, key.clone(), message)).collect::<Vec<_>>()
+    };
+    here.rig.loops.iter().flat_map(of).collect()
 }
 
 fn as_lines(file: &Path, name: Option<String>, found: &[Finding]) -> String {

@@ -5,6 +5,7 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, ExitCode, ExitStatus};
 
 use anyhow::{Context as _, Result};
+use ccorch_core::kernel::Deed;
 use ccorch_core::launch::{self, Conversation, Start};
 use ccorch_core::lease::{Driver, Turn};
 use ccorch_core::names::LoopName;
@@ -18,7 +19,7 @@ use crate::context::Context;
 use crate::error::{Kind, Problem};
 use crate::here::exits::{self, Exit, Running};
 use crate::here::runtime::{ask_to_leave, start_argv};
-use crate::here::{Here, loop_state};
+use crate::here::{Here, isolation, loop_state};
 
 /// The last screen is kept up to this many characters.
 const SCREEN: usize = 4000;
@@ -77,10 +78,17 @@ pub fn exec(context: &Context, args: &Args) -> Result<ExitCode> {
     }
     exits::forget(&here.paths, name)?;
     let started = clock::now();
+    let before = isolation::counters(std::process::id(), name);
     let result = run_agent(&here, name, started);
-    let screen = last_screen(&here, name, result.as_ref().err());
     let status = result.as_ref().ok();
-    let exit = Exit {
+    // Before the cgroup is gone, and before anything else is started in one that may be full.
+    let deed = Deed::between(&before, &isolation::counters(std::process::id(), name));
+    let kernel = deed.zip(status).map(|(deed, status)| {
+        let how = exits::how(status.code(), status.signal());
+        // A shell in between tells its child's signal like this.
+        deed.end(&how, status.signal() == Some(9) || status.code() == Some(128 + 9))
+    });
+    let mut exit = Exit {
         started,
         ended: clock::now(),
         boot_id: clock::boot_id()?,
@@ -88,8 +96,12 @@ pub fn exec(context: &Context, args: &Args) -> Result<ExitCode> {
         signal: status.and_then(ExitStatusExt::signal),
         asked: exits::was_asked(&here.paths, name),
         error: result.as_ref().err().map(|error| format!("{error:#}")),
-        screen,
+        kernel,
+        screen: String::new(),
     };
+    // Written without the screen first: where no process can be started there will be none.
+    exits::record(&here.paths, name, &exit)?;
+    exit.screen = last_screen(&here, name, result.as_ref().err());
     exits::record(&here.paths, name, &exit)?;
     exits::forget(&here.paths, name)?;
     let code = result?.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1);
@@ -101,9 +113,7 @@ fn run_agent(here: &Here, name: &LoopName, started: Timestamp) -> Result<ExitSta
     let state = loop_state::read(here, name)?;
     let workdir = here.in_workspace(&spec.workdir);
     let conversation = match (spec.agent, state.session) {
-        (Agent::Claude, Some(id)) => {
-            Some(Conversation::of(id, loop_state::has_transcript(here, &spec.workdir, id)))
-        }
+        (Agent::Claude, Some(id)) => Some(Conversation::of(id, loop_state::has_transcript(here, spec, id))),
         (Agent::Claude, None) => {
             let problem = Problem::new(Kind::Conflict, format!("loop {name} has no conversation chosen yet"));
             return Err(problem
@@ -134,11 +144,13 @@ fn run_agent(here: &Here, name: &LoopName, started: Timestamp) -> Result<ExitSta
     }
     let mut command = Command::new(program);
     command.args(&argv[1..]).current_dir(&workdir).envs(&spec.env).env("PATH", path());
+    command.envs(isolation::git_environment(here, spec));
     let mut child = command.spawn().map_err(|error| {
         let message = format!("`{program}` could not be started in {}: {error}", workdir.display());
         Problem::new(Kind::Unfit, message).hint("see that the program is installed")
     })?;
     let (pid, parent) = (child.id(), Some(std::process::id()));
+    isolation::kill_first(pid);
     exits::set_running(&here.paths, name, &Running { pid, parent, started, session: state.session })?;
     child.wait().context("wait for the agent")
 }

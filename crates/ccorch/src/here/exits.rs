@@ -28,6 +28,9 @@ pub struct Exit {
     /// Why the agent could not even be started, if so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// What the kernel did for the loop's limits, in words that say how it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kernel: Option<String>,
     /// The last screen, bounded.
     #[serde(default)]
     pub screen: String,
@@ -39,12 +42,17 @@ impl Exit {
         if let Some(error) = &self.error {
             return error.clone();
         }
-        let how = match (self.code, self.signal) {
-            (_, Some(signal)) => format!("ended by signal {signal}"),
-            (Some(code), None) => format!("exit status {code}"),
-            (None, None) => "ended, how is not known".into(),
-        };
+        let how = self.kernel.clone().unwrap_or_else(|| how(self.code, self.signal));
         if self.asked { format!("{how}, as asked") } else { how }
+    }
+}
+
+/// How a process ended, in a few words.
+pub fn how(code: Option<i32>, signal: Option<i32>) -> String {
+    match (code, signal) {
+        (_, Some(signal)) => format!("ended by signal {signal}"),
+        (Some(code), None) => format!("exit status {code}"),
+        (None, None) => "ended, how is not known".into(),
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use ccorch_core::lease::{
-    Arbiter, AtBoot, Epoch, Heartbeat, Lease, LeaseFile, LeaseOk, Pending, Standing, StartFacts, at_boot,
+    Arbiter, AtBoot, Epoch, Heartbeat, Lease, LeaseFile, LeaseOk, Standing, StartFacts, at_boot,
     at_heartbeat, may_start,
 };
 use ccorch_core::rig::Offline;
@@ -149,8 +149,7 @@ fn acquire(
     if let (Some(arbiter), Some(Seen::Holds(old, now))) = (arbiter(here), seen) {
         // Who drives belongs to no epoch and no host.
         lease.cutover.clone_from(&now.cutover);
-        let pending = Some(Pending { nonce: lease.nonce.clone() });
-        write_file(here, &LeaseFile { pending, ..file })?;
+        write_file(here, &LeaseFile::before_push(now, lease.nonce.clone()))?;
         match arbiter.swap(Some(old), &lease)? {
             Swap::Done(_) => {}
             Swap::Lost => return Ok(Tick::Waiting("the lease changed while it was being acquired".into())),

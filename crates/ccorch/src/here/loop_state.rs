@@ -9,7 +9,7 @@ use anyhow::Result;
 use ccorch_core::launch::{Transcript, adopt, project_key};
 use ccorch_core::life::{Desired, History};
 use ccorch_core::names::LoopName;
-use ccorch_core::rig::Agent;
+use ccorch_core::rig::{Agent, Loop};
 use ccorch_io::durable;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -56,7 +56,7 @@ pub fn choose_sessions(here: &Here) -> Result<()> {
     for (name, spec) in here.rig.loops.iter().filter(|(_, spec)| spec.agent == Agent::Claude) {
         let mut state = read(here, name)?;
         if state.session.is_none() {
-            let session = adopt(&transcripts(here, &spec.workdir), &owned).unwrap_or_else(Uuid::new_v4);
+            let session = adopt(&transcripts(here, spec), &owned).unwrap_or_else(Uuid::new_v4);
             owned.insert(session);
             state.session = Some(session);
             write(here, name, &state)?;
@@ -66,12 +66,12 @@ pub fn choose_sessions(here: &Here) -> Result<()> {
 }
 
 /// Whether a conversation has a transcript.
-pub fn has_transcript(here: &Here, workdir: &str, session: Uuid) -> bool {
-    transcript_dir(here, workdir).join(format!("{session}.jsonl")).exists()
+pub fn has_transcript(here: &Here, spec: &Loop, session: Uuid) -> bool {
+    transcript_dir(here, spec).join(format!("{session}.jsonl")).exists()
 }
 
-fn transcripts(here: &Here, workdir: &str) -> Vec<Transcript> {
-    let entries = fs::read_dir(transcript_dir(here, workdir)).into_iter().flatten().flatten();
+fn transcripts(here: &Here, spec: &Loop) -> Vec<Transcript> {
+    let entries = fs::read_dir(transcript_dir(here, spec)).into_iter().flatten().flatten();
     let found = entries.filter_map(|entry| {
         let path = entry.path();
         let session = path.file_name()?.to_str()?.strip_suffix(".jsonl")?.parse().ok()?;
@@ -81,10 +81,8 @@ fn transcripts(here: &Here, workdir: &str) -> Vec<Transcript> {
     found.collect()
 }
 
-/// The folder in which the agents of a working directory keep their transcripts.
-pub fn transcript_dir(here: &Here, workdir: &str) -> PathBuf {
-    let workdir =
-        if workdir == "." { PathBuf::from(&here.rig.workspace.root) } else { here.in_workspace(workdir) };
-    let home = super::runtime::home_of(&here.rig.workspace.user);
-    home.join(".claude/projects").join(project_key(&workdir.display().to_string()))
+/// The folder in which a loop's agent keeps its transcripts.
+pub fn transcript_dir(here: &Here, spec: &Loop) -> PathBuf {
+    let folder = super::unattended::claude_folder(here, spec);
+    folder.join("projects").join(project_key(&here.rig.place(&spec.workdir)))
 }

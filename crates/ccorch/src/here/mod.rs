@@ -6,6 +6,7 @@ pub mod driver;
 pub mod events;
 pub mod exits;
 pub mod handoff;
+pub mod isolation;
 pub mod journals;
 pub mod lease;
 pub mod loop_state;
@@ -13,12 +14,13 @@ pub mod receipt;
 pub mod runtime;
 pub mod start;
 pub mod status;
+pub mod unattended;
 
 use std::fs;
 use std::io::ErrorKind;
 
 use anyhow::{Context as _, Result, anyhow};
-use ccorch_core::names::HostName;
+use ccorch_core::names::{HostName, LoopName};
 use ccorch_core::rig::{Phase, Rig};
 use ccorch_io::durable;
 use ccorch_io::paths::HostPaths;
@@ -78,6 +80,11 @@ impl Here {
         let text = String::from_utf8_lossy(&text);
         let index = text.trim();
         index.parse().map_err(|_| anyhow!("the phase file {} holds no index: {index:.40?}", file.display()))
+    }
+
+    /// The Unix user a loop runs as.
+    pub fn user_of(&self, name: &LoopName) -> &str {
+        self.rig.loops.get(name).map_or(&self.rig.workspace.user, |spec| self.rig.user_of(spec))
     }
 
     /// A path relative to the workspace's root.

@@ -13,7 +13,7 @@ use ccorch_io::command::{Command, Failure};
 use ccorch_io::tmux::Tmux;
 use ccorch_io::{durable, process, systemd};
 
-use super::{Here, exits};
+use super::{Here, exits, isolation};
 
 /// How long an agent may take to its safe point; below `TimeoutStopSec=` of the unit.
 pub const SAFE_POINT: Duration = Duration::from_secs(30);
@@ -59,6 +59,7 @@ impl Runtime {
         match self {
             Self::Systemd => {
                 let unit = loop_unit(name);
+                isolation::prepare(here, name)?;
                 systemd::systemctl(&["start", &unit])?;
                 let state = systemd::state(&unit)?;
                 Ok(if state.is_active() && state.main_pid != 0 {
@@ -153,7 +154,7 @@ fn end_server(here: &Here, name: &LoopName) -> Result<()> {
 /// The loop's tmux server, spoken to as the loop's user.
 pub fn tmux(here: &Here, name: &LoopName) -> Tmux {
     let tmux = Tmux::new(here.paths.tmux_socket(name), name.as_str());
-    let user = &here.rig.workspace.user;
+    let user = here.user_of(name);
     if is_user(user) { tmux } else { tmux.as_user(user) }
 }
 
@@ -161,14 +162,17 @@ fn start_directly(here: &Here, name: &LoopName) -> Result<Started> {
     if super::lease::check(here).is_err() {
         return Ok(Started::Refused);
     }
-    let account = account(&here.rig.workspace.user).context("the workspace's user does not exist")?;
+    isolation::prepare(here, name)?;
+    isolation::tell_without_systemd(here, name);
+    let user = here.user_of(name);
+    let account = account(user).with_context(|| format!("the user {user} does not exist"))?;
     for dir in [here.paths.loop_run(name), here.paths.loop_spool(name)] {
         durable::create_dir(&dir, 0o700)?;
         chown(&dir, Some(account.uid), Some(account.gid))
             .with_context(|| format!("chown {}", dir.display()))?;
     }
     let argv = start_argv(here, name)?;
-    let command = command_as(&here.rig.workspace.user, &argv);
+    let command = command_as(user, &argv);
     exits::forget(&here.paths, name)?;
     command.env("HOME", &account.home).run().map_err(|error| {
         let missing = error.failure == Failure::NotFound;

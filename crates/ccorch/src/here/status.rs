@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::runtime::Runtime;
-use super::{Here, boot, confirm, events, exits, lease};
+use super::{Here, boot, confirm, events, exits, isolation, lease};
 use crate::supervisor::control;
 
 /// Where a loop is in its life.
@@ -130,10 +130,16 @@ pub struct Status {
 pub fn collect(here: &Here) -> Result<Status> {
     let reports = control::status(&here.paths);
     let supervisor = reports.is_ok();
-    let loops = match reports {
+    let mut loops = match reports {
         Ok(loops) => loops,
         Err(_) => unsupervised(here)?,
     };
+    for report in &mut loops {
+        // A command that was killed for its loop's limit ends nothing, and is worth knowing of.
+        if let Some(deed) = report.pid.and_then(|pid| isolation::deed(here, &report.name, pid)) {
+            report.reason = format!("{}; {}", report.reason, deed.words());
+        }
+    }
     let phase = here.phase().map(|(index, phase)| PhaseReport {
         index,
         id: phase.id.clone(),

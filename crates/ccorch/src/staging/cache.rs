@@ -10,11 +10,14 @@ use ccorch_io::host::Host;
 /// Host, folder and path.
 type Place = (String, String, Vec<u8>);
 
+/// What a file looked like when it was hashed, and its hash.
+type Hashed = (Vec<u8>, Vec<u8>);
+
 /// Lives as long as one run of the driver; a run that goes on after a crash asks everything anew.
 #[derive(Debug, Default)]
 pub struct Cache {
     who: Mutex<BTreeMap<String, (String, String)>>,
-    hashes: Mutex<HashMap<Place, (Vec<u8>, Vec<u8>)>>,
+    hashes: Mutex<HashMap<Place, Hashed>>,
 }
 
 impl Cache {

@@ -17,7 +17,7 @@ use super::control::{Reply, Request};
 use crate::here::loop_state::{self, LoopState};
 use crate::here::runtime::{Runtime, Started};
 use crate::here::status::{LoopReport, LoopWord};
-use crate::here::{Here, events, exits, lease};
+use crate::here::{Here, events, exits, lease, unattended};
 
 /// A start that systemd itself refuses is tried again after this long.
 const RETRY: Duration = Duration::from_secs(5);
@@ -253,7 +253,10 @@ impl Loops {
             (one.began, one.due) = (clock::now(), None);
         }
         let (here, runtime, loop_name) = (self.here.clone(), self.runtime, name.clone());
-        self.spawn(name, move || What::Started(runtime.start(&here, &loop_name)));
+        self.spawn(name, move || {
+            unattended::warn(&here, &loop_name);
+            What::Started(runtime.start(&here, &loop_name))
+        });
     }
 
     fn started(&mut self, name: &LoopName, pid: u32) {

@@ -19,6 +19,15 @@ while :; do
     echo "last words of $name"
     exit 7
   fi
+  if [ -e "$name.eat" ]; then
+    rm "$name.eat"
+    # The agent itself: nothing of it is left to tell how it ended.
+    exec tail /dev/zero
+  fi
+  if [ -e "$name.bomb" ]; then
+    rm "$name.bomb"
+    while :; do sleep 1000 & done
+  fi
   if [ -e "$name.hog" ]; then
     rm "$name.hog"
     tail /dev/zero

@@ -3,6 +3,7 @@
 //! Run with `--features bed-tests` and CCORCH_TESTBED naming the bed's `bed.json`, CCORCH_SOPS a sops.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod apart;
 mod boots;
 mod container;
 mod loops;

@@ -9,7 +9,7 @@ pub(super) use git::{git_remote, ref_name, repository_identity};
 pub(super) use net::{
     fingerprint, host_key, host_name, host_port, instance_name, loopback_socket, ssh_destination, url,
 };
-pub(super) use paths::{absolute_path, is_within, operator_path, path_below, path_in, secret_mode};
+pub(super) use paths::{absolute_path, is_within, operator_path, path_below, path_in, place, secret_mode};
 pub use words::size_bytes;
 pub(super) use words::{line, looks_secret, program, size, unit, user, variable};
 

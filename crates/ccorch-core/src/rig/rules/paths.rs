@@ -30,6 +30,14 @@ pub(in crate::rig) fn path_in(path: &str) -> Verdict {
     if path == "." { Ok(()) } else { path_below(path).map_err(|e| format!("{e} (`.` is the root itself)")) }
 }
 
+/// A place on a host: absolute, or relative to the workspace's root (`.` is the root itself).
+pub(in crate::rig) fn place(path: &str) -> Verdict {
+    if path == "." || absolute_path(path).is_ok() || path_below(path).is_ok() {
+        return Ok(());
+    }
+    expected("a path, absolute or relative to the workspace's root, in its shortest form", path)
+}
+
 /// A path of the operator's machine: absolute, `~/...`, or relative to the rig file (where `..` is normal).
 pub(in crate::rig) fn operator_path(path: &str) -> Verdict {
     let ok = !path.is_empty() && !has_control(path) && (!path.starts_with('~') || path.starts_with("~/"));
@@ -82,6 +90,12 @@ mod tests {
             assert!(path_below(bad).is_err(), "{bad}");
         }
         assert_eq!(path_in("."), Ok(()));
+        for good in [".", "a/b", "/srv/a"] {
+            assert_eq!(place(good), Ok(()), "{good}");
+        }
+        for bad in ["", "/", "..", "a/../b", "/srv/", "~/a", "a\n"] {
+            assert!(place(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod confirm;
 mod hosts;
+mod isolation;
 mod loops;
 mod services;
 mod workspace;
@@ -16,6 +17,7 @@ pub(super) fn validate(rig: &Rig, root: &Node, known: &[Finding]) -> Vec<Finding
     let mut report = Report { root, known, findings: Vec::new() };
     workspace::check(rig, &mut report);
     loops::check(rig, &mut report);
+    isolation::check(rig, &mut report);
     services::check(rig, &mut report);
     hosts::check(rig, &mut report);
     report.findings

@@ -65,7 +65,8 @@ pub fn run(context: &Context, args: &Args) -> Result<ExitCode> {
 /// Looks at the host.
 pub(super) fn facts(host: &Host, loaded: &LoadedRig, wanted: &Wanted) -> Result<Facts> {
     let workspace = &loaded.rig.workspace;
-    let mut argv = vec!["sh", "-c", FACTS_SCRIPT, "facts", &workspace.user, &workspace.root];
+    let loop_users = wanted.loop_users.iter().map(String::as_str).collect::<Vec<_>>().join(" ");
+    let mut argv = vec!["sh", "-c", FACTS_SCRIPT, "facts", &workspace.user, &workspace.root, &loop_users];
     argv.extend(wanted.programs.iter().map(String::as_str));
     argv.push("--");
     argv.extend(wanted.files.iter().map(|f| f.path.as_str()));

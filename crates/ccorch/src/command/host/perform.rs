@@ -19,6 +19,9 @@ pub fn action(host: &Host, facts: &Facts, wanted: &Wanted, binary: &[u8], action
         Action::CreateUser(user) => {
             done(host, &["useradd", "--create-home", "--shell", "/bin/bash", "--", user])
         }
+        Action::CreateLoopUser { user, beside } => {
+            done(host, &["sh", "-c", CREATE_LOOP_USER, "create", user, beside])
+        }
         Action::OwnWorkspace { path, user } => {
             let owner = format!("{user}:");
             done(host, &["sh", "-c", r#"mkdir -p -- "$1" && chown -- "$2" "$1""#, "own", path, &owner])
@@ -36,6 +39,13 @@ pub fn action(host: &Host, facts: &Facts, wanted: &Wanted, binary: &[u8], action
     }
 }
 
+/// Its group is that of the workspace's user: what either writes with the group's rights is both's.
+const CREATE_LOOP_USER: &str = r#"group=$(id -gn -- "$2") &&
+useradd --system --create-home --shell /bin/bash --no-user-group --gid "$group" -- "$1""#;
+/// Takes a user back; its home goes only when state is to go too.
+pub(super) const REMOVE_USER: &str = r#"getent passwd "$1" >/dev/null || exit 0
+if [ "$2" = purge ]; then userdel --remove -- "$1" 2>/dev/null; else userdel -- "$1"; fi
+! getent passwd "$1" >/dev/null"#;
 /// The rename is on disk before the plan goes on.
 const SWITCH: &str = r#"mv -f -- "$1" "$2" && sync -- "$2" "${2%/*}""#;
 /// A drop-in's folder goes with its last file; other folders are the machine's own.

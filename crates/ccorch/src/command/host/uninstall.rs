@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
-use ccorch_core::install::{BINARY, Facts, MANIFEST, NEW_BINARY, Wanted};
+use ccorch_core::install::{BINARY, Facts, MANIFEST, NEW_BINARY, USER_ENTRY, Wanted};
 use ccorch_core::names::HostName;
 use ccorch_io::host::Host;
 use serde_json::{Value, json};
@@ -47,6 +47,7 @@ pub fn run(context: &Context, args: &Args) -> Result<ExitCode> {
     let host = reach::connect(&loaded, &args.host)?;
     let nothing = Wanted {
         user: loaded.rig.workspace.user.clone(),
+        loop_users: Default::default(),
         workspace: loaded.rig.workspace.root.clone(),
         binary: String::new(),
         binary_size: 0,
@@ -65,19 +66,25 @@ pub fn run(context: &Context, args: &Args) -> Result<ExitCode> {
     }
     there.extend(facts.installed.iter().filter(|p| !p.starts_with("/etc/ccorch/")).cloned());
     if !args.dry_run && !there.is_empty() {
-        remove(&host, &facts, &there)?;
+        remove(&host, &facts, &there, args.purge)?;
     }
     print(&host, &there, args);
     Ok(ExitCode::SUCCESS)
 }
 
 /// The manifest and the binary go last: until then a second run knows what is left.
-fn remove(host: &Host, facts: &Facts, there: &[String]) -> Result<()> {
+fn remove(host: &Host, facts: &Facts, there: &[String], purge: bool) -> Result<()> {
     eprintln!("{}: stop and disable ccorch.target", host.name);
     host.command(&["sh", "-c", STOP]).shown_as("stop all ccorch units").run()?;
     for path in facts.installed.iter().filter(|path| *path != MANIFEST) {
         eprintln!("{}: remove {path}", host.name);
-        host.command(&["sh", "-c", perform::REMOVE, "remove", path]).run()?;
+        match path.strip_prefix(USER_ENTRY) {
+            Some(user) => {
+                let home = if purge { "purge" } else { "keep" };
+                host.command(&["sh", "-c", perform::REMOVE_USER, "remove-user", user, home]).run()?
+            }
+            None => host.command(&["sh", "-c", perform::REMOVE, "remove", path]).run()?,
+        };
     }
     host.command(&["sh", "-c", RELOAD]).shown_as("systemctl daemon-reload").run()?;
     for path in there.iter().filter(|path| !facts.installed.contains(*path)).rev() {

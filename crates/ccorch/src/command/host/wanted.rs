@@ -55,6 +55,7 @@ pub fn of(loaded: &LoadedRig, host: &HostName, binary: &[u8]) -> Result<Wanted> 
     files.extend(units.map(|(name, text)| file(&format!("{UNIT_DIR}/{name}"), "644", text.into_bytes())));
     Ok(Wanted {
         user: rig.workspace.user.clone(),
+        loop_users: rig.loop_users().into_iter().map(Into::into).collect(),
         workspace: rig.workspace.root.trim_end_matches('/').to_owned(),
         binary: sha256(binary),
         binary_size: binary.len() as u64,

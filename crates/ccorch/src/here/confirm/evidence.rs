@@ -160,7 +160,7 @@ fn read_from(path: &Path, from: u64) -> std::io::Result<String> {
 fn transcripts(here: &Here, name: &LoopName) -> Vec<PathBuf> {
     let spec = here.rig.loops.get(name).filter(|spec| spec.agent == Agent::Claude);
     let Some(spec) = spec else { return Vec::new() };
-    let dir = loop_state::transcript_dir(here, &spec.workdir);
+    let dir = loop_state::transcript_dir(here, spec);
     // The loop's own conversation; another loop may stand in the same folder.
     let session = loop_state::read(here, name).ok().and_then(|state| state.session);
     match session {
