@@ -139,6 +139,9 @@ fn agent_loop() -> impl Strategy<Value = Loop> {
             inbox: Some("in/INBOX.md".into()),
             role: Role::Worker,
             remote_control,
+            account: Some("a b".into()),
+            stall_after: Some(Seconds(90)),
+            continue_after: None,
             env,
         })
 }
@@ -197,6 +200,10 @@ prop_compose! {
             },
             phases: ids.into_iter().map(|id| Phase { id, plan: "1e3".into() }).collect(),
             loops: loops.into_iter().map(|(name, entry)| (LoopName::new(name).unwrap(), entry)).collect(),
+            done_when: Vec::new(),
+            state_file: "{phase}.md".into(),
+            stall_after: None,
+            continue_after: heartbeat.map(Seconds),
             proxy: Proxy { listen: format!("127.0.0.1:{port}"), ..Proxy::default() },
             secrets: Some(Secrets {
                 file: "s.yaml".into(),
