@@ -175,7 +175,7 @@ impl Fleet {
             }
             let waits = |i: &&usize| {
                 matches!(self.ones[**i].memory.state, State::Limited(_) | State::LoginNeeded)
-                    && !matches!(self.ones[**i].proc, Proc::Starting | Proc::Stopping { .. })
+                    && matches!(self.ones[**i].proc, Proc::Up | Proc::Down)
             };
             // A worker that runs shows it soonest; and not always the same one.
             let rank = |i: &&usize| {

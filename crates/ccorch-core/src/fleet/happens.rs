@@ -52,6 +52,7 @@ impl Fleet {
                 // The stop was cut short by the end of the supervisor.
                 self.stop(i, false);
             }
+            (Found::Running, _) if one.memory.again => self.stop(i, true),
             (Found::Running, _) => {
                 self.event("loop-adopted", Some(i), "it runs");
                 // What waits for a moment goes on waiting for it; everything else is looked at.
@@ -100,7 +101,8 @@ impl Fleet {
 
     /// Has it started, unless its account waits; the state says why already.
     pub(super) fn start(&mut self, now: Now, i: usize, reason: &str) {
-        if !matches!(self.ones[i].proc, Proc::Down | Proc::Unknown) {
+        // Where nobody has looked yet, something may run.
+        if self.ones[i].proc != Proc::Down {
             return;
         }
         if self.waits_for_account(i) {
@@ -109,7 +111,7 @@ impl Fleet {
         }
         let one = &mut self.ones[i];
         one.proc = Proc::Starting;
-        (one.memory.began, one.memory.due) = (now.steady, None);
+        (one.memory.began, one.memory.due, one.memory.again) = (now.steady, None, false);
         one.memory.reason = reason.into();
         self.out.push(Action::Start(one.name.clone()));
         self.touch(i);
@@ -181,6 +183,11 @@ impl Fleet {
         }
         one.proc = Proc::Down;
         let state = one.memory.state;
+        if one.memory.again {
+            // Of a restart that an earlier supervisor began.
+            self.event("loop-stopped", Some(i), "as asked");
+            return self.start_again(now, i);
+        }
         if end.asked && !matches!(state, State::Held | State::Done) {
             self.turn(now, i, Event::Down, "stopped by hand");
             self.ones[i].memory.due = None;
@@ -212,6 +219,10 @@ impl Fleet {
                 let follows = format!("starts again {when}");
                 self.turn(now, i, Event::Exited, &format!("{first}; {follows}"));
                 self.event("loop-ended", Some(i), said(&end.words, &follows, &end.screen));
+                if pause == 0 && self.ones[i].memory.state == State::BackingOff {
+                    self.turn(now, i, Event::Due, "being started");
+                    self.start(now, i, "being started");
+                }
             }
             Follows::No => {
                 memory.due = None;
@@ -227,6 +238,7 @@ impl Fleet {
     /// Has it stopped, and then perhaps started.
     pub(super) fn stop(&mut self, i: usize, again: bool) {
         let one = &mut self.ones[i];
+        one.memory.again = again && !matches!(one.proc, Proc::Down | Proc::Unknown);
         match one.proc {
             Proc::Stopping { .. } => one.proc = Proc::Stopping { again },
             Proc::Down | Proc::Unknown => {}
@@ -248,16 +260,24 @@ impl Fleet {
             self.ones[i].look = self.ones[i].spec.watched.then_some(now.steady + 30 * SECOND);
             return self.event("loop-stop-failed", Some(i), why);
         }
-        self.ones[i].proc = Proc::Down;
         self.ones[i].memory.nudges.again();
         self.event("loop-stopped", Some(i), "as asked");
-        if again && !matches!(self.ones[i].memory.state, State::Held | State::Stopped) {
-            let rung = self.ones[i].memory.rung;
-            let reason = if rung == Rung::None { "being started" } else { "restarted after a stall" };
-            self.turn(now, i, Event::SeenWorking, reason);
-            self.ones[i].memory.state = State::Starting;
-            self.start(now, i, reason);
+        self.ones[i].proc = Proc::Down;
+        if again {
+            self.start_again(now, i);
         }
+    }
+
+    /// The second half of a restart.
+    fn start_again(&mut self, now: Now, i: usize) {
+        let memory = &mut self.ones[i].memory;
+        memory.again = false;
+        if matches!(memory.state, State::Held | State::Stopped) {
+            return;
+        }
+        let reason = if memory.rung == Rung::None { "being started" } else { "restarted after a stall" };
+        (memory.state, memory.since, memory.idle_since) = (State::Starting, now.wall, None);
+        self.start(now, i, reason);
     }
 
     fn hold(&mut self, now: Now, i: usize) {
@@ -284,7 +304,7 @@ impl Fleet {
                 self.turn(now, i, Event::Due, "being started");
                 self.start(now, i, "being started");
             }
-            Proc::Stopping { .. } => self.ones[i].proc = Proc::Stopping { again: true },
+            Proc::Stopping { .. } => self.stop(i, true),
             Proc::Starting => {}
             Proc::Up => {
                 let waited = matches!(state, State::Limited(_) | State::Throttled | State::LoginNeeded);

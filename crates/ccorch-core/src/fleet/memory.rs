@@ -63,6 +63,8 @@ pub struct Memory {
     pub probing: bool,
     /// The stall ladder.
     pub rung: Rung,
+    /// Its stop was asked for so that it starts again, which the next supervisor has to see through.
+    pub again: bool,
     /// The end of its last turn, if none followed.
     pub idle_since: Option<Millis>,
     /// What it is to be told.
@@ -90,6 +92,7 @@ impl Default for Memory {
             pauses: 0,
             probing: false,
             rung: Rung::None,
+            again: false,
             idle_since: None,
             nudges: Nudges::default(),
             numbered: 0,

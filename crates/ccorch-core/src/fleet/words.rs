@@ -159,6 +159,4 @@ pub enum Action {
     },
     /// Write the phase index durably.
     WritePhase(usize),
-    /// The orchestrator or another loop is told this among its first words at its next start.
-    FirstWords(LoopName, String),
 }

@@ -5,6 +5,7 @@ pub mod events;
 pub mod exits;
 pub mod lease;
 pub mod loop_state;
+pub mod phases;
 pub mod receipt;
 pub mod runtime;
 pub mod status;

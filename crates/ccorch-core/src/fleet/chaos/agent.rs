@@ -36,8 +36,10 @@ pub(super) enum Outcome {
 #[derive(Debug, Clone)]
 pub(super) struct Agent {
     pub doing: Doing,
-    /// Counts its processes and turns: what was announced for an earlier one is old.
+    /// Counts its turns: what was announced for an earlier one is old.
     pub turn: u64,
+    /// Counts its processes.
+    pub life: u64,
     /// Ids it has read, as its transcript has them.
     pub read: BTreeSet<String>,
     /// It crashes at once until then: a broken build, a full disk.
@@ -48,7 +50,7 @@ pub(super) struct Agent {
 
 impl Agent {
     pub fn new() -> Self {
-        Self { doing: Doing::Nothing, turn: 0, read: BTreeSet::new(), broken_until: 0, inbox: 0, held: false }
+        Self { doing: Doing::Nothing, turn: 0, life: 0, read: BTreeSet::new(), broken_until: 0, inbox: 0, held: false }
     }
 
     pub fn runs(&self) -> bool {

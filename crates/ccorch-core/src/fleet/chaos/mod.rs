@@ -42,6 +42,17 @@ pub fn run(seed: u64, size: Size) -> Result<Tally, String> {
     Ok(world.tally())
 }
 
+/// Runs one seed and tells what happened to one loop before it failed.
+///
+/// # Errors
+/// As [`run`], with that loop's last inputs and actions.
+pub fn follow(seed: u64, size: Size, name: LoopName) -> Result<Tally, String> {
+    let mut world = World::new(seed, plan(seed, size)?, size);
+    world.follow(name);
+    world.run().map_err(|error| format!("seed {seed}, after {}: {error}\n{}", world.passed(), world.trail()))?;
+    Ok(world.tally())
+}
+
 /// Half of them work by themselves, half wait for a person; five logins; two decide when a phase is done.
 fn plan(seed: u64, size: Size) -> Result<Fleets, String> {
     let mut loops = BTreeMap::new();

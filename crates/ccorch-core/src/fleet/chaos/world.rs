@@ -24,8 +24,8 @@ enum Up {
     Report(u64, usize, Happens),
     /// A start is over: the process is there.
     Booted(usize, u64),
-    /// A process is gone.
-    Down(usize, u64),
+    /// A process is gone, as the supervisor of this generation wanted.
+    Down(usize, u64, u64),
     TurnEnds(usize, u64, Outcome),
     LimitBegins(usize),
     Trouble,
@@ -67,6 +67,10 @@ pub(super) struct World {
     checks: Checks,
     /// No more trouble: the end of the run.
     calm: bool,
+    /// The latest inputs and actions, for whoever reads the error.
+    trail: std::collections::VecDeque<(Millis, String)>,
+    /// The loop whose trail is kept.
+    trailed: Option<LoopName>,
 }
 
 /// An arbitrary Monday.
@@ -99,11 +103,30 @@ impl World {
             phase: 0,
             checks: Checks::default(),
             calm: false,
+            trail: std::collections::VecDeque::new(),
+            trailed: None,
         }
     }
 
     pub fn tally(&self) -> Tally {
         self.checks.tally.clone()
+    }
+
+    /// Keeps the trail of one loop.
+    pub fn follow(&mut self, name: LoopName) {
+        self.trailed = Some(name);
+    }
+
+    /// What happened to it last.
+    pub fn trail(&self) -> String {
+        self.trail.iter().map(|(at, what)| format!("{:.3} h {what}\n", *at as f64 / HOUR as f64)).collect()
+    }
+
+    fn note(&mut self, what: impl FnOnce() -> String) {
+        self.trail.push_back((self.now, what()));
+        if self.trail.len() > 60 {
+            self.trail.pop_front();
+        }
     }
 
     pub fn passed(&self) -> String {
@@ -194,8 +217,23 @@ impl World {
         let (boot, up, wall) = (self.boot(), self.now - self.booted, self.wall());
         let Some(fleet) = &mut self.fleet else { return Ok(()) };
         let now = self.steady.at(&boot, up, wall);
+        let follow = self.trailed.clone();
+        let told = follow.as_ref().filter(|who| matches!(&input, Input::Loop(name, _) if name == *who));
+        let told = told.map(|_| format!("{input:?}"));
         let actions = fleet.handle(now, input);
+        let memory = follow.as_ref().and_then(|who| Some((fleet.memory(who)?.state, fleet.proc(who)?)));
+        let mine: Vec<String> = match &follow {
+            Some(who) => {
+                let quoted = format!("{who:?}");
+                actions.iter().map(|action| format!("{action:?}")).filter(|text| text.contains(&quoted)).collect()
+            }
+            None => Vec::new(),
+        };
         let (changed, shared) = fleet.take_changed();
+        if told.is_some() || !mine.is_empty() {
+            self.note(|| format!("{told:?} -> {memory:?} {mine:?}"));
+        }
+        let Some(fleet) = &self.fleet else { return Ok(()) };
         for name in &changed {
             if let Some(memory) = fleet.memory(name) {
                 Checks::not_lost(fleet, name)?;
@@ -228,18 +266,16 @@ impl World {
                     self.report(i, 300, Happens::StartFailed("no room for a process".into()));
                 } else {
                     self.agents[i].doing = Doing::Booting;
-                    self.agents[i].turn += 1;
-                    let turn = self.agents[i].turn;
+                    self.agents[i].life += 1;
+                    let life = self.agents[i].life;
                     let after = self.dice.between(100, 4 * SECOND);
-                    self.later(after, Up::Booted(i, turn));
+                    self.later(after, Up::Booted(i, life));
                 }
             }
             Action::Stop(name) => {
                 let i = at(&self.names, &name)?;
-                self.agents[i].turn += 1;
-                let turn = self.agents[i].turn;
-                self.later(2 * SECOND, Up::Down(i, turn));
-                self.report(i, 2_500, Happens::Stopped(Ok(())));
+                let life = self.agents[i].life;
+                self.later(5 * SECOND, Up::Down(i, life, self.generation));
             }
             Action::Look(name) => {
                 let i = at(&self.names, &name)?;
@@ -263,7 +299,6 @@ impl World {
                 self.phase = index;
             }
             Action::Event { what, about, detail } => self.event(&what, about.as_ref(), &detail),
-            Action::FirstWords(..) => {}
         }
         Ok(())
     }
@@ -415,7 +450,7 @@ impl World {
         match up {
             Up::Report(generation, i, happens) if generation == self.generation => self.tell(i, happens)?,
             Up::Report(..) => {}
-            Up::Booted(i, turn) if self.agents[i].turn == turn && self.agents[i].doing == Doing::Booting => {
+            Up::Booted(i, life) if self.agents[i].life == life && self.agents[i].doing == Doing::Booting => {
                 self.agents[i].doing = Doing::Idle;
                 // Whoever supervises by now waits for the same start.
                 self.report(i, 1, Happens::Started);
@@ -425,11 +460,20 @@ impl World {
                     self.hook(i, Signal::Session);
                 }
             }
-            Up::Down(i, turn) if self.agents[i].turn == turn => {
-                self.agents[i].doing = Doing::Nothing;
-                self.agents[i].turn += 1;
+            Up::Down(i, life, generation) => {
+                let runs = self.agents[i].life == life && self.agents[i].doing != Doing::Nothing;
+                if runs && generation != self.generation {
+                    // The next supervisor only sees it end.
+                    self.ends(i, true);
+                } else if runs {
+                    self.agents[i].doing = Doing::Nothing;
+                    self.agents[i].turn += 1;
+                }
+                if generation == self.generation {
+                    self.report(i, 10, Happens::Stopped(Ok(())));
+                }
             }
-            Up::Booted(..) | Up::Down(..) => {}
+            Up::Booted(..) => {}
             Up::TurnEnds(i, turn, outcome) => self.turn_ends(i, turn, outcome),
             Up::LimitBegins(account) => {
                 let long = self.dice.between(HOUR, 6 * HOUR);
