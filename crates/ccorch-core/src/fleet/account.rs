@@ -113,6 +113,13 @@ impl Fleet {
         block.is_some_and(|block| block.probe.as_ref().is_none_or(|(who, _)| *who != one.name))
     }
 
+    /// Whether it is the one that tries for its account.
+    pub(super) fn tries_for_account(&self, i: usize) -> bool {
+        let one = &self.ones[i];
+        let probe = self.shared.blocks.get(&one.spec.account).and_then(|block| block.probe.as_ref());
+        probe.is_some_and(|(who, _)| *who == one.name)
+    }
+
     /// The loop tries for its account.
     pub(super) fn probe(&mut self, now: Now, i: usize) {
         let name = self.ones[i].name.clone();

@@ -1,13 +1,10 @@
 //! What follows from time passing: starts, probes, looks, the word to go on; and when the next of them is.
 
 use super::nudges::Purpose;
-use super::steady::{MINUTE, Millis, Now, SECOND};
+use super::steady::{Millis, Now};
 use super::{Action, Fleet, Proc};
 use crate::rig::Role;
 use crate::watchdog::life::{Event, State};
-
-/// A start that is not reported after this long is looked for.
-const LOST_START: Millis = 10 * MINUTE;
 
 impl Fleet {
     /// Does what is due at `now`.
@@ -143,13 +140,5 @@ impl Fleet {
             }
             one.wake = wake;
         }
-    }
-
-    /// Loops whose start or stop was asked for and of which nothing was heard; their driver has lost them.
-    pub fn unheard(&self, now: Now) -> Vec<crate::names::LoopName> {
-        let lost = |one: &&super::One| {
-            matches!(one.proc, Proc::Starting) && now.steady > one.memory.began + LOST_START + SECOND
-        };
-        self.ones.iter().filter(lost).map(|one| one.name.clone()).collect()
     }
 }

@@ -93,8 +93,10 @@ impl Fleet {
         }
         // The old limit is still on the screen of one that was not asked yet; that it "works" is its spinner.
         self.turn(now, i, Event::SeenWorking, reason);
-        let pace = self.ones[i].spec.pace();
+        // Who tries for others is looked at soon: they wait for it.
+        let tries = self.tries_for_account(i);
         let one = &mut self.ones[i];
+        let pace = if tries { one.spec.pace().min(MINUTE + SECOND) } else { one.spec.pace() };
         one.look = one.spec.watched.then_some(now.steady + pace);
         let stood = match one.memory.rung {
             Rung::None => None,

@@ -8,6 +8,7 @@ mod generate;
 mod host;
 mod lease;
 mod loops;
+mod phase;
 mod plumbing;
 pub mod provision;
 mod proxy;
@@ -43,6 +44,7 @@ pub enum Verb {
     Rollback(cutover::RollbackArgs),
     Status(status::Args),
     Loops(loops::Args),
+    Phase(phase::Args),
     Reboots(reboots::Args),
     Resume(resume::Args),
     Secrets(secrets::Args),
@@ -78,6 +80,7 @@ pub fn run(context: &Context, verb: Verb) -> Result<ExitCode> {
         Verb::Resume(args) => resume::run(context, &args),
         Verb::Status(args) => status::run(context, &args),
         Verb::Loops(args) => loops::run(context, &args),
+        Verb::Phase(args) => phase::run(context, &args),
         Verb::Reboots(args) => reboots::run(context, &args),
         Verb::Lease(args) => lease::run(context, &args),
         Verb::Secrets(args) => secrets::run(context, &args),

@@ -6,11 +6,12 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use ccorch_core::fleet::{End, Fleet, Found, Happens, Input, Proc};
+use ccorch_core::fleet::{End, Fleet, Found, Happens, Input, Proc, Signal};
 use ccorch_core::life::Desired;
 use ccorch_core::names::LoopName;
 use ccorch_core::rig::{Agent, Role};
 use ccorch_core::watchdog::life::State;
+use ccorch_core::watchdog::signals::{self, Turn};
 use ccorch_io::{clock, process, systemd};
 use jiff::{SignedDuration, Timestamp};
 
@@ -307,6 +308,30 @@ impl Loops {
         let verdict = one.eyes.judge(seen, stall_after);
         self.tell(name, Happens::Looked(verdict));
         self.look_at_phase();
+    }
+
+    /// What an agent tells of itself.
+    pub fn hook(&mut self, name: &LoopName, payload: String) {
+        let signal = match signals::read(&payload).last.map(|last| last.turn) {
+            Some(Turn::Open) => Signal::TurnOpen,
+            Some(Turn::Ended) => Signal::TurnEnded,
+            Some(Turn::Failed { .. }) => Signal::TurnFailed,
+            Some(Turn::Started) => Signal::Session,
+            _ => Signal::Look,
+        };
+        if let Some(one) = self.all.get_mut(name) {
+            one.eyes.hook(payload);
+        }
+        self.tell(name, Happens::Signal(signal));
+        if signal == Signal::TurnEnded {
+            self.look_at_phase();
+        }
+    }
+
+    /// A loop's inbox has this content.
+    pub fn inbox(&mut self, name: &LoopName, hash: String) {
+        let path = self.here.rig.loops.get(name).and_then(|spec| spec.inbox.clone()).unwrap_or_default();
+        self.tell(name, Happens::Inbox { hash, path });
     }
 
     /// What a person asks.

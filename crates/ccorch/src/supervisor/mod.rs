@@ -38,6 +38,12 @@ pub enum Event {
     Request(control::Request, mpsc::Sender<control::Reply>),
     /// The lease's mark or the loops' folders changed.
     Changed,
+    /// A loop's agent fired a hook: its payload, one JSON object on a line.
+    #[expect(dead_code, reason = "the hook socket sends it")]
+    Hook(ccorch_core::names::LoopName, String),
+    /// A loop's inbox has this content, by its hash.
+    #[expect(dead_code, reason = "the inbox watcher sends it")]
+    Inbox(ccorch_core::names::LoopName, String),
     /// Leave; agents stay.
     Terminate,
 }
@@ -83,6 +89,8 @@ pub fn run(here: &Here) -> Result<()> {
         match receiver.recv_timeout(until.saturating_duration_since(Instant::now())) {
             Ok(Event::Loop(report)) => loops.report(report),
             Ok(Event::Request(request, reply)) => loops.request(request, reply),
+            Ok(Event::Hook(name, payload)) => loops.hook(&name, payload),
+            Ok(Event::Inbox(name, hash)) => loops.inbox(&name, hash),
             Ok(Event::Changed) => loops.look_again(),
             Ok(Event::Terminate) => return leave(here),
             Err(mpsc::RecvTimeoutError::Timeout) => {}
