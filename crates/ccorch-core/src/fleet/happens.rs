@@ -124,7 +124,7 @@ impl Fleet {
             return;
         }
         (one.proc, one.memory.refusals, one.keyboard) = (Proc::Up, 0, false);
-        one.memory.began = now.steady;
+        (one.memory.began, one.memory.failed) = (now.steady, None);
         self.event("loop-started", Some(i), "it runs");
         let one = &mut self.ones[i];
         match one.memory.state {
@@ -150,7 +150,7 @@ impl Fleet {
         one.proc = Proc::Down;
         let pause = RETRY.saturating_mul(1 << one.memory.refusals.min(10)).min(LONGEST_RETRY);
         one.memory.refusals = one.memory.refusals.saturating_add(1);
-        let again = one.memory.reason == why.lines().next().unwrap_or_default() && one.memory.refusals > 1;
+        let again = one.memory.failed.replace(why.into()).is_some_and(|earlier| earlier == why);
         one.memory.due = Some(now.steady + pause);
         // Retried for ever: the same failure is told once.
         if !again {

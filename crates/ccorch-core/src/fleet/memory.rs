@@ -53,6 +53,8 @@ pub struct Memory {
     pub crashes: Crashes,
     /// Starts in a row that could not be made.
     pub refusals: u32,
+    /// How the latest start could not be made; the same failure is told once.
+    pub failed: Option<String>,
     /// When its latest start was asked for.
     pub began: Millis,
     /// The end of the pause it is in: its start, its probe.
@@ -87,6 +89,7 @@ impl Default for Memory {
             restarts: 0,
             crashes: Crashes::default(),
             refusals: 0,
+            failed: None,
             began: 0,
             due: None,
             pauses: 0,

@@ -8,6 +8,7 @@ mod common;
 mod control;
 mod crash;
 mod damage;
+mod fleet;
 mod missing;
 mod place;
 mod verbs;
