@@ -69,7 +69,9 @@ impl Tmux {
     /// Pastes a text as one, bracketed where the program asked for that; nothing is submitted by it.
     pub fn paste(&self, text: &str) -> Result<(), CommandError> {
         self.command(&["load-buffer", "-b", "ccorch", "-"]).input(text.to_owned()).run()?;
-        self.command(&["paste-buffer", "-p", "-r", "-d", "-b", "ccorch", "-t", &self.target()]).run().map(drop)
+        self.command(&["paste-buffer", "-p", "-r", "-d", "-b", "ccorch", "-t", &self.target()])
+            .run()
+            .map(drop)
     }
 
     /// Whether the session is there.

@@ -147,10 +147,12 @@ impl Fleet {
         self.event("account-works", None, format!("account {account}, shown by loop {name}"));
         for j in self.members(&account) {
             if matches!(self.ones[j].memory.state, State::Limited(_) | State::LoginNeeded) {
-                let jitter = jitter::below(SPREAD, self.plan.seed, self.ones[j].name.as_str(), now.steady / HOUR);
+                let jitter =
+                    jitter::below(SPREAD, self.plan.seed, self.ones[j].name.as_str(), now.steady / HOUR);
                 self.ones[j].memory.due = Some(now.steady + 2 * SECOND + jitter);
-                self.touch(j);
             }
+            // Nudges of those that did not wait themselves may go out now.
+            self.touch(j);
         }
     }
 
@@ -192,9 +194,10 @@ impl Fleet {
             match members.iter().filter(waits).min_by_key(rank).copied() {
                 Some(i) => self.probe(now, i),
                 None => {
-                    // Nobody waits for it; whoever starts next finds out.
+                    // Nobody waits for it; whoever is told something next finds out.
                     self.shared.blocks.remove(&account);
                     self.shared_changed = true;
+                    members.iter().for_each(|i| self.touch(*i));
                 }
             }
         }

@@ -12,7 +12,8 @@ impl Fleet {
         self.accounts_due(now);
         self.report_due(now);
         // What comes due while this runs is soon enough the next time.
-        let due: Vec<usize> = self.calendar.iter().take_while(|(at, _)| *at <= now.steady).map(|(_, i)| *i).collect();
+        let due: Vec<usize> =
+            self.calendar.iter().take_while(|(at, _)| *at <= now.steady).map(|(_, i)| *i).collect();
         for i in due {
             self.due_of_one(now, i);
             self.touch(i);
@@ -73,7 +74,8 @@ impl Fleet {
     /// When the word to go on is due.
     fn go_on_at(&self, i: usize) -> Option<Millis> {
         let one = &self.ones[i];
-        let idle = one.memory.idle_since.filter(|_| one.memory.state == State::Idle && one.proc == Proc::Up)?;
+        let idle =
+            one.memory.idle_since.filter(|_| one.memory.state == State::Idle && one.proc == Proc::Up)?;
         if !one.memory.nudges.is_empty() {
             return None;
         }
@@ -128,7 +130,8 @@ impl Fleet {
         let waits = self.waits_for_account(i);
         let one = &mut self.ones[i];
         let up = one.proc == Proc::Up && !one.keyboard && !waits;
-        let listens = matches!(one.memory.state, State::Idle | State::Working | State::Done | State::Starting);
+        let listens =
+            matches!(one.memory.state, State::Idle | State::Working | State::Done | State::Starting);
         let nudge = one.memory.nudges.due().filter(|_| up && listens);
         let wake = [one.memory.due, one.look, go_on, nudge].into_iter().flatten().min();
         if one.wake != wake {

@@ -214,8 +214,7 @@ impl Fleet {
             Follows::Again(pause) => {
                 memory.restarts += 1;
                 memory.due = Some(now.steady + pause);
-                let when =
-                    if pause == 0 { "at once".to_owned() } else { format!("in {} s", pause / SECOND) };
+                let when = if pause == 0 { "at once".to_owned() } else { format!("in {} s", pause / SECOND) };
                 let follows = format!("starts again {when}");
                 self.turn(now, i, Event::Exited, &format!("{first}; {follows}"));
                 self.event("loop-ended", Some(i), said(&end.words, &follows, &end.screen));
@@ -226,7 +225,8 @@ impl Fleet {
             }
             Follows::No => {
                 memory.due = None;
-                let reason = format!("crash loop: {} ends within 15 minutes; {first}", super::crash::TOO_MANY);
+                let reason =
+                    format!("crash loop: {} ends within 15 minutes; {first}", super::crash::TOO_MANY);
                 self.turn(now, i, Event::ExitedTooOften, &reason);
                 let hint = format!("let it run again with `ccorch loops start {name}`");
                 self.event("loop-crash-looping", Some(i), said(&reason, &hint, &end.screen));
@@ -291,7 +291,8 @@ impl Fleet {
         let state = one.memory.state;
         (one.memory.rung, one.memory.refusals, one.memory.pauses) = (Rung::None, 0, 0);
         // A person who starts a loop whose account waits has reason to believe that it works.
-        if let Some(block) = self.shared.blocks.get_mut(&one.spec.account) {
+        let block = self.shared.blocks.get_mut(&one.spec.account);
+        if let Some(block) = block.filter(|block| block.probe.is_none()) {
             block.probe = Some((one.name.clone(), now.steady));
             self.shared_changed = true;
         }

@@ -140,7 +140,8 @@ impl Fleet {
 
     /// What changed since this was asked last and is to be kept before the actions are done: loops, and the shared part.
     pub fn take_changed(&mut self) -> (Vec<LoopName>, bool) {
-        let loops = std::mem::take(&mut self.changed).into_iter().map(|i| self.ones[i].name.clone()).collect();
+        let loops =
+            std::mem::take(&mut self.changed).into_iter().map(|i| self.ones[i].name.clone()).collect();
         (loops, std::mem::take(&mut self.shared_changed))
     }
 

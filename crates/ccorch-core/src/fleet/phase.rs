@@ -78,7 +78,10 @@ impl Fleet {
             self.ones[i].memory.nudges.drop_waiting(Purpose::Continue);
             // One that is down hears of it among its first words.
             if self.ones[i].proc == Proc::Up {
-                let text = format!("Phase {} (index {index}) begins: {}. Read the plan and start.", phase.id, phase.plan);
+                let text = format!(
+                    "Phase {} (index {index}) begins: {}. Read the plan and start.",
+                    phase.id, phase.plan
+                );
                 let id = format!("phase-{index}-{}", self.ones[i].memory.numbered + 1);
                 self.nudge(i, Purpose::Phase, Some(id), text);
             }
@@ -101,7 +104,8 @@ impl Fleet {
             if self.ones[i].spec.role == Role::Worker && self.ones[i].spec.watched {
                 self.ones[i].memory.nudges.drop_waiting(Purpose::Phase);
                 self.ones[i].memory.nudges.drop_waiting(Purpose::Continue);
-                let held = matches!(self.ones[i].memory.state, State::Held | State::Stopped | State::CrashLooping);
+                let held =
+                    matches!(self.ones[i].memory.state, State::Held | State::Stopped | State::CrashLooping);
                 if !held {
                     (self.ones[i].memory.due, self.ones[i].look) = (None, None);
                     self.turn(now, i, Event::Finished, "every phase is done");
@@ -119,7 +123,11 @@ impl Fleet {
         let short: String = hash.chars().take(12).collect();
         let text = format!("There is new content in your inbox {path}. Read it and act on it.");
         if !self.nudge(i, Purpose::Inbox, Some(format!("inbox-{short}")), text) {
-            self.event("nudge-refused", Some(i), "the inbox has new content, and too many nudges wait already");
+            self.event(
+                "nudge-refused",
+                Some(i),
+                "the inbox has new content, and too many nudges wait already",
+            );
         }
     }
 
@@ -133,8 +141,10 @@ impl Fleet {
         let Some((since, _)) = &self.shared.reboot else { return };
         let back = |one: &&super::One| {
             one.proc == Proc::Up
-                || matches!(one.memory.state, State::Held | State::CrashLooping | State::Limited(_) | State::LoginNeeded)
-                    && one.proc == Proc::Down
+                || matches!(
+                    one.memory.state,
+                    State::Held | State::CrashLooping | State::Limited(_) | State::LoginNeeded
+                ) && one.proc == Proc::Down
         };
         if !self.ones.iter().all(|one| back(&one)) && now.steady < since + REPORT {
             return;

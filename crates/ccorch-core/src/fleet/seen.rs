@@ -43,7 +43,8 @@ impl Fleet {
                 self.turn(now, i, Event::SeenWorking, &verdict.reason);
                 let name = self.ones[i].name.clone();
                 if verdict.keyboard != Some(DialogKind::PressEnter) {
-                    let text = format!("{name}: {}; answer it with `ccorch loops attach {name}`", verdict.reason);
+                    let text =
+                        format!("{name}: {}; answer it with `ccorch loops attach {name}`", verdict.reason);
                     self.notify(now, &format!("dialog:{name}"), text);
                 }
             }
@@ -62,8 +63,11 @@ impl Fleet {
     fn changed_by(&mut self, i: usize, old: State, verdict: &Verdict) {
         let new = self.ones[i].memory.state;
         if word(old) != word(new) {
-            let evidence =
-                if verdict.evidence.is_empty() { String::new() } else { format!("\nevidence: {}", verdict.evidence) };
+            let evidence = if verdict.evidence.is_empty() {
+                String::new()
+            } else {
+                format!("\nevidence: {}", verdict.evidence)
+            };
             self.event(&format!("loop-{}", word(new)), Some(i), format!("{}{evidence}", verdict.reason));
         }
     }
@@ -182,7 +186,8 @@ impl Fleet {
     fn stalled(&mut self, now: Now, i: usize, reason: &str) {
         let one = &self.ones[i];
         let grace = one.spec.grace();
-        if one.proc != Proc::Up || !matches!(one.memory.state, State::Starting | State::Working | State::Idle) {
+        if one.proc != Proc::Up || !matches!(one.memory.state, State::Starting | State::Working | State::Idle)
+        {
             return;
         }
         self.ones[i].look = Some(now.steady + self.ones[i].spec.pace());

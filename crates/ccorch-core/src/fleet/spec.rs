@@ -44,7 +44,10 @@ impl Fleets {
                 role: entry.role,
                 account: rig.account_of(name),
                 stall_after: entry.stall_after.or(rig.stall_after).map_or(20 * MINUTE, |s| s.0 * SECOND),
-                continue_after: entry.continue_after.or(rig.continue_after).map_or(5 * MINUTE, |s| s.0 * SECOND),
+                continue_after: entry
+                    .continue_after
+                    .or(rig.continue_after)
+                    .map_or(5 * MINUTE, |s| s.0 * SECOND),
             }
         };
         Self {

@@ -78,8 +78,10 @@ pub fn run(context: &Context, args: &Args) -> Result<ExitCode> {
 fn show(here: &Here, json: bool) -> Result<()> {
     let index = here.phase_index()?;
     if json {
-        let done = |name: &_| here.rig.phases.get(index).is_some_and(|phase| phases::says_done(here, name, phase));
-        let says: Vec<_> = here.rig.done_when.iter().map(|name| (name.to_string(), done(name).into())).collect();
+        let done =
+            |name: &_| here.rig.phases.get(index).is_some_and(|phase| phases::says_done(here, name, phase));
+        let says: Vec<_> =
+            here.rig.done_when.iter().map(|name| (name.to_string(), done(name).into())).collect();
         let says: serde_json::Map<String, serde_json::Value> = says.into_iter().collect();
         let shown = serde_json::json!({
             "index": index, "phases": here.rig.phases, "says_done": says, "deferred": phases::deferred(here),
@@ -118,7 +120,8 @@ fn find(here: &Here, wanted: &str) -> Result<usize> {
 }
 
 fn go(here: &Here, index: usize, dry_run: bool) -> Result<()> {
-    let name = here.rig.phases.get(index).map_or("every phase done".to_owned(), |p| format!("phase {}", p.id));
+    let name =
+        here.rig.phases.get(index).map_or("every phase done".to_owned(), |p| format!("phase {}", p.id));
     if here.phase_index().is_ok_and(|now| now == index) {
         println!("nothing to do: it is at index {index} ({name})");
         return Ok(());

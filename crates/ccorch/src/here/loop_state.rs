@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::time::UNIX_EPOCH;
 
 use anyhow::Result;
-use ccorch_core::launch::{Transcript, adopt, project_key};
 use ccorch_core::fleet::Memory;
+use ccorch_core::launch::{Transcript, adopt, project_key};
 use ccorch_core::life::Desired;
 use ccorch_core::names::LoopName;
 use ccorch_core::rig::Agent;

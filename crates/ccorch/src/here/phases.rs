@@ -31,7 +31,9 @@ pub fn write_index(here: &Here, index: usize) -> Result<()> {
     let (shown, beside) = (file.display().to_string(), format!("{}.ccorch", file.display()));
     let write = || -> Result<()> {
         command_as(user, &["mkdir", "-p", "--", &folder]).run()?;
-        command_as(user, &["dd", &format!("of={beside}"), "conv=fsync", "status=none"]).input(text.clone()).run()?;
+        command_as(user, &["dd", &format!("of={beside}"), "conv=fsync", "status=none"])
+            .input(text.clone())
+            .run()?;
         command_as(user, &["mv", "-fT", "--", &beside, &shown]).run()?;
         command_as(user, &["sync", "--", &folder]).run()?;
         Ok(())
@@ -50,7 +52,8 @@ pub fn says_done(here: &Here, name: &LoopName, phase: &Phase) -> bool {
 
 /// How many entries the deferred lists of the loops' folders hold; absent when there is no such list.
 pub fn deferred(here: &Here) -> Option<usize> {
-    let folders: BTreeSet<PathBuf> = here.rig.loops.values().map(|spec| here.in_workspace(&spec.workdir)).collect();
+    let folders: BTreeSet<PathBuf> =
+        here.rig.loops.values().map(|spec| here.in_workspace(&spec.workdir)).collect();
     let lists = folders.iter().filter_map(|folder| {
         read(folder.join(DOCS).join("DEFERRED.md")).or_else(|| read(folder.join("DEFERRED.md")))
     });

@@ -218,7 +218,8 @@ impl Loops {
     /// To systemd a start under way and one more are one job: asking again is waiting for it.
     fn wait_for_start(&mut self, name: &LoopName) {
         self.tell(name, Happens::Found(Found::Starting));
-        let (here, runtime, turns, loop_name) = (self.here.clone(), self.runtime, self.turns(name), name.clone());
+        let (here, runtime, turns, loop_name) =
+            (self.here.clone(), self.runtime, self.turns(name), name.clone());
         self.began(name);
         self.spawn(name, move || {
             let _turn = turns.lock();
@@ -302,8 +303,10 @@ impl Loops {
     }
 
     fn looked(&mut self, name: &LoopName, seen: &Seen) {
-        let stall_after = self.here.rig.loops.get(name).and_then(|spec| spec.stall_after).or(self.here.rig.stall_after);
-        let stall_after = SignedDuration::from_secs(stall_after.map_or(1200, |s| i64::try_from(s.0).unwrap_or(1200)));
+        let stall_after =
+            self.here.rig.loops.get(name).and_then(|spec| spec.stall_after).or(self.here.rig.stall_after);
+        let stall_after =
+            SignedDuration::from_secs(stall_after.map_or(1200, |s| i64::try_from(s.0).unwrap_or(1200)));
         let Some(one) = self.all.get_mut(name) else { return };
         let verdict = one.eyes.judge(seen, stall_after);
         self.tell(name, Happens::Looked(verdict));
@@ -437,7 +440,8 @@ impl Loops {
 
     fn reports(&mut self) -> Vec<crate::here::status::LoopReport> {
         let now = self.keep.now();
-        let report = |(name, one): (&LoopName, &One)| super::report::of(&self.here, &self.fleet, now, name, one);
+        let report =
+            |(name, one): (&LoopName, &One)| super::report::of(&self.here, &self.fleet, now, name, one);
         self.all.iter().map(report).collect()
     }
 }

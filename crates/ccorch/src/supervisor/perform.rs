@@ -54,8 +54,12 @@ impl Loops {
                     What::Pressed(runtime::tmux(&here, &loop_name).press(key).map_err(Into::into))
                 });
             }
-            Action::Notify { key, text } => events::record(&self.here, "notify", None, format!("{key}: {text}")),
-            Action::Event { what, about, detail } => events::record(&self.here, &what, about.as_ref(), detail),
+            Action::Notify { key, text } => {
+                events::record(&self.here, "notify", None, format!("{key}: {text}"))
+            }
+            Action::Event { what, about, detail } => {
+                events::record(&self.here, &what, about.as_ref(), detail)
+            }
             Action::WritePhase(index) => {
                 if let Err(error) = phases::write_index(&self.here, index) {
                     // The next look at the state files tries again.
@@ -74,7 +78,8 @@ impl Loops {
         }
         let session = self.all.get(name).and_then(|one| one.state.session);
         let agent = self.here.rig.loops.get(name).map(|spec| spec.agent);
-        let (here, runtime, turns, loop_name) = (self.here.clone(), self.runtime, self.turns(name), name.clone());
+        let (here, runtime, turns, loop_name) =
+            (self.here.clone(), self.runtime, self.turns(name), name.clone());
         self.began(name);
         self.spawn(name, move || {
             let _turn = turns.lock();

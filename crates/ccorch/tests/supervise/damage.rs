@@ -9,7 +9,9 @@ use crate::place::{Place, lives, signal, until};
 fn kept(place: &Place, folder: &str, file: &str) -> Option<std::path::PathBuf> {
     let prefix = format!("{file}.damaged-");
     let entries = fs::read_dir(place.state(folder)).unwrap().flatten();
-    entries.map(|entry| entry.path()).find(|path| path.file_name().unwrap().to_string_lossy().starts_with(&prefix))
+    entries
+        .map(|entry| entry.path())
+        .find(|path| path.file_name().unwrap().to_string_lossy().starts_with(&prefix))
 }
 
 #[test]

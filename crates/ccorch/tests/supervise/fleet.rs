@@ -9,7 +9,10 @@ use crate::place::{Place, lives, signal, until};
 
 fn events(place: &Place, what: &str) -> Vec<Value> {
     let text = fs::read_to_string(place.state("events.jsonl")).unwrap();
-    text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()).filter(|e| e["what"] == what).collect()
+    text.lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .filter(|e| e["what"] == what)
+        .collect()
 }
 
 #[test]
@@ -58,11 +61,16 @@ fn the_phase_is_moved_by_hand_and_by_the_loops_own_word() {
     let index = || fs::read_to_string(place.workspace().join("phase")).unwrap();
     until("the index to be written", || (index() == "1\n").then_some(()));
     let moved = events(&place, "phase");
-    assert!(moved.last().unwrap()["detail"].as_str().unwrap().starts_with("phase b (index 1), after index 0"));
+    assert!(
+        moved.last().unwrap()["detail"].as_str().unwrap().starts_with("phase b (index 1), after index 0")
+    );
     assert_eq!(place.ok(&["phase", "next"]), "index 2 (every phase done)\n");
     place.until("builder", |one| one["life"] == "done");
     assert_eq!(place.run(&["phase", "next"]).status, Some(6));
-    place.env.write(place.workspace().join("build/machine-docs/DEFERRED.md"), "# Later\n- this\n- [x] done\n* that\n");
+    place.env.write(
+        place.workspace().join("build/machine-docs/DEFERRED.md"),
+        "# Later\n- this\n- [x] done\n* that\n",
+    );
     assert_eq!(place.status()["deferred"], 2);
 }
 
@@ -72,7 +80,8 @@ fn a_conversation_that_somebody_else_holds_is_not_resumed_until_they_leave() {
     place.at_work();
     let session = place.one("builder")["session"].as_str().unwrap().to_owned();
     place.ok(&["loops", "stop", "builder"]);
-    let mut other = Command::new("sh").args(["-c", "sleep 100; true", "claude", "--resume", &session]).spawn().unwrap();
+    let mut other =
+        Command::new("sh").args(["-c", "sleep 100; true", "claude", "--resume", &session]).spawn().unwrap();
     let ran = place.run(&["loops", "start", "builder"]);
     assert_eq!(ran.status, Some(1), "{}", ran.snapshot());
     assert!(ran.stderr.contains(&format!("process {} holds the conversation", other.id())), "{}", ran.stderr);

@@ -50,7 +50,15 @@ pub(super) struct Agent {
 
 impl Agent {
     pub fn new() -> Self {
-        Self { doing: Doing::Nothing, turn: 0, life: 0, read: BTreeSet::new(), broken_until: 0, inbox: 0, held: false }
+        Self {
+            doing: Doing::Nothing,
+            turn: 0,
+            life: 0,
+            read: BTreeSet::new(),
+            broken_until: 0,
+            inbox: 0,
+            held: false,
+        }
     }
 
     pub fn runs(&self) -> bool {

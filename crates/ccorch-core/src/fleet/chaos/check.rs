@@ -35,7 +35,8 @@ pub struct Tally {
 
 impl Tally {
     fn fields(&self) -> [u64; 15] {
-        let first = [self.steps, self.starts, self.ends, self.crash_loops, self.limits, self.probes, self.stalled];
+        let first =
+            [self.steps, self.starts, self.ends, self.crash_loops, self.limits, self.probes, self.stalled];
         let [a, b, c, d, e, f, g] = first;
         let [h, i, j, k] = [self.stall_restarts, self.supervisor_deaths, self.reboots, self.nudges];
         [a, b, c, d, e, f, g, h, i, j, k, self.given_up, self.inbox, self.phases, self.notices]
@@ -89,7 +90,11 @@ impl Checks {
         }
         starts.push_back(now);
         if starts.len() > STORM {
-            return Err(format!("restart storm: {} starts of {name} within {} min", starts.len(), WINDOW / 60_000));
+            return Err(format!(
+                "restart storm: {} starts of {name} within {} min",
+                starts.len(),
+                WINDOW / 60_000
+            ));
         }
         Ok(())
     }
@@ -105,7 +110,11 @@ impl Checks {
             self.notices.pop_front();
         }
         self.notices.push_back(now);
-        if self.notices.len() > MOST { Err(format!("{} notices at once", self.notices.len())) } else { Ok(()) }
+        if self.notices.len() > MOST {
+            Err(format!("{} notices at once", self.notices.len()))
+        } else {
+            Ok(())
+        }
     }
 
     pub fn asks(&mut self, name: &LoopName, id: &str) {

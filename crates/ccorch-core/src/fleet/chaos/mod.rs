@@ -49,7 +49,9 @@ pub fn run(seed: u64, size: Size) -> Result<Tally, String> {
 pub fn follow(seed: u64, size: Size, name: LoopName) -> Result<Tally, String> {
     let mut world = World::new(seed, plan(seed, size)?, size);
     world.follow(name);
-    world.run().map_err(|error| format!("seed {seed}, after {}: {error}\n{}", world.passed(), world.trail()))?;
+    world
+        .run()
+        .map_err(|error| format!("seed {seed}, after {}: {error}\n{}", world.passed(), world.trail()))?;
     Ok(world.tally())
 }
 

@@ -10,8 +10,8 @@ use super::agent::{Agent, Doing, Outcome};
 use super::check::{Checks, Tally};
 use super::random::Random;
 use crate::fleet::{
-    Action, End, Fleet, Fleets, Found, HOUR, Happens, Input, MINUTE, Memory, Millis, Purpose, SECOND, Shared, Signal,
-    Steady,
+    Action, End, Fleet, Fleets, Found, HOUR, Happens, Input, MINUTE, Memory, Millis, Purpose, SECOND, Shared,
+    Signal, Steady,
 };
 use crate::names::LoopName;
 use crate::watchdog::life::State;
@@ -136,7 +136,9 @@ impl World {
     pub fn run(&mut self) -> Result<(), String> {
         let end = self.size.days * 24 * HOUR;
         self.start_supervisor()?;
-        for up in [Up::Trouble, Up::SupervisorDies, Up::Reboot, Up::Ask(0), Up::Flood(0), Up::Person, Up::SaysDone] {
+        for up in
+            [Up::Trouble, Up::SupervisorDies, Up::Reboot, Up::Ask(0), Up::Flood(0), Up::Person, Up::SaysDone]
+        {
             let after = self.dice.between(HOUR, 20 * HOUR);
             self.later(after, up);
         }
@@ -225,7 +227,11 @@ impl World {
         let mine: Vec<String> = match &follow {
             Some(who) => {
                 let quoted = format!("{who:?}");
-                actions.iter().map(|action| format!("{action:?}")).filter(|text| text.contains(&quoted)).collect()
+                actions
+                    .iter()
+                    .map(|action| format!("{action:?}"))
+                    .filter(|text| text.contains(&quoted))
+                    .collect()
             }
             None => Vec::new(),
         };
@@ -438,7 +444,8 @@ impl World {
         self.agents[i].doing = Doing::Nothing;
         self.agents[i].turn += 1;
         self.checks.tally.ends += 1;
-        let end = End { words: "exit status 1".into(), screen: String::new(), asked, ran: true, verdict: None };
+        let end =
+            End { words: "exit status 1".into(), screen: String::new(), asked, ran: true, verdict: None };
         self.report(i, 30, Happens::Ended(end));
     }
 
@@ -582,7 +589,8 @@ impl World {
                     self.tell(i, happens)?;
                 }
                 // Somebody looks at what crashed too often.
-                let crashed = |m: &&LoopName| self.disk.get(*m).is_some_and(|m| m.state == State::CrashLooping);
+                let crashed =
+                    |m: &&LoopName| self.disk.get(*m).is_some_and(|m| m.state == State::CrashLooping);
                 let crashed = self.names.iter().position(|name| crashed(&name));
                 if let Some(i) = crashed.filter(|_| self.fleet.is_some()) {
                     self.checks.forgive(&self.names[i].clone());

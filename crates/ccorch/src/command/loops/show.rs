@@ -13,7 +13,8 @@ const EVENTS: usize = 10;
 /// Prints it.
 pub(super) fn show(here: &Here, name: &LoopName, json: bool) -> Result<()> {
     let reports = status(&here.paths)?;
-    let report = reports.iter().find(|report| report.name == *name).context("the supervisor does not know it")?;
+    let report =
+        reports.iter().find(|report| report.name == *name).context("the supervisor does not know it")?;
     let spec = here.rig.loops.get(name).context("the rig does not have it")?;
     let events = events::last(here, EVENTS, |event| event.about.as_ref() == Some(name))?;
     let exit = exits::last(&here.paths, name);
