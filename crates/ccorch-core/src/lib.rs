@@ -4,6 +4,7 @@
 
 pub mod boot;
 pub mod cutover;
+pub mod fleet;
 pub mod install;
 pub mod kernel;
 pub mod launch;

@@ -61,6 +61,19 @@ impl Tmux {
         Ok(text.trim_end().to_owned())
     }
 
+    /// Types one key, by tmux's name for it: `Enter`, `Escape`.
+    pub fn press(&self, key: &str) -> Result<(), CommandError> {
+        self.command(&["send-keys", "-t", &self.target(), key]).run().map(drop)
+    }
+
+    /// Pastes a text as one, bracketed where the program asked for that; nothing is submitted by it.
+    pub fn paste(&self, text: &str) -> Result<(), CommandError> {
+        self.command(&["load-buffer", "-b", "ccorch", "-"]).input(text.to_owned()).run()?;
+        self.command(&["paste-buffer", "-p", "-r", "-d", "-b", "ccorch", "-t", &self.target()])
+            .run()
+            .map(drop)
+    }
+
     /// Whether the session is there.
     pub fn is_alive(&self) -> bool {
         let command = self.command(&["has-session", "-t", &self.target()]);

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Limits;
+use crate::seconds::Seconds;
 
 /// One long-running agent, in a unit and a tmux server of its own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -30,6 +31,16 @@ pub struct Loop {
     /// The name under which the agent offers remote control, where it has that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remote_control: Option<String>,
+    /// The login it works with, by a name of your own: a limit of one loop is taken for a limit of all with that name
+    /// [default: the user and the agent's configuration folder].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+    /// How long an open turn may show no change, for this loop.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stall_after: Option<Seconds>,
+    /// How long after a finished turn it is told to go on, for this loop.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub continue_after: Option<Seconds>,
     /// Environment variables added for this loop. Secrets belong in `secrets`, not here.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,

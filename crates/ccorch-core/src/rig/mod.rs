@@ -43,6 +43,7 @@ pub use tree::MAX_BYTES;
 pub use workspace::{Copy, Repository, Workspace};
 
 use crate::names::{HostName, LoopName, RigName};
+use crate::seconds::Seconds;
 
 /// A rig: loops, watchdog, orchestrator session, proxy, secrets and workspace.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -56,6 +57,19 @@ pub struct Rig {
     pub phases: Vec<Phase>,
     /// The long-running agents, by name.
     pub loops: BTreeMap<LoopName, Loop>,
+    /// The loops that have to say in their state file that a phase is done; without any, `ccorch phase next` says it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub done_when: Vec<LoopName>,
+    /// A loop's state file, looked up in `machine-docs/` of its working directory first and in the directory itself
+    /// second; `{phase}` and `{loop}` stand for their names. It says that the phase is done by a line `## DONE`.
+    #[serde(default = "default_state_file", skip_serializing_if = "is_default_state_file")]
+    pub state_file: String,
+    /// How long an open turn may show no change before the loop is nudged, then restarted [default: 20m].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stall_after: Option<Seconds>,
+    /// How long after a finished turn a loop is told to go on, while its phase is open [default: 5m].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub continue_after: Option<Seconds>,
     /// The SOCKS proxy that gets agents to the machines they manage.
     #[serde(default, skip_serializing_if = "Proxy::is_default")]
     pub proxy: Proxy,
@@ -76,6 +90,28 @@ pub struct Rig {
     /// Who is told when a person is needed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notify: Vec<Notify>,
+}
+
+fn default_state_file() -> String {
+    "STATUS-{phase}.md".into()
+}
+
+fn is_default_state_file(file: &str) -> bool {
+    file == default_state_file()
+}
+
+impl Rig {
+    /// The login a loop works with: loops with the same one are limited together.
+    pub fn account_of(&self, name: &LoopName) -> String {
+        let Some(entry) = self.loops.get(name) else { return String::new() };
+        let folder = entry.env.get("CLAUDE_CONFIG_DIR").map_or("~/.claude", String::as_str);
+        entry.account.clone().unwrap_or_else(|| format!("{}:{folder}", self.workspace.user))
+    }
+
+    /// The name of a loop's state file in a phase.
+    pub fn state_file_of(&self, name: &LoopName, phase: &Phase) -> String {
+        self.state_file.replace("{phase}", &phase.id).replace("{loop}", name.as_str())
+    }
 }
 
 /// One entry of the ordered list of plans.

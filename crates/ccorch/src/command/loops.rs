@@ -1,5 +1,7 @@
 //! `ccorch loops`: what a person needs beside the table.
 
+mod show;
+
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 use std::thread;
@@ -38,6 +40,15 @@ enum What {
     /// One line a loop
     #[command(after_help = "Example: ccorch loops list --host vm --json")]
     List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Everything about one loop: state, reason, evidence, and its last events
+    #[command(after_help = "Example: ccorch loops show builder --host vm")]
+    Show {
+        /// The loop
+        name: LoopName,
         /// Print JSON
         #[arg(long)]
         json: bool,
@@ -104,6 +115,7 @@ pub fn run(context: &Context, args: &Args) -> Result<ExitCode> {
                 print!("{}", loops_table(&loops));
             }
         }
+        What::Show { name, json } => show::show(&here, known(&here, name)?, *json)?,
         What::Attach { name, read_only } => attach(&here, name, *read_only)?,
         What::Stop(target) if target.dry_run => {
             would(&here, target, "stopped at its safe point and held down")?

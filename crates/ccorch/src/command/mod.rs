@@ -10,6 +10,7 @@ mod host;
 mod journal;
 mod lease;
 mod loops;
+mod phase;
 mod plumbing;
 pub mod provision;
 mod proxy;
@@ -53,6 +54,7 @@ pub enum Verb {
     ForgetSource(standby::ForgetArgs),
     Status(status::Args),
     Loops(loops::Args),
+    Phase(phase::Args),
     Reboots(reboots::Args),
     Resume(resume::Args),
     Secrets(secrets::Args),
@@ -95,6 +97,7 @@ pub fn run(context: &Context, verb: Verb) -> Result<ExitCode> {
         Verb::ForgetSource(args) => standby::forget(context, &args),
         Verb::Status(args) => status::run(context, &args),
         Verb::Loops(args) => loops::run(context, &args),
+        Verb::Phase(args) => phase::run(context, &args),
         Verb::Reboots(args) => reboots::run(context, &args),
         Verb::Lease(args) => lease::run(context, &args),
         Verb::Secrets(args) => secrets::run(context, &args),

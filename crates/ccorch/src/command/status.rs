@@ -9,7 +9,7 @@ use ccorch_core::names::HostName;
 use crate::context::Context;
 use crate::error::Kind;
 use crate::here::Here;
-use crate::here::status::{LoopReport, Status, collect, word};
+use crate::here::status::{LoopReport, LoopWord, Status, collect, word};
 use crate::{remote, table};
 
 /// Show how the rig on a host is; exit status 1 when it is degraded
@@ -63,7 +63,9 @@ pub fn render(status: &Status) -> String {
         ("proxy", proxy),
         ("reboots", status.reboots.to_string()),
     ];
-    let mut text: String = head.iter().map(|(key, value)| format!("{key:<12}{value}\n")).collect();
+    let deferred = status.deferred.map(|n| ("deferred", n.to_string()));
+    let head = head.into_iter().chain(deferred);
+    let mut text: String = head.map(|(key, value)| format!("{key:<12}{value}\n")).collect();
     if let Some(provisional) = &status.provisional {
         text += &format!("{:<12}{provisional}\n", "on trial");
     }
@@ -84,7 +86,10 @@ pub fn loops_table(loops: &[LoopReport]) -> String {
         let pid = report.pid.map_or("-".into(), |pid| pid.to_string());
         let since = report.since.strftime("%Y-%m-%d %H:%M:%SZ").to_string();
         let (name, restarts) = (report.name.to_string(), report.restarts.to_string());
-        [name, word(report.state).into(), pid, restarts, since, report.reason.clone()]
+        let state = report.life.clone().filter(|_| report.state == LoopWord::Running);
+        let state = state.unwrap_or_else(|| word(report.state).into());
+        let until = report.until.map(|until| format!(" (until {})", until.strftime("%Y-%m-%d %H:%MZ")));
+        [name, state + &until.unwrap_or_default(), pid, restarts, since, report.reason.clone()]
     };
     let rows: Vec<_> = loops.iter().map(row).collect();
     table::render(["LOOP", "STATE", "PID", "RESTARTS", "SINCE", "WHY"], &rows)

@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use std::time::UNIX_EPOCH;
 
 use anyhow::Result;
+use ccorch_core::fleet::Memory;
 use ccorch_core::launch::{Transcript, adopt, project_key};
-use ccorch_core::life::{Desired, History};
+use ccorch_core::life::Desired;
 use ccorch_core::names::LoopName;
 use ccorch_core::rig::{Agent, Loop};
 use ccorch_io::durable;
@@ -25,12 +26,9 @@ pub struct LoopState {
     /// Its conversation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session: Option<Uuid>,
-    /// Ends that still count.
+    /// What the supervisor's decisions rest on: state, pauses, what it is to be told.
     #[serde(default)]
-    pub history: History,
-    /// Restarts since the rig came to this host.
-    #[serde(default)]
-    pub restarts: u64,
+    pub memory: Memory,
     /// What to tell the agent at its next start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
@@ -67,7 +65,30 @@ pub fn choose_sessions(here: &Here) -> Result<()> {
 
 /// Whether a conversation has a transcript.
 pub fn has_transcript(here: &Here, spec: &Loop, session: Uuid) -> bool {
-    transcript_dir(here, spec).join(format!("{session}.jsonl")).exists()
+    transcript(here, spec, session).exists()
+}
+
+/// Where a conversation's transcript lies.
+pub fn transcript(here: &Here, spec: &Loop, session: Uuid) -> PathBuf {
+    transcript_dir(here, spec).join(format!("{session}.jsonl"))
+}
+
+/// The process that holds a conversation, if one does: nothing locks a conversation, and two processes on one would
+/// both write it. Found by its argv, where every agent that was told its conversation has it.
+pub fn holder(session: Uuid) -> Option<u32> {
+    let id = session.to_string();
+    let holds = |argv: &[u8]| {
+        argv.split(|byte| *byte == 0).any(|word| {
+            let word = word.rsplit(|byte| *byte == b'=').next().unwrap_or_default();
+            word == id.as_bytes()
+        })
+    };
+    fs::read_dir("/proc").ok()?.flatten().find_map(|entry| {
+        let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
+        let argv = fs::read(entry.path().join("cmdline")).ok()?;
+        // A process that ended and is not buried yet has an empty one.
+        (pid != std::process::id() && holds(&argv)).then_some(pid)
+    })
 }
 
 fn transcripts(here: &Here, spec: &Loop) -> Vec<Transcript> {

@@ -10,6 +10,7 @@ pub mod isolation;
 pub mod journals;
 pub mod lease;
 pub mod loop_state;
+pub mod phases;
 pub mod receipt;
 pub mod runtime;
 pub mod start;

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::runtime::Runtime;
-use super::{Here, boot, confirm, events, exits, isolation, lease};
+use super::{Here, boot, confirm, events, exits, isolation, lease, phases};
 use crate::supervisor::control;
 
 /// Where a loop is in its life.
@@ -28,6 +28,8 @@ pub enum LoopWord {
     Running,
     /// Its agent ended; the next start is due at a known time.
     BackingOff,
+    /// It ended too often; a person has to look.
+    CrashLooping,
     /// A person holds it down.
     Held,
     /// The lease does not let it start.
@@ -55,6 +57,26 @@ pub struct LoopReport {
     pub restarts: u64,
     /// Why it is in this state.
     pub reason: String,
+    /// Where it is in its life: `working`, `idle`, `limited`, `throttled`, `login-needed`, `stalled`, `done` and so on;
+    /// absent without a supervisor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub life: Option<String>,
+    /// When a limit ends, if that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+    /// When it goes on by itself: its next start or probe.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<Timestamp>,
+    /// The line or signal that decided.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub evidence: String,
+    /// How many nudges wait for it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub waiting: usize,
+}
+
+fn is_zero(n: &usize) -> bool {
+    *n == 0
 }
 
 /// The phase the rig is in.
@@ -122,6 +144,9 @@ pub struct Status {
     /// What the cutover that brought the rig here waits for, while this host has not confirmed itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provisional: Option<String>,
+    /// Entries of the deferred lists (`machine-docs/DEFERRED.md`), where there are such lists.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deferred: Option<usize>,
     /// What is not as it should be; empty when all is well.
     pub degraded: Vec<String>,
 }
@@ -157,6 +182,7 @@ pub fn collect(here: &Here) -> Result<Status> {
         loops,
         reboots: boot::reboots(here)?.len(),
         provisional: None,
+        deferred: phases::deferred(here),
         degraded: Vec::new(),
     };
     status.degraded = degraded(&status, here.is_decommissioned());
@@ -229,6 +255,11 @@ fn unsupervised(here: &Here) -> Result<Vec<LoopReport>> {
             session: agent.and_then(|a| a.session),
             restarts: 0,
             reason: "seen without the supervisor".into(),
+            life: None,
+            until: None,
+            next: None,
+            evidence: String::new(),
+            waiting: 0,
         }
     };
     Ok(here.rig.loops.iter().map(report).collect())
@@ -247,12 +278,15 @@ fn degraded(status: &Status, decommissioned: bool) -> Vec<String> {
     }
     for report in &status.loops {
         let expected = match (active, report.state) {
-            (true, LoopWord::Running | LoopWord::Held) => true,
-            (true, _) => false,
+            (true, LoopWord::Held) => true,
+            (true, LoopWord::Running) => !matches!(report.life.as_deref(), Some("stalled" | "login-needed")),
+            (true, _) => report.life.as_deref() == Some("done"),
             (false, state) => state != LoopWord::Running,
         };
         if !expected {
-            found.push(format!("loop {} is {}: {}", report.name, word(report.state), report.reason));
+            let life = report.life.as_deref().filter(|_| report.state == LoopWord::Running);
+            let is = life.unwrap_or(word(report.state));
+            found.push(format!("loop {} is {is}: {}", report.name, report.reason));
         }
     }
     if let Some(proxy) = status.proxy.as_ref().filter(|p| active && !p.answers) {
@@ -268,6 +302,7 @@ pub fn word(state: LoopWord) -> &'static str {
         LoopWord::Starting => "starting",
         LoopWord::Running => "running",
         LoopWord::BackingOff => "backing-off",
+        LoopWord::CrashLooping => "crash-looping",
         LoopWord::Held => "held",
         LoopWord::Fenced => "fenced",
     }

@@ -32,6 +32,8 @@ const REPLY: Duration = Duration::from_secs(120);
 pub enum Request {
     /// How every loop is.
     Status,
+    /// Read the phase file again; how every loop is then.
+    Phase,
     /// Let a loop run, now.
     Start {
         /// Which.

@@ -1,126 +1,181 @@
-//! The loops as the supervisor keeps them: what each is doing, and what follows from what happens to it.
+//! The loops as the supervisor drives them: what threads report goes into the engine, what it says is kept and done.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::mpsc::Sender;
-use std::thread;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
+use ccorch_core::fleet::{End, Fleet, Found, Happens, Input, Proc, Signal};
 use ccorch_core::life::Desired;
 use ccorch_core::names::LoopName;
-use ccorch_core::rig::Role;
+use ccorch_core::rig::{Agent, Role};
+use ccorch_core::watchdog::life::State;
+use ccorch_core::watchdog::signals::{self, Turn};
 use ccorch_io::{clock, process, systemd};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::Event;
 use super::control::{Reply, Request};
-use crate::here::loop_state::{self, LoopState};
+use super::deliver::Delivered;
+use super::keep::Keep;
+use super::look::{Eyes, Seen};
+use super::perform::phase;
+use crate::here::loop_state::LoopState;
 use crate::here::runtime::{Runtime, Started};
-use crate::here::status::{LoopReport, LoopWord};
-use crate::here::{Here, events, exits, lease, unattended};
+use crate::here::{Here, events, exits, lease, phases};
 
-/// A start that systemd itself refuses is tried again after this long.
-const RETRY: Duration = Duration::from_secs(5);
 /// Threads that only wait need little room.
-const STACK: usize = 128 << 10;
+pub(super) const STACK: usize = 256 << 10;
 
-/// What a waiting thread reports.
+/// What a thread reports.
 #[derive(Debug)]
 pub struct Report {
-    name: LoopName,
-    what: What,
+    pub(super) name: LoopName,
+    pub(super) what: What,
 }
 
 #[derive(Debug)]
-enum What {
+pub(super) enum What {
     Started(Result<Started>),
     /// The tmux server with this pid is gone.
     Ended(u32),
-    /// A stop is over; who asked for it is answered.
-    Stopped(Result<()>, Sender<Reply>),
+    Stopped(Result<()>),
+    Looked(Seen),
+    /// A try to deliver the nudge with this id.
+    Delivered(String, Result<Delivered>),
+    Pressed(Result<()>),
 }
 
 /// One loop.
 #[derive(Debug)]
-struct One {
-    word: LoopWord,
-    since: Timestamp,
-    /// When its latest start was asked for.
-    began: Timestamp,
-    reason: String,
-    due: Option<Instant>,
+pub(super) struct One {
+    pub state: LoopState,
     /// The tmux server that is watched; the end of any other is old news.
     server: Option<u32>,
-    state: LoopState,
-    /// How the latest start failed, until one succeeds.
-    failed: Option<String>,
+    /// When its latest start was asked for, by the wall clock that the record of its end uses.
+    began: Timestamp,
+    /// Why the lease does not let it run.
+    pub fenced: Option<String>,
+    /// Starts and stops of one loop take turns.
+    turns: Arc<Mutex<()>>,
+    eyes: Eyes,
+    /// Who waits for its stop.
+    waiting: Vec<Sender<Reply>>,
 }
 
 /// All loops of the rig.
 #[derive(Debug)]
 pub struct Loops {
-    here: Here,
-    runtime: Runtime,
-    sender: Sender<Event>,
-    all: BTreeMap<LoopName, One>,
+    pub(super) here: Here,
+    pub(super) runtime: Runtime,
+    pub(super) sender: Sender<Event>,
+    pub(super) all: BTreeMap<LoopName, One>,
+    /// What came of actions, to be told to the engine next.
+    pub(super) pending: VecDeque<Input>,
+    /// A phase index that the disk did not take.
+    pub(super) unwritten: Option<usize>,
+    fleet: Fleet,
+    keep: Keep,
 }
 
 impl Loops {
-    /// The rig's loops, none looked at yet.
+    /// The rig's loops as they were kept, none looked at yet.
     pub fn new(here: Here, runtime: Runtime, sender: Sender<Event>) -> Result<Self> {
-        let mut all = BTreeMap::new();
-        for name in here.rig.loops.keys() {
-            let state = loop_state::read(&here, name)?;
-            let (word, reason) = (LoopWord::Stopped, "not started yet".into());
-            all.insert(
-                name.clone(),
-                One {
-                    word,
-                    since: clock::now(),
-                    began: clock::now(),
-                    reason,
-                    due: None,
-                    server: None,
-                    state,
-                    failed: None,
-                },
-            );
+        let (keep, fleet, states) = Keep::open(&here)?;
+        let one = |(name, state)| {
+            let one = One {
+                state,
+                server: None,
+                began: clock::now(),
+                fenced: None,
+                turns: Arc::default(),
+                eyes: Eyes::default(),
+                waiting: Vec::new(),
+            };
+            (name, one)
+        };
+        let all = states.into_iter().map(one).collect();
+        let mut loops =
+            Self { here, runtime, sender, all, pending: VecDeque::new(), unwritten: None, fleet, keep };
+        loops.look_at_phase();
+        Ok(loops)
+    }
+
+    /// Tells the engine, keeps what changed, and does what follows.
+    fn feed(&mut self, input: Input) {
+        self.pending.push_back(input);
+        while let Some(input) = self.pending.pop_front() {
+            let now = self.keep.now();
+            let actions = self.fleet.handle(now, input);
+            let (changed, shared) = self.fleet.take_changed();
+            for name in &changed {
+                self.remember(name);
+            }
+            if shared {
+                self.keep.put_shared(&self.fleet);
+            }
+            for action in actions {
+                self.perform(action);
+            }
         }
-        Ok(Self { here, runtime, sender, all })
+    }
+
+    fn tell(&mut self, name: &LoopName, happens: Happens) {
+        self.feed(Input::Loop(name.clone(), happens));
+    }
+
+    fn remember(&mut self, name: &LoopName) {
+        let (Some(one), Some(memory)) = (self.all.get_mut(name), self.fleet.memory(name)) else { return };
+        one.state.memory = memory.clone();
+        one.state.desired = if memory.state == State::Held { Desired::Held } else { Desired::Run };
+        self.keep.put(name, &one.state);
     }
 
     /// Leaves word for the orchestrator sessions at their next start.
-    pub fn tell_orchestrators(&mut self, message: &str) -> Result<()> {
-        for (name, one) in &mut self.all {
-            if self.here.rig.loops.get(name).is_some_and(|spec| spec.role == Role::Orchestrator) {
-                one.state.message = Some(message.into());
-                loop_state::write(&self.here, name, &one.state)?;
+    pub fn tell_orchestrators(&mut self, message: &str) {
+        for name in self.names() {
+            if self.here.rig.loops.get(&name).is_some_and(|spec| spec.role == Role::Orchestrator) {
+                self.leave_word(&name, message);
             }
         }
-        Ok(())
+    }
+
+    fn leave_word(&mut self, name: &LoopName, message: &str) {
+        if let Some(one) = self.all.get_mut(name) {
+            one.state.message = Some(match one.state.message.take() {
+                Some(earlier) => format!("{earlier}\n{message}"),
+                None => message.into(),
+            });
+            self.keep.put(name, &one.state);
+        }
+    }
+
+    /// The host rebooted; the orchestrators hear what came back.
+    pub fn rebooted(&mut self, sentence: String) {
+        self.feed(Input::Rebooted(sentence));
     }
 
     /// Takes over what runs and has started what should run.
     pub fn adopt(&mut self) -> Result<()> {
         let running = self.runtime.running(&self.here)?;
+        let under_way = self.runtime.starting(&self.here).unwrap_or_default();
         for name in self.names() {
             match running.get(&name) {
-                Some(pid) => self.take_over(&name, *pid, "adopted"),
-                None => self.want(&name),
+                Some(pid) => {
+                    if let (Some(one), Some(agent)) =
+                        (self.all.get_mut(&name), exits::running(&self.here.paths, &name))
+                    {
+                        one.began = agent.started;
+                    }
+                    self.tell(&name, Happens::Found(Found::Running));
+                    self.watch(&name, *pid);
+                }
+                None if under_way.contains(&name) => self.wait_for_start(&name),
+                None => self.tell(&name, Happens::Found(Found::Ended)),
             }
         }
         Ok(())
-    }
-
-    fn take_over(&mut self, name: &LoopName, pid: u32, reason: &str) {
-        events::record(&self.here, "loop-adopted", Some(name), format!("{reason}, tmux server {pid}"));
-        self.set(name, LoopWord::Running, reason);
-        if let Some(one) = self.all.get_mut(name)
-            && let Some(agent) = exits::running(&self.here.paths, name)
-        {
-            (one.since, one.began) = (agent.started, agent.started);
-        }
-        self.watch(name, pid);
     }
 
     /// Looks again at loops that do not run: the lease may have come, or somebody may have started one by hand.
@@ -128,210 +183,248 @@ impl Loops {
         let running = self.runtime.running(&self.here).unwrap_or_default();
         let under_way = self.runtime.starting(&self.here).unwrap_or_default();
         for name in self.names() {
-            let word = self.all[&name].word;
-            match (word, running.get(&name)) {
-                (LoopWord::Stopped | LoopWord::Held | LoopWord::BackingOff, None)
-                    if under_way.contains(&name) =>
-                {
-                    self.start(&name, "being started by somebody else");
+            if self.fleet.proc(&name) != Some(Proc::Down) {
+                continue;
+            }
+            match running.get(&name) {
+                Some(pid) => {
+                    events::record(&self.here, "loop-adopted", Some(&name), "started by somebody else");
+                    self.up(&name, *pid);
                 }
-                (LoopWord::Stopped | LoopWord::Held | LoopWord::Fenced | LoopWord::BackingOff, Some(pid)) => {
-                    events::record(
-                        &self.here,
-                        "loop-adopted",
-                        Some(&name),
-                        "started by somebody else".to_owned(),
-                    );
-                    self.set(&name, LoopWord::Running, "started by somebody else");
-                    self.watch(&name, *pid);
-                }
-                (LoopWord::Fenced, None) => self.want(&name),
-                _ => {}
+                None if under_way.contains(&name) => self.wait_for_start(&name),
+                None if self.all.get(&name).is_some_and(|one| one.fenced.is_some()) => self.want(&name),
+                None => {}
             }
         }
     }
 
-    /// Starts whose time has come.
-    pub fn start_due(&mut self) {
-        let now = Instant::now();
-        for name in self.names() {
-            if self.all[&name].due.is_some_and(|due| due <= now) {
-                self.want(&name);
+    fn want(&mut self, name: &LoopName) {
+        match lease::check(&self.here) {
+            Err(refused) => self.fence_quietly(name, &refused.to_string()),
+            Ok(_) => {
+                if let Some(one) = self.all.get_mut(name) {
+                    one.fenced = None;
+                }
+                self.tell(name, Happens::Wanted);
             }
         }
     }
 
-    /// When the next start is due.
-    pub fn next_due(&self) -> Option<Instant> {
-        self.all.values().filter_map(|one| one.due).min()
+    fn fence_quietly(&mut self, name: &LoopName, why: &str) {
+        self.fence(name, why);
+        self.feed(Input::Tick);
+    }
+
+    /// To systemd a start under way and one more are one job: asking again is waiting for it.
+    fn wait_for_start(&mut self, name: &LoopName) {
+        self.tell(name, Happens::Found(Found::Starting));
+        let (here, runtime, turns, loop_name) =
+            (self.here.clone(), self.runtime, self.turns(name), name.clone());
+        self.began(name);
+        self.spawn(name, move || {
+            let _turn = turns.lock();
+            What::Started(runtime.start(&here, &loop_name))
+        });
+    }
+
+    pub(super) fn began(&mut self, name: &LoopName) {
+        if let Some(one) = self.all.get_mut(name) {
+            (one.began, one.fenced) = (clock::now(), None);
+            one.eyes.forget();
+        }
+    }
+
+    pub(super) fn turns(&self, name: &LoopName) -> Arc<Mutex<()>> {
+        self.all.get(name).map(|one| one.turns.clone()).unwrap_or_default()
+    }
+
+    /// Lets time pass: what is due is done.
+    pub fn tick(&mut self) {
+        self.feed(Input::Tick);
+    }
+
+    /// When something is due.
+    pub fn next_due(&mut self) -> Option<Instant> {
+        let due = self.fleet.next_wake()?;
+        let left = due.saturating_sub(self.keep.now().steady);
+        // Never more than a hundred times a second, whatever the engine thinks.
+        Some(Instant::now() + Duration::from_millis(left.max(10)))
+    }
+
+    /// What is looked at every now and then: the phase, the loops' state files; and the time is kept.
+    pub fn pulse(&mut self) {
+        if let Some(index) = self.unwritten.take() {
+            self.perform(ccorch_core::fleet::Action::WritePhase(index));
+        }
+        self.look_at_phase();
+        self.feed(Input::Tick);
+        self.keep.put_shared(&self.fleet);
+    }
+
+    /// Reads the phase index and what the state files say of that phase.
+    pub fn look_at_phase(&mut self) {
+        let Some(index) = phase(&self.here).ok().filter(|_| self.unwritten.is_none()) else { return };
+        self.feed(Input::Phase(index));
+        let Some(current) = self.here.rig.phases.get(index).cloned() else { return };
+        for name in self.here.rig.done_when.clone() {
+            let done = phases::says_done(&self.here, &name, &current);
+            self.tell(&name, Happens::Says { phase: index, done });
+        }
     }
 
     /// What a thread reports.
     pub fn report(&mut self, report: Report) {
         let name = report.name;
         match report.what {
-            What::Started(Ok(Started::Running(pid))) => self.started(&name, pid),
+            What::Started(Ok(Started::Running(pid))) => self.up(&name, pid),
             What::Started(Ok(Started::Over)) => self.ended(&name),
             What::Started(Ok(Started::Refused)) => {
-                let why = lease::check(&self.here)
-                    .err()
-                    .map_or("its condition refused it".into(), |e| e.to_string());
-                self.set(&name, LoopWord::Fenced, &why);
+                let why = lease::check(&self.here).err();
+                let why = why.map_or("its condition refused it".into(), |error| error.to_string());
+                self.fence_quietly(&name, &why);
             }
-            What::Started(Err(error)) => {
-                let why = format!("{error:#}");
-                // Retried every few seconds: the same failure is told once.
-                let failed = self.all.get(&name).and_then(|one| one.failed.clone());
-                if failed.as_ref() != Some(&why) {
-                    events::record(&self.here, "loop-start-failed", Some(&name), why.clone());
-                }
-                self.set(&name, LoopWord::BackingOff, why.lines().next().unwrap_or_default());
-                if let Some(one) = self.all.get_mut(&name) {
-                    one.failed = Some(why);
-                }
-                self.due_in(&name, RETRY);
-            }
+            What::Started(Err(error)) => self.tell(&name, Happens::StartFailed(format!("{error:#}"))),
             What::Ended(pid) if self.all.get(&name).is_some_and(|one| one.server == Some(pid)) => {
-                self.ended(&name)
+                self.ended(&name);
             }
             What::Ended(_) => {}
-            What::Stopped(result, reply) => self.stopped(&name, result, &reply),
+            What::Stopped(result) => self.stopped(&name, result),
+            What::Looked(seen) => self.looked(&name, &seen),
+            What::Delivered(id, Ok(Delivered::Yes)) => self.tell(&name, Happens::Received(id)),
+            What::Delivered(id, Ok(Delivered::InTheWay)) => {
+                self.tell(&name, Happens::NotReceived(id, "a dialog holds the keyboard".into(), false));
+            }
+            What::Delivered(id, Err(error)) => {
+                self.tell(&name, Happens::NotReceived(id, format!("{error:#}"), true));
+            }
+            What::Pressed(Err(error)) => eprintln!("warning: loop {name}: {error:#}"),
+            What::Pressed(Ok(())) => {}
         }
+    }
+
+    fn looked(&mut self, name: &LoopName, seen: &Seen) {
+        let stall_after =
+            self.here.rig.loops.get(name).and_then(|spec| spec.stall_after).or(self.here.rig.stall_after);
+        let stall_after =
+            SignedDuration::from_secs(stall_after.map_or(1200, |s| i64::try_from(s.0).unwrap_or(1200)));
+        let Some(one) = self.all.get_mut(name) else { return };
+        let verdict = one.eyes.judge(seen, stall_after);
+        self.tell(name, Happens::Looked(verdict));
+        self.look_at_phase();
+    }
+
+    /// What an agent tells of itself.
+    pub fn hook(&mut self, name: &LoopName, payload: String) {
+        let signal = match signals::read(&payload).last.map(|last| last.turn) {
+            Some(Turn::Open) => Signal::TurnOpen,
+            Some(Turn::Ended) => Signal::TurnEnded,
+            Some(Turn::Failed { .. }) => Signal::TurnFailed,
+            Some(Turn::Started) => Signal::Session,
+            _ => Signal::Look,
+        };
+        if let Some(one) = self.all.get_mut(name) {
+            one.eyes.hook(payload);
+        }
+        self.tell(name, Happens::Signal(signal));
+        if signal == Signal::TurnEnded {
+            self.look_at_phase();
+        }
+    }
+
+    /// A loop's inbox has this content.
+    pub fn inbox(&mut self, name: &LoopName, hash: String) {
+        let path = self.here.rig.loops.get(name).and_then(|spec| spec.inbox.clone()).unwrap_or_default();
+        self.tell(name, Happens::Inbox { hash, path });
     }
 
     /// What a person asks.
     pub fn request(&mut self, request: Request, reply: Sender<Reply>) {
-        let name = match &request {
-            Request::Status => {
-                let _ = reply.send(Reply::Loops { loops: self.reports() });
-                return;
+        let (name, happens) = match request {
+            Request::Status => return self.answer(&reply),
+            Request::Phase => {
+                self.look_at_phase();
+                return self.answer(&reply);
             }
-            Request::Start { name } | Request::Stop { name } | Request::Restart { name } => name.clone(),
+            Request::Start { name } => (name, Happens::Release),
+            Request::Stop { name } => (name, Happens::Hold),
+            Request::Restart { name } => (name, Happens::Restart),
         };
         if !self.all.contains_key(&name) {
             let known = self.all.keys().map(LoopName::as_str).collect::<Vec<_>>().join(", ");
             let _ = reply.send(Reply::Failed { why: format!("no loop `{name}`; the loops are: {known}") });
             return;
         }
-        let desired = if matches!(request, Request::Stop { .. }) { Desired::Held } else { Desired::Run };
-        if let Err(error) = self.keep(&name, |state| state.desired = desired) {
-            let _ = reply.send(Reply::Failed { why: format!("{error:#}") });
-            return;
+        let orchestrator = self.here.rig.loops.get(&name).is_some_and(|spec| spec.role == Role::Orchestrator);
+        if orchestrator && happens == Happens::Restart {
+            let now = clock::now().strftime("%Y-%m-%d %H:%M:%SZ");
+            self.leave_word(&name, &format!("You were restarted by hand at {now}; the host did not reboot."));
         }
-        match request {
-            Request::Stop { .. } => self.stop(&name, reply),
-            Request::Restart { .. } => self.stop(&name, reply),
-            Request::Start { .. } | Request::Status => {
-                self.want(&name);
-                let _ = reply.send(Reply::Loops { loops: self.reports() });
+        if let Some(one) = self.all.get_mut(&name) {
+            one.fenced = None;
+        }
+        self.tell(&name, happens);
+        let stopping = matches!(self.fleet.proc(&name), Some(Proc::Stopping { .. }));
+        match self.all.get_mut(&name).filter(|_| stopping) {
+            Some(one) => one.waiting.push(reply),
+            None => self.answer(&reply),
+        }
+    }
+
+    fn answer(&mut self, reply: &Sender<Reply>) {
+        let _ = reply.send(Reply::Loops { loops: self.reports() });
+    }
+
+    fn stopped(&mut self, name: &LoopName, result: Result<()>) {
+        let why = result.as_ref().err().map(|error| format!("{error:#}"));
+        let waiting = self.all.get_mut(name).map(|one| std::mem::take(&mut one.waiting)).unwrap_or_default();
+        // The end of what was stopped here must not be taken for the end of what is started next.
+        if let (Some(one), None) = (self.all.get_mut(name), &why) {
+            one.server = None;
+        }
+        self.tell(name, Happens::Stopped(why.clone().map_or(Ok(()), Err)));
+        for reply in waiting {
+            match &why {
+                Some(why) => drop(reply.send(Reply::Failed { why: why.clone() })),
+                None => self.answer(&reply),
             }
         }
     }
 
-    /// Has a loop started if it should run, does not, and may.
-    fn want(&mut self, name: &LoopName) {
-        let Some(one) = self.all.get_mut(name) else { return };
-        one.due = None;
-        if one.state.desired == Desired::Held {
-            self.set(name, LoopWord::Held, "held by `ccorch loops stop`");
-            return;
-        }
-        if matches!(one.word, LoopWord::Running | LoopWord::Starting) {
-            return;
-        }
-        if let Err(refused) = lease::check(&self.here) {
-            self.set(name, LoopWord::Fenced, &refused.to_string());
-            return;
-        }
-        self.start(name, "being started");
-    }
-
-    /// Waits for a start, its own or one that is under way already: to systemd both are one job.
-    fn start(&mut self, name: &LoopName, reason: &str) {
-        self.set(name, LoopWord::Starting, reason);
+    fn up(&mut self, name: &LoopName, pid: u32) {
         if let Some(one) = self.all.get_mut(name) {
-            (one.began, one.due) = (clock::now(), None);
+            // The message was part of the agent's first words.
+            one.state.message = None;
         }
-        let (here, runtime, loop_name) = (self.here.clone(), self.runtime, name.clone());
-        self.spawn(name, move || {
-            unattended::warn(&here, &loop_name);
-            What::Started(runtime.start(&here, &loop_name))
-        });
-    }
-
-    fn started(&mut self, name: &LoopName, pid: u32) {
-        events::record(&self.here, "loop-started", Some(name), format!("tmux server {pid}"));
-        self.set(name, LoopWord::Running, "started");
-        // The message was part of the agent's first words.
-        let _ = self.keep(name, |state| state.message = None);
         self.watch(name, pid);
+        self.tell(name, Happens::Started);
     }
 
     fn ended(&mut self, name: &LoopName) {
         let Some(one) = self.all.get_mut(name) else { return };
         one.server = None;
-        if matches!(one.word, LoopWord::Held | LoopWord::Stopped) {
-            return;
-        }
-        let began = one.began;
-        let exit = exits::last(&self.here.paths, name).filter(|exit| exit.ended >= began);
+        let exit = exits::last(&self.here.paths, name).filter(|exit| exit.ended >= one.began);
         let words = exit.as_ref().map_or("its tmux server ended".to_owned(), exits::Exit::words);
-        let screen = exit.as_ref().filter(|e| !e.screen.is_empty()).map(|e| format!("\n{}", e.screen));
-        let screen = screen.unwrap_or_default();
-        if let Err(refused) = lease::check(&self.here) {
-            self.set(name, LoopWord::Fenced, &refused.to_string());
-        } else if self.runtime == Runtime::Systemd && systemd::is_shutting_down().unwrap_or(false) {
-            self.set(name, LoopWord::Stopped, "the machine shuts down");
-        } else if exit.is_some_and(|exit| exit.asked) || exits::was_asked(&self.here.paths, name) {
-            // `systemctl stop` by a person: their word holds until they, or the next boot, start it.
-            self.set(name, LoopWord::Stopped, "stopped by hand");
-        } else {
-            self.restart(name, began, words.lines().next().unwrap_or_default());
+        let screen = exit.as_ref().map(|exit| exit.screen.clone()).unwrap_or_default();
+        let ran = exit.as_ref().is_none_or(|exit| exit.error.is_none());
+        let asked = exit.is_some_and(|exit| exit.asked) || exits::was_asked(&self.here.paths, name);
+        let watched = self.here.rig.loops.get(name).is_some_and(|spec| spec.agent == Agent::Claude);
+        let seen = Seen { screen: screen.clone(), transcript: String::new() };
+        let verdict = (watched && ran).then(|| one.eyes.judge(&seen, SignedDuration::MAX));
+        let fenced = lease::check(&self.here).err().map(|refused| refused.to_string());
+        let down = self.runtime == Runtime::Systemd && systemd::is_shutting_down().unwrap_or(false);
+        let asked = asked || fenced.is_some() || down;
+        self.tell(name, Happens::Ended(End { words, screen, asked, ran, verdict }));
+        if let Some(why) = fenced {
+            self.fence_quietly(name, &why);
+        } else if down {
+            self.tell(name, Happens::Refused("the machine shuts down".into()));
         }
-        let follows = self.all.get(name).map(|one| one.reason.clone()).unwrap_or_default();
-        let follows = if follows.starts_with(&words) { follows } else { format!("{words}; {follows}") };
-        events::record(&self.here, "loop-ended", Some(name), format!("{follows}{screen}"));
-    }
-
-    fn restart(&mut self, name: &LoopName, began: Timestamp, words: &str) {
-        let mut pause = Duration::ZERO;
-        let kept = self.keep(name, |state| {
-            pause = state.history.ended(began, clock::now());
-            state.restarts += 1;
-        });
-        if let Err(error) = kept {
-            eprintln!("warning: the state of loop {name} could not be written: {error:#}");
-        }
-        let when = if pause.is_zero() { "at once".to_owned() } else { format!("in {} s", pause.as_secs()) };
-        self.set(name, LoopWord::BackingOff, &format!("{words}; starts again {when}"));
-        self.due_in(name, pause);
-    }
-
-    fn stop(&mut self, name: &LoopName, reply: Sender<Reply>) {
-        self.set(name, LoopWord::Held, "being stopped");
-        let (here, runtime, loop_name) = (self.here.clone(), self.runtime, name.clone());
-        self.spawn(name, move || What::Stopped(runtime.stop(&here, &loop_name), reply));
-    }
-
-    fn stopped(&mut self, name: &LoopName, result: Result<()>, reply: &Sender<Reply>) {
-        if let Err(error) = result {
-            let _ = reply.send(Reply::Failed { why: format!("{error:#}") });
-            return;
-        }
-        events::record(&self.here, "loop-stopped", Some(name), "as asked");
-        // The end of what was stopped here must not be taken for the end of what is started next.
-        if let Some(one) = self.all.get_mut(name) {
-            one.server = None;
-        }
-        self.set(name, LoopWord::Stopped, "stopped");
-        self.want(name);
-        let _ = reply.send(Reply::Loops { loops: self.reports() });
     }
 
     /// Reports the end of a loop's tmux server.
     fn watch(&mut self, name: &LoopName, pid: u32) {
         if let Some(one) = self.all.get_mut(name) {
-            (one.server, one.failed) = (Some(pid), None);
+            one.server = Some(pid);
         }
         self.spawn(name, move || {
             if let Ok(Some(watched)) = process::watch(pid) {
@@ -341,56 +434,14 @@ impl Loops {
         });
     }
 
-    fn spawn(&self, name: &LoopName, work: impl FnOnce() -> What + Send + 'static) {
-        let (sender, name) = (self.sender.clone(), name.clone());
-        let work = move || {
-            let _ = sender.send(Event::Loop(Report { name, what: work() }));
-        };
-        if let Err(error) = thread::Builder::new().stack_size(STACK).spawn(work) {
-            eprintln!("warning: no thread for a loop: {error}");
-        }
-    }
-
-    fn set(&mut self, name: &LoopName, word: LoopWord, reason: &str) {
-        if let Some(one) = self.all.get_mut(name) {
-            if one.word != word {
-                one.since = clock::now();
-            }
-            one.word = word;
-            one.reason = reason.into();
-        }
-    }
-
-    fn due_in(&mut self, name: &LoopName, pause: Duration) {
-        if let Some(one) = self.all.get_mut(name) {
-            one.due = Some(Instant::now() + pause);
-        }
-    }
-
-    fn keep(&mut self, name: &LoopName, change: impl FnOnce(&mut LoopState)) -> Result<()> {
-        let one = self.all.get_mut(name).context("no such loop")?;
-        change(&mut one.state);
-        loop_state::write(&self.here, name, &one.state)
-    }
-
     fn names(&self) -> Vec<LoopName> {
         self.all.keys().cloned().collect()
     }
 
-    fn reports(&self) -> Vec<LoopReport> {
-        let report = |(name, one): (&LoopName, &One)| {
-            let agent = exits::running(&self.here.paths, name).filter(|_| one.word == LoopWord::Running);
-            LoopReport {
-                name: name.clone(),
-                role: self.here.rig.loops.get(name).map_or(Role::Worker, |spec| spec.role),
-                state: one.word,
-                since: one.since,
-                pid: agent.map(|a| a.pid),
-                session: one.state.session,
-                restarts: one.state.restarts,
-                reason: one.reason.clone(),
-            }
-        };
+    fn reports(&mut self) -> Vec<crate::here::status::LoopReport> {
+        let now = self.keep.now();
+        let report =
+            |(name, one): (&LoopName, &One)| super::report::of(&self.here, &self.fleet, now, name, one);
         self.all.iter().map(report).collect()
     }
 }

@@ -5,7 +5,12 @@
 //! runs. Idle, every thread sleeps in the kernel.
 
 pub mod control;
+mod deliver;
+mod keep;
+mod look;
 mod loops;
+mod perform;
+mod report;
 mod sources;
 
 use std::sync::mpsc;
@@ -21,6 +26,9 @@ use loops::Loops;
 /// How often the sign of life is written that downtime is counted from.
 const HEARTBEAT: Duration = Duration::from_secs(30);
 
+/// What is due within this time is done now.
+const SOON: Duration = Duration::from_millis(10);
+
 /// What can happen to a supervisor.
 #[derive(Debug)]
 pub enum Event {
@@ -30,6 +38,12 @@ pub enum Event {
     Request(control::Request, mpsc::Sender<control::Reply>),
     /// The lease's mark or the loops' folders changed.
     Changed,
+    /// A loop's agent fired a hook: its payload, one JSON object on a line.
+    #[expect(dead_code, reason = "the hook socket sends it")]
+    Hook(ccorch_core::names::LoopName, String),
+    /// A loop's inbox has this content, by its hash.
+    #[expect(dead_code, reason = "the inbox watcher sends it")]
+    Inbox(ccorch_core::names::LoopName, String),
     /// Leave; agents stay.
     Terminate,
 }
@@ -38,8 +52,14 @@ pub enum Event {
 pub fn run(here: &Here) -> Result<()> {
     let _only =
         lock::acquire(&here.paths.state().join("supervisor.lock"), &format!("pid {}", std::process::id()))?;
-    boot::record(here)?;
-    loop_state::choose_sessions(here)?;
+    keep::mend(here);
+    // A disk that takes nothing must not keep the loops down.
+    if let Err(error) = boot::record(here) {
+        events::record(here, "boot-not-recorded", None, format!("{error:#}"));
+    }
+    if let Err(error) = loop_state::choose_sessions(here) {
+        events::record(here, "sessions-not-kept", None, format!("{error:#}"));
+    }
     let (sender, receiver) = mpsc::channel();
     sources::signals(sender.clone())?;
     sources::folders(here, sender.clone())?;
@@ -59,13 +79,18 @@ pub fn run(here: &Here) -> Result<()> {
             if let Err(error) = boot::heartbeat(here, false) {
                 eprintln!("warning: the heartbeat could not be written: {error:#}");
             }
+            loops.pulse();
             next_pulse = now + pulse;
         }
-        loops.start_due();
+        if loops.next_due().is_some_and(|due| due <= Instant::now() + SOON) {
+            loops.tick();
+        }
         let until = loops.next_due().map_or(next_pulse, |due| due.min(next_pulse));
         match receiver.recv_timeout(until.saturating_duration_since(Instant::now())) {
             Ok(Event::Loop(report)) => loops.report(report),
             Ok(Event::Request(request, reply)) => loops.request(request, reply),
+            Ok(Event::Hook(name, payload)) => loops.hook(&name, payload),
+            Ok(Event::Inbox(name, hash)) => loops.inbox(&name, hash),
             Ok(Event::Changed) => loops.look_again(),
             Ok(Event::Terminate) => return leave(here),
             Err(mpsc::RecvTimeoutError::Timeout) => {}
@@ -78,8 +103,11 @@ pub fn run(here: &Here) -> Result<()> {
 /// when every session's state has it.
 fn hand_on(here: &Here, loops: &mut Loops) -> Result<()> {
     if let Ok(news) = std::fs::read_to_string(here.paths.handoff()) {
-        loops.tell_orchestrators(news.trim_end())?;
+        loops.tell_orchestrators(news.trim_end());
         durable::remove(&here.paths.handoff())?;
+        if let Some(reboot) = boot::of_this_boot(here) {
+            loops.rebooted(reboot.sentence());
+        }
     }
     Ok(())
 }
@@ -92,7 +120,9 @@ fn leave(here: &Here) -> Result<()> {
         Ok(false) => "told to leave; agents stay".to_owned(),
         Err(error) => format!("told to leave; whether the machine shuts down is not known: {error}"),
     };
-    boot::heartbeat(here, shutting_down.unwrap_or(false))?;
+    if let Err(error) = boot::heartbeat(here, shutting_down.unwrap_or(false)) {
+        eprintln!("warning: the heartbeat could not be written: {error:#}");
+    }
     events::record(here, "supervisor-stopped", None, why);
     Ok(())
 }

@@ -5,27 +5,60 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use crate::place::{Place, lives, signal, until};
 
+/// The name under which a damaged file is kept.
+fn kept(place: &Place, folder: &str, file: &str) -> Option<std::path::PathBuf> {
+    let prefix = format!("{file}.damaged-");
+    let entries = fs::read_dir(place.state(folder)).unwrap().flatten();
+    entries
+        .map(|entry| entry.path())
+        .find(|path| path.file_name().unwrap().to_string_lossy().starts_with(&prefix))
+}
+
 #[test]
-fn a_supervisor_names_the_damaged_file_and_what_to_do() {
-    let place = Place::new().active();
-    place.env.write(place.state("boot.json"), "{ \"boot_id\": \"x\", ");
-    insta::assert_snapshot!(place.env.ccorch(&["supervise"]), @r"
-    $ ccorch supervise
-    --- stderr
-    error: $TEST/root/var/lib/ccorch/boot.json is damaged: EOF while parsing a value at line 1 column 18
-    hint: find out what wrote to it; when it is moved away, ccorch goes on as on a host where it was never written
-    --- status 7
-    ");
-    assert_eq!(place.run(&["resume", "--timeout", "1s"]).status, Some(7));
-    fs::remove_file(place.state("boot.json")).unwrap();
-    place.env.write(place.state("loops/watch.json"), "{\"restarts\":");
-    insta::assert_snapshot!(place.env.ccorch(&["supervise"]), @r"
-    $ ccorch supervise
-    --- stderr
-    error: $TEST/root/var/lib/ccorch/loops/watch.json is damaged: EOF while parsing a value at line 1 column 12
-    hint: find out what wrote to it; when it is moved away, ccorch goes on as on a host where it was never written
-    --- status 7
-    ");
+fn damaged_state_is_put_aside_and_said_and_the_agents_are_adopted_all_the_same() {
+    let mut place = Place::new().active().supervised();
+    place.at_work();
+    let before = ["boss", "builder", "watch"].map(|name| place.pid(name));
+    place.kill_supervisor();
+    let files = [(".", "boot.json"), (".", "fleet.json"), ("loops", "watch.json")];
+    for (folder, file) in files {
+        place.env.write(place.state(folder).join(file), "{ \"restarts\": ");
+    }
+    place.supervise();
+    place.at_work();
+    assert_eq!(["boss", "builder", "watch"].map(|name| place.pid(name)), before);
+    for (folder, file) in files {
+        let aside = kept(&place, folder, file).unwrap_or_else(|| panic!("{file} is not kept"));
+        assert_eq!(fs::read_to_string(aside).unwrap(), "{ \"restarts\": ");
+        let said = place.said();
+        assert!(said.contains(&format!("{file} is damaged: ")) && said.contains("kept as "), "{said}");
+    }
+    // The next one finds everything in order.
+    place.kill_supervisor();
+    place.supervise();
+    place.at_work();
+    let events = fs::read_to_string(place.state("events.jsonl")).unwrap();
+    assert_eq!(events.matches("state-damaged").count(), files.len());
+}
+
+#[test]
+fn a_state_folder_that_takes_nothing_stops_no_loop() {
+    let place = Place::new().active().supervised();
+    place.at_work();
+    let pid = place.pid("watch");
+    // Even root cannot replace a file in a folder that is none any more.
+    let (loops, away) = (place.state("loops"), place.state("loops-away"));
+    fs::rename(&loops, &away).unwrap();
+    fs::write(&loops, "").unwrap();
+    signal(pid, "KILL");
+    place.new_agent("watch", pid);
+    assert!(place.said().contains("state is not kept, and loops go on"), "{}", place.said());
+    fs::remove_file(&loops).unwrap();
+    fs::rename(&away, &loops).unwrap();
+    let pid = place.pid("watch");
+    signal(pid, "KILL");
+    place.new_agent("watch", pid);
+    until("the state to be kept again", || place.said().contains("state-kept-again").then_some(()));
 }
 
 #[test]

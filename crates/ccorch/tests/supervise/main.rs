@@ -9,6 +9,7 @@ mod confirm;
 mod control;
 mod crash;
 mod damage;
+mod fleet;
 mod missing;
 mod place;
 mod verbs;

@@ -208,6 +208,7 @@ fn rig(workspace: &Path) -> String {
 rig: demo
 workspace: {{ root: "{}", user: agents, repositories: {{}}, carry: [build], phase_file: phase, reboot_log: REBOOTS.md }}
 phases: [{{ id: a, plan: a.md }}, {{ id: b, plan: b.md }}]
+done_when: [builder]
 loops:
   boss:    {{ agent: claude, workdir: ., role: orchestrator }}
   builder: {{ agent: claude, workdir: build, prompt: builder.md }}

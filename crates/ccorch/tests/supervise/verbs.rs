@@ -39,9 +39,9 @@ fn status_and_list_say_the_same_to_people_and_to_scripts() {
     reboots 0
 
     LOOP STATE PID RESTARTS SINCE WHY
-    boss running PID-OF-boss 0 SINCE started
-    builder running PID-OF-builder 0 SINCE started
-    watch running PID-OF-watch 0 SINCE started
+    boss starting PID-OF-boss 0 SINCE started
+    builder starting PID-OF-builder 0 SINCE started
+    watch working PID-OF-watch 0 SINCE started
 
     all is well
     --- status 0
@@ -50,9 +50,9 @@ fn status_and_list_say_the_same_to_people_and_to_scripts() {
     $ ccorch loops list
     --- stdout
     LOOP STATE PID RESTARTS SINCE WHY
-    boss running PID-OF-boss 0 SINCE started
-    builder running PID-OF-builder 0 SINCE started
-    watch running PID-OF-watch 0 SINCE started
+    boss starting PID-OF-boss 0 SINCE started
+    builder starting PID-OF-builder 0 SINCE started
+    watch working PID-OF-watch 0 SINCE started
     --- status 0
     ");
     let list: Value = serde_json::from_str(&place.ok(&["loops", "list", "--json"])).unwrap();
@@ -70,7 +70,7 @@ fn status_and_list_say_the_same_to_people_and_to_scripts() {
     }
     let expected = serde_json::json!({
         "name": "watch", "role": "worker", "state": "running", "since": null, "pid": null, "restarts": 0,
-        "reason": "started",
+        "reason": "started", "life": "working",
     });
     assert_eq!(watch, expected);
 }
@@ -97,7 +97,7 @@ fn a_stopped_loop_is_held_until_it_is_started() {
     $ ccorch loops start watch
     --- stdout
     LOOP STATE PID RESTARTS SINCE WHY
-    watch running PID-OF-watch 0 SINCE started
+    watch working PID-OF-watch 0 SINCE started
     --- status 0
     ");
     let second = place.pid("watch");
@@ -137,9 +137,9 @@ fn logs_tell_what_happened_to_one_loop() {
     let lines: Vec<Vec<&str>> = logs.lines().map(|line| line.split_whitespace().collect()).collect();
     let what: Vec<String> = lines.iter().map(|words| words[1..].join(" ")).collect();
     let expected = [
-        "loop-started tmux server",
+        "loop-started it runs",
         "loop-ended ended by signal 9; starts again at once",
-        "loop-started tmux server",
+        "loop-started it runs",
         "loop-stopped as asked",
     ];
     let what: Vec<&str> =

@@ -11,6 +11,12 @@ pub(super) fn check(rig: &Rig, report: &mut Report) {
     if !report.has_entries("loops") {
         report.error(&["loops"], "expected at least one loop");
     }
+    check_done(rig, report);
+    for (key, value) in [("stall_after", rig.stall_after), ("continue_after", rig.continue_after)] {
+        if value.is_some_and(|seconds| seconds.0 == 0) {
+            report.error(&[key], "expected at least 1s");
+        }
+    }
     let mut orchestrator: Option<&LoopName> = None;
     let mut workdirs: BTreeMap<&str, &LoopName> = BTreeMap::new();
     for (name, entry) in &rig.loops {
@@ -31,6 +37,26 @@ pub(super) fn check(rig: &Rig, report: &mut Report) {
                 }
             }
         }
+    }
+}
+
+/// When a phase is done: who says so, and where.
+fn check_done(rig: &Rig, report: &mut Report) {
+    for (index, name) in rig.done_when.iter().enumerate() {
+        let at = index.to_string();
+        match rig.loops.get(name) {
+            None => report.error(&["done_when", &at], format!("no loop `{name}`; expected one of `loops`")),
+            Some(entry) if entry.agent == Agent::Command => report.warn(
+                &["done_when", &at],
+                format!("loop `{name}` runs a plain command; somebody else has to write its state file"),
+            ),
+            Some(_) => {}
+        }
+    }
+    report.must(&["state_file"], rules::path_below(&rig.state_file));
+    if !rig.state_file.contains("{phase}") {
+        // Else the word for one phase would be taken for the next one's.
+        report.error(&["state_file"], "expected `{phase}` in it: each phase has a state file of its own");
     }
 }
 
@@ -63,6 +89,14 @@ fn one(rig: &Rig, name: &LoopName, entry: &Loop, report: &mut Report) {
             &["loops", name.as_str(), "command", &index.to_string()],
             format!("expected an argument without a NUL, found {}", shown(word)),
         );
+    }
+    if let Some(account) = &entry.account {
+        report.must(&at("account"), rules::line(account));
+    }
+    for (key, value) in [("stall_after", entry.stall_after), ("continue_after", entry.continue_after)] {
+        if value.is_some_and(|seconds| seconds.0 == 0) {
+            report.error(&at(key), "expected at least 1s");
+        }
     }
     environment(name, entry, report);
 }

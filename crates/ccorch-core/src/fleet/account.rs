@@ -1,0 +1,210 @@
+//! A login that cannot work: every loop on it waits, one of them tries, and the rest follows when that works.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::nudges::Purpose;
+use super::steady::{HOUR, MINUTE, Millis, Now, SECOND};
+use super::{Fleet, Proc, jitter};
+use crate::names::LoopName;
+use crate::rig::Role;
+use crate::watchdog::life::{Event, State};
+
+/// Without a reset time: the first try after this long, then ever later.
+const FIRST_RETRY: Millis = 5 * MINUTE;
+/// No retry is later.
+const LONGEST_RETRY: Millis = HOUR;
+/// After a reset, so that a clock that is a little ahead does not read the old limit as tomorrow's.
+const MARGIN: Millis = 10 * SECOND;
+/// Loops wake within this span.
+const SPREAD: Millis = MINUTE;
+/// A probe that worked this long works.
+const PROOF: Millis = MINUTE;
+/// A probe of which nothing is known after this long is another loop's turn.
+const PROBE: Millis = 10 * MINUTE;
+
+/// Why, and until when.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Block {
+    /// A person has to log in; else the plan is used up.
+    pub login: bool,
+    /// When it ends, resolved when it was first seen.
+    pub until: Option<Timestamp>,
+    /// When the next try is due.
+    pub due: Millis,
+    /// Tries without a reset time, in a row.
+    pub tries: u32,
+    /// The loop that tries, and since when.
+    pub probe: Option<(LoopName, Millis)>,
+    /// In words.
+    pub reason: String,
+}
+
+/// The pause before the n-th try in a row, counted from 0.
+pub(super) fn retry(nth: u32, seed: u64, who: &str) -> Millis {
+    let base = FIRST_RETRY.saturating_mul(1 << nth.min(10)).min(LONGEST_RETRY);
+    let jitter = jitter::below(base / 10, seed, who, u64::from(nth));
+    if base == LONGEST_RETRY { base - jitter } else { base + jitter }
+}
+
+/// The wait until a moment by the wall clock, with margin and jitter; absent when it is past.
+pub(super) fn wait(until: Option<Timestamp>, now: Now, seed: u64, who: &str) -> Option<Millis> {
+    let until = until?;
+    let left = u64::try_from(until.duration_since(now.wall).as_millis()).ok().filter(|left| *left > 0)?;
+    Some(left + MARGIN + jitter::below(SPREAD, seed, who, until.as_second().unsigned_abs()))
+}
+
+impl Fleet {
+    /// The account of loop `i` cannot work, as that loop shows.
+    pub(super) fn block(&mut self, now: Now, i: usize, login: bool, until: Option<Timestamp>, reason: &str) {
+        let account = self.ones[i].spec.account.clone();
+        let seed = self.plan.seed;
+        let name = self.ones[i].name.clone();
+        let old = self.shared.blocks.remove(&account);
+        let probing = old.as_ref().is_some_and(|b| b.probe.as_ref().is_some_and(|(who, _)| *who == name));
+        // Another loop that runs into the same limit tells nothing new, unless it lasts longer.
+        if let Some(old) = old.clone().filter(|old| !probing && old.login == login && old.until >= until) {
+            self.shared.blocks.insert(account.clone(), old);
+        } else {
+            let tries = old.as_ref().map_or(0, |old| old.tries + u32::from(probing));
+            let (due, tries) = match wait(until, now, seed, &account) {
+                Some(left) => (now.steady + left, 0),
+                None => (now.steady + retry(tries, seed, &account), tries),
+            };
+            let block = Block { login, until, due, tries, probe: None, reason: reason.into() };
+            let news = old.is_none_or(|old| old.login != login || old.until != until);
+            self.shared.blocks.insert(account.clone(), block);
+            if news {
+                let what = if login { "account-login-needed" } else { "account-limited" };
+                self.event(what, None, format!("account {account}, seen at loop {name}: {reason}"));
+                self.notify(now, &format!("{what}:{account}"), format!("{name}: {reason}"));
+            }
+        }
+        for j in self.members(&account) {
+            self.blocked(now, j);
+        }
+        self.shared_changed = true;
+    }
+
+    /// Applies the block of its account to a loop that is wanted.
+    pub(super) fn blocked(&mut self, now: Now, i: usize) {
+        let Some(block) = self.shared.blocks.get(&self.ones[i].spec.account) else { return };
+        let state = self.ones[i].memory.state;
+        if matches!(state, State::Held | State::Stopped | State::CrashLooping | State::Done) {
+            return;
+        }
+        let event = if block.login { Event::SeenLoginNeeded } else { Event::SeenLimited(block.until) };
+        let reason = block.reason.clone();
+        let one = &mut self.ones[i].memory;
+        (one.due, one.probing) = (None, false);
+        one.nudges.drop_waiting(Purpose::Probe);
+        self.turn(now, i, event, &reason);
+        self.touch(i);
+    }
+
+    fn members(&self, account: &str) -> Vec<usize> {
+        (0..self.ones.len()).filter(|i| self.ones[*i].spec.account == account).collect()
+    }
+
+    /// Whether its account cannot work, and it is not the one that tries.
+    pub(super) fn waits_for_account(&self, i: usize) -> bool {
+        let one = &self.ones[i];
+        let block = self.shared.blocks.get(&one.spec.account);
+        block.is_some_and(|block| block.probe.as_ref().is_none_or(|(who, _)| *who != one.name))
+    }
+
+    /// Whether it is the one that tries for its account.
+    pub(super) fn tries_for_account(&self, i: usize) -> bool {
+        let one = &self.ones[i];
+        let probe = self.shared.blocks.get(&one.spec.account).and_then(|block| block.probe.as_ref());
+        probe.is_some_and(|(who, _)| *who == one.name)
+    }
+
+    /// The loop tries for its account.
+    pub(super) fn probe(&mut self, now: Now, i: usize) {
+        let name = self.ones[i].name.clone();
+        if let Some(block) = self.shared.blocks.get_mut(&self.ones[i].spec.account) {
+            block.probe = Some((name.clone(), now.steady));
+            self.shared_changed = true;
+            self.event("account-probe", Some(i), "asked whether it works again");
+        }
+        self.wake_up(now, i);
+    }
+
+    /// The loop worked: if it tried for its account, the others follow, each at its own moment.
+    pub(super) fn works(&mut self, now: Now, i: usize, turn_over: bool) {
+        let (name, account) = (self.ones[i].name.clone(), self.ones[i].spec.account.clone());
+        let Some(block) = self.shared.blocks.get(&account) else { return };
+        let Some((who, since)) = &block.probe else { return };
+        let asked = self.ones[i].proc == Proc::Up && !self.ones[i].memory.probing;
+        if *who != name || !asked || !(turn_over || now.steady >= since + PROOF) {
+            return;
+        }
+        self.shared.blocks.remove(&account);
+        self.shared.notices.over(&format!("account-limited:{account}"));
+        self.shared.notices.over(&format!("account-login-needed:{account}"));
+        self.shared_changed = true;
+        self.event("account-works", None, format!("account {account}, shown by loop {name}"));
+        for j in self.members(&account) {
+            if matches!(self.ones[j].memory.state, State::Limited(_) | State::LoginNeeded) {
+                let jitter =
+                    jitter::below(SPREAD, self.plan.seed, self.ones[j].name.as_str(), now.steady / HOUR);
+                self.ones[j].memory.due = Some(now.steady + 2 * SECOND + jitter);
+            }
+            // Nudges of those that did not wait themselves may go out now.
+            self.touch(j);
+        }
+    }
+
+    /// Accounts whose next try is due.
+    pub(super) fn accounts_due(&mut self, now: Now) {
+        let accounts: Vec<String> = self.shared.blocks.keys().cloned().collect();
+        for account in accounts {
+            let seed = self.plan.seed;
+            let members = self.members(&account);
+            let Some(block) = self.shared.blocks.get_mut(&account) else { continue };
+            if let Some((who, since)) = block.probe.clone() {
+                if now.steady < since + PROBE {
+                    continue;
+                }
+                block.tries += 1;
+                (block.probe, block.due) = (None, now.steady + retry(block.tries, seed, &account));
+                self.shared_changed = true;
+                if let Some(i) = self.index.get(&who).copied() {
+                    self.blocked(now, i);
+                }
+                continue;
+            }
+            // The reset is a moment of the wall clock, which may have been put right meanwhile.
+            if let Some(left) = wait(block.until, now, seed, &account) {
+                block.due = now.steady + left;
+            }
+            if now.steady < block.due {
+                continue;
+            }
+            let waits = |i: &&usize| {
+                matches!(self.ones[**i].memory.state, State::Limited(_) | State::LoginNeeded)
+                    && matches!(self.ones[**i].proc, Proc::Up | Proc::Down)
+            };
+            // A worker that runs shows it soonest; and not always the same one.
+            let rank = |i: &&usize| {
+                let one = &self.ones[**i];
+                (one.spec.role == Role::Orchestrator, one.proc != Proc::Up, one.memory.numbered)
+            };
+            match members.iter().filter(waits).min_by_key(rank).copied() {
+                Some(i) => self.probe(now, i),
+                None => {
+                    // Nobody waits for it; whoever is told something next finds out.
+                    self.shared.blocks.remove(&account);
+                    self.shared_changed = true;
+                    members.iter().for_each(|i| self.touch(*i));
+                }
+            }
+        }
+    }
+
+    /// When an account is due.
+    pub(super) fn next_account(&self) -> Option<Millis> {
+        self.shared.blocks.values().map(|b| b.probe.as_ref().map_or(b.due, |(_, since)| since + PROBE)).min()
+    }
+}

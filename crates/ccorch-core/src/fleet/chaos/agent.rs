@@ -1,0 +1,84 @@
+//! One simulated agent: its process, its turn, and what it has read, which outlives every process.
+
+use std::collections::BTreeSet;
+
+use super::random::Random;
+use crate::fleet::{MINUTE, Millis, SECOND};
+
+/// What an agent is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Doing {
+    /// Its process is gone.
+    Nothing,
+    /// A start is under way.
+    Booting,
+    /// It waits for words.
+    Idle,
+    /// A turn runs.
+    Turn,
+    /// A turn is open and nothing will ever come of it by itself.
+    Hung,
+    /// Its last turn ended at the plan's limit.
+    Limited,
+    /// Its last turn ended because the server asked for a pause.
+    Throttled,
+}
+
+/// How a turn ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Well,
+    Crash,
+    Hang,
+    Throttle,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Agent {
+    pub doing: Doing,
+    /// Counts its turns: what was announced for an earlier one is old.
+    pub turn: u64,
+    /// Counts its processes.
+    pub life: u64,
+    /// Ids it has read, as its transcript has them.
+    pub read: BTreeSet<String>,
+    /// It crashes at once until then: a broken build, a full disk.
+    pub broken_until: Millis,
+    pub inbox: u64,
+    pub held: bool,
+}
+
+impl Agent {
+    pub fn new() -> Self {
+        Self {
+            doing: Doing::Nothing,
+            turn: 0,
+            life: 0,
+            read: BTreeSet::new(),
+            broken_until: 0,
+            inbox: 0,
+            held: false,
+        }
+    }
+
+    pub fn runs(&self) -> bool {
+        !matches!(self.doing, Doing::Nothing | Doing::Booting)
+    }
+
+    /// A turn begins: how long it takes and how it ends.
+    pub fn begin(&mut self, now: Millis, dice: &mut Random, calm: bool) -> (Millis, Outcome) {
+        self.turn += 1;
+        self.doing = Doing::Turn;
+        if now < self.broken_until {
+            return (dice.between(SECOND, 20 * SECOND), Outcome::Crash);
+        }
+        let long = dice.between(20 * MINUTE, 300 * MINUTE);
+        match dice.between(0, 1000) {
+            _ if calm => (long.min(60 * MINUTE), Outcome::Well),
+            0..60 => (long / 2, Outcome::Crash),
+            60..90 => (long / 4, Outcome::Hang),
+            90..120 => (10 * SECOND, Outcome::Throttle),
+            _ => (long, Outcome::Well),
+        }
+    }
+}

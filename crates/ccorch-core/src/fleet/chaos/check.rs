@@ -1,0 +1,186 @@
+//! What must hold, and what was counted.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use crate::fleet::crash::{TOO_MANY, WINDOW};
+use crate::fleet::notices::{MOST, SPAN};
+use crate::fleet::{Fleet, Millis, Proc, Purpose, word};
+use crate::names::LoopName;
+use crate::watchdog::life::State;
+
+/// Starts of one loop within [`WINDOW`], whatever the reasons: those after ends, a step of the stall ladder, a probe
+/// and a start that was tried again.
+const STORM: usize = TOO_MANY + 4;
+
+/// How often things happened.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Tally {
+    pub steps: u64,
+    pub starts: u64,
+    pub ends: u64,
+    pub crash_loops: u64,
+    pub limits: u64,
+    pub probes: u64,
+    pub stall_restarts: u64,
+    pub stalled: u64,
+    pub supervisor_deaths: u64,
+    pub reboots: u64,
+    pub nudges: u64,
+    pub given_up: u64,
+    pub inbox: u64,
+    pub phases: u64,
+    pub notices: u64,
+}
+
+impl Tally {
+    fn fields(&self) -> [u64; 15] {
+        let first =
+            [self.steps, self.starts, self.ends, self.crash_loops, self.limits, self.probes, self.stalled];
+        let [a, b, c, d, e, f, g] = first;
+        let [h, i, j, k] = [self.stall_restarts, self.supervisor_deaths, self.reboots, self.nudges];
+        [a, b, c, d, e, f, g, h, i, j, k, self.given_up, self.inbox, self.phases, self.notices]
+    }
+
+    /// Whether there was some of everything.
+    pub fn all_happened(&self) -> bool {
+        self.fields().iter().all(|n| *n > 0)
+    }
+
+    /// Adds another run's.
+    pub fn add(&mut self, other: &Self) {
+        self.steps += other.steps;
+        self.starts += other.starts;
+        self.ends += other.ends;
+        self.crash_loops += other.crash_loops;
+        self.limits += other.limits;
+        self.probes += other.probes;
+        self.stall_restarts += other.stall_restarts;
+        self.stalled += other.stalled;
+        self.supervisor_deaths += other.supervisor_deaths;
+        self.reboots += other.reboots;
+        self.nudges += other.nudges;
+        self.given_up += other.given_up;
+        self.inbox += other.inbox;
+        self.phases += other.phases;
+        self.notices += other.notices;
+    }
+}
+
+/// The memory of the checks.
+#[derive(Default)]
+pub(super) struct Checks {
+    pub tally: Tally,
+    starts: BTreeMap<LoopName, VecDeque<Millis>>,
+    notices: VecDeque<Millis>,
+    /// Words of people that an agent must hear, give up or be refused, once.
+    asked: BTreeSet<(LoopName, String)>,
+    /// Announcements of a content or a phase, which must come once.
+    announced: BTreeSet<(LoopName, String)>,
+    phase: usize,
+}
+
+impl Checks {
+    /// A start was asked for.
+    pub fn start(&mut self, name: &LoopName, now: Millis) -> Result<(), String> {
+        self.tally.starts += 1;
+        let starts = self.starts.entry(name.clone()).or_default();
+        while starts.front().is_some_and(|at| at + WINDOW <= now) {
+            starts.pop_front();
+        }
+        starts.push_back(now);
+        if starts.len() > STORM {
+            return Err(format!(
+                "restart storm: {} starts of {name} within {} min",
+                starts.len(),
+                WINDOW / 60_000
+            ));
+        }
+        Ok(())
+    }
+
+    /// A person or a reboot: starts from here on count anew.
+    pub fn forgive(&mut self, name: &LoopName) {
+        self.starts.remove(name);
+    }
+
+    pub fn notice(&mut self, now: Millis) -> Result<(), String> {
+        self.tally.notices += 1;
+        while self.notices.front().is_some_and(|at| at + SPAN <= now) {
+            self.notices.pop_front();
+        }
+        self.notices.push_back(now);
+        if self.notices.len() > MOST {
+            Err(format!("{} notices at once", self.notices.len()))
+        } else {
+            Ok(())
+        }
+    }
+
+    pub fn asks(&mut self, name: &LoopName, id: &str) {
+        self.asked.insert((name.clone(), id.to_owned()));
+    }
+
+    /// Typed into an agent's terminal.
+    pub fn typed(&mut self, name: &LoopName, id: &str, purpose: Purpose, text: &str) -> Result<(), String> {
+        self.tally.nudges += 1;
+        self.asked.remove(&(name.clone(), id.to_owned()));
+        let once = match purpose {
+            Purpose::Inbox | Purpose::Asked => id.to_owned(),
+            Purpose::Phase => text.to_owned(),
+            _ => return Ok(()),
+        };
+        if self.announced.insert((name.clone(), once.clone())) {
+            return Ok(());
+        }
+        Err(format!("told twice: {name}, {once}"))
+    }
+
+    /// Given up or refused, aloud.
+    pub fn said_lost(&mut self, name: &LoopName, id: &str) {
+        self.tally.given_up += 1;
+        self.asked.remove(&(name.clone(), id.to_owned()));
+    }
+
+    pub fn phase(&mut self, index: usize) -> Result<(), String> {
+        if index < self.phase {
+            return Err(format!("the phase index went back from {} to {index}", self.phase));
+        }
+        self.tally.phases += u64::from(index > self.phase);
+        self.phase = index;
+        Ok(())
+    }
+
+    /// A loop that is down has a moment at which it goes on, or a reason to stay down that people were told.
+    pub fn not_lost(fleet: &Fleet, name: &LoopName) -> Result<(), String> {
+        let (Some(memory), Some(proc)) = (fleet.memory(name), fleet.proc(name)) else {
+            return Err(format!("no such loop: {name}"));
+        };
+        let parked = matches!(memory.state, State::Held | State::Stopped | State::CrashLooping | State::Done);
+        if proc != Proc::Down || parked || fleet.due_of(name).is_some() {
+            return Ok(());
+        }
+        Err(format!("lost: {name} is {} ({}), and nothing ever starts it", word(memory.state), memory.reason))
+    }
+
+    /// After hours without trouble: whoever should run runs, and nobody waits for an answer.
+    pub fn at_rest(&self, fleet: &Fleet, names: &[LoopName]) -> Result<(), String> {
+        for name in names {
+            let (Some(memory), Some(proc)) = (fleet.memory(name), fleet.proc(name)) else { continue };
+            let parked = matches!(memory.state, State::Held | State::CrashLooping | State::Done);
+            if proc != Proc::Up && !parked {
+                return Err(format!("{name} is down at rest: {} ({})", word(memory.state), memory.reason));
+            }
+            let deaf = parked && memory.state != State::Done || proc != Proc::Up;
+            let waiting = memory.nudges.len();
+            let unheard = self.asked.iter().filter(|(who, _)| who == name).count();
+            if !deaf && unheard > waiting {
+                return Err(format!("{name} never heard {unheard} things ({waiting} wait)"));
+            }
+            if !deaf && memory.state == State::Idle && waiting > 0 {
+                return Err(format!("{name} is idle at rest and {waiting} nudges wait"));
+            }
+        }
+        Ok(())
+    }
+}

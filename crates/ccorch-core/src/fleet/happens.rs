@@ -1,0 +1,375 @@
+//! What happens to a loop's process, and what people want of it.
+
+use super::crash::Follows;
+use super::nudges::{Failed, Purpose};
+use super::steady::{HOUR, Millis, Now, SECOND};
+use super::{Action, End, Fleet, Found, Happens, Proc, Rung};
+use crate::watchdog::Kind;
+use crate::watchdog::life::{Event, State};
+
+/// A start that could not even be made is tried again after this long, twice as long each time.
+const RETRY: Millis = 5 * SECOND;
+/// No such pause is longer.
+const LONGEST_RETRY: Millis = 60 * SECOND;
+
+impl Fleet {
+    pub(super) fn happens(&mut self, now: Now, i: usize, happens: Happens) {
+        match happens {
+            Happens::Found(found) => self.found(now, i, found),
+            Happens::Wanted => self.wanted(now, i, "being started"),
+            Happens::Refused(why) => self.refused(now, i, &why),
+            Happens::Started => self.started(now, i),
+            Happens::StartFailed(why) => self.start_failed(now, i, &why),
+            Happens::Ended(end) => self.ended(now, i, &end),
+            Happens::Stopped(result) => self.stopped(now, i, result),
+            Happens::Looked(verdict) => self.looked(now, i, &verdict),
+            Happens::Signal(signal) => self.signal(now, i, signal),
+            Happens::Inbox { hash, path } => self.inbox(i, &hash, &path),
+            Happens::Says { phase, done } => self.says(now, i, phase, done),
+            Happens::Received(id) => self.received(now, i, &id),
+            Happens::NotReceived(id, why, counts) => self.not_received(now, i, &id, &why, counts),
+            Happens::Hold => self.hold(now, i),
+            Happens::Release => self.release(now, i),
+            Happens::Restart => self.restart(now, i),
+            Happens::Ask { id, text } => {
+                if !self.nudge(i, Purpose::Asked, Some(id.clone()), text) {
+                    self.event("nudge-refused", Some(i), format!("{id}: too many wait already"));
+                }
+            }
+        }
+    }
+
+    fn found(&mut self, now: Now, i: usize, found: Found) {
+        let one = &mut self.ones[i];
+        let state = one.memory.state;
+        one.proc = match found {
+            Found::Running => Proc::Up,
+            Found::Starting => Proc::Starting,
+            Found::Ended | Found::Absent => Proc::Down,
+        };
+        match (found, state) {
+            (Found::Running, State::Held) => {
+                // The stop was cut short by the end of the supervisor.
+                self.stop(i, false);
+            }
+            (Found::Running, _) if one.memory.again => self.stop(i, true),
+            (Found::Running, _) => {
+                self.event("loop-adopted", Some(i), "it runs");
+                // What waits for a moment goes on waiting for it; everything else is looked at.
+                if !matches!(state, State::Limited(_) | State::Throttled | State::LoginNeeded | State::Done) {
+                    let one = &mut self.ones[i].memory;
+                    (one.state, one.due) = (State::Working, None);
+                    one.reason = "adopted".into();
+                }
+                self.ones[i].look = self.ones[i].spec.watched.then_some(now.steady);
+            }
+            (Found::Starting, _) => one.memory.began = now.steady,
+            (_, State::Held | State::CrashLooping | State::Done) => {}
+            (_, State::BackingOff | State::Limited(_) | State::Throttled | State::LoginNeeded) => {
+                // Its pause goes on; one without an end would be for ever.
+                let account = self.shared.blocks.contains_key(&self.ones[i].spec.account);
+                let one = &mut self.ones[i].memory;
+                if one.due.is_none() && !account {
+                    one.due = Some(now.steady);
+                }
+            }
+            (_, State::Stopped) => self.wanted(now, i, "being started"),
+            (_, _) => {
+                self.ones[i].memory.state = State::Stopped;
+                self.wanted(now, i, "it did not run");
+            }
+        }
+    }
+
+    /// It may run here: it is started if it should.
+    pub(super) fn wanted(&mut self, now: Now, i: usize, reason: &str) {
+        let one = &self.ones[i];
+        if one.memory.state == State::Stopped && one.proc != (Proc::Stopping { again: false }) {
+            self.turn(now, i, Event::Up, reason);
+            self.start(now, i, reason);
+        }
+    }
+
+    fn refused(&mut self, now: Now, i: usize, why: &str) {
+        // A start under way that was refused; an agent that runs is somebody else's to stop.
+        if self.ones[i].proc != Proc::Up {
+            self.ones[i].proc = Proc::Down;
+        }
+        self.ones[i].memory.due = None;
+        self.turn(now, i, Event::Down, why);
+    }
+
+    /// Has it started, unless its account waits; the state says why already.
+    pub(super) fn start(&mut self, now: Now, i: usize, reason: &str) {
+        // Where nobody has looked yet, something may run.
+        if self.ones[i].proc != Proc::Down {
+            return;
+        }
+        if self.waits_for_account(i) {
+            self.blocked(now, i);
+            return;
+        }
+        let one = &mut self.ones[i];
+        one.proc = Proc::Starting;
+        (one.memory.began, one.memory.due, one.memory.again) = (now.steady, None, false);
+        one.memory.reason = reason.into();
+        self.out.push(Action::Start(one.name.clone()));
+        self.touch(i);
+    }
+
+    fn started(&mut self, now: Now, i: usize) {
+        let one = &mut self.ones[i];
+        if matches!(one.proc, Proc::Stopping { .. }) {
+            // The stop comes next, and its report after it.
+            return;
+        }
+        (one.proc, one.memory.refusals, one.keyboard) = (Proc::Up, 0, false);
+        (one.memory.began, one.memory.failed) = (now.steady, None);
+        self.event("loop-started", Some(i), "it runs");
+        let one = &mut self.ones[i];
+        match one.memory.state {
+            // Somebody started it by hand.
+            State::Stopped | State::BackingOff => {
+                (one.memory.state, one.memory.since) = (State::Starting, now.wall)
+            }
+            State::Held => return self.stop(i, false),
+            _ => {}
+        }
+        let one = &mut self.ones[i];
+        one.memory.reason = "started".into();
+        if one.spec.watched {
+            one.look = Some(now.steady + 5 * SECOND);
+        } else if one.memory.state == State::Starting {
+            // Nothing more is ever known of it than that it runs.
+            self.turn(now, i, Event::SeenWorking, "started");
+        }
+    }
+
+    fn start_failed(&mut self, now: Now, i: usize, why: &str) {
+        let one = &mut self.ones[i];
+        one.proc = Proc::Down;
+        let pause = RETRY.saturating_mul(1 << one.memory.refusals.min(10)).min(LONGEST_RETRY);
+        one.memory.refusals = one.memory.refusals.saturating_add(1);
+        let again = one.memory.failed.replace(why.into()).is_some_and(|earlier| earlier == why);
+        one.memory.due = Some(now.steady + pause);
+        // Retried for ever: the same failure is told once.
+        if !again {
+            self.event("loop-start-failed", Some(i), why);
+        }
+        self.turn(now, i, Event::Exited, why.lines().next().unwrap_or_default());
+        let state = self.ones[i].memory.state;
+        if matches!(state, State::Held | State::Stopped | State::CrashLooping | State::Done) {
+            self.ones[i].memory.due = None;
+        }
+    }
+
+    fn ended(&mut self, now: Now, i: usize, end: &End) {
+        if self.ones[i].proc == Proc::Down {
+            // Old news.
+            return;
+        }
+        if let Some(verdict) = end.verdict.as_ref().filter(|v| {
+            matches!(v.verdict, Kind::Limited | Kind::Throttled | Kind::LoginNeeded) || v.account_wide
+        }) {
+            self.looked(now, i, verdict);
+        }
+        let one = &mut self.ones[i];
+        let stopping = matches!(one.proc, Proc::Stopping { .. });
+        one.memory.nudges.again();
+        (one.look, one.keyboard) = (None, false);
+        if stopping {
+            // The report of the stop follows.
+            return;
+        }
+        one.proc = Proc::Down;
+        let state = one.memory.state;
+        if one.memory.again {
+            // Of a restart that an earlier supervisor began.
+            self.event("loop-stopped", Some(i), "as asked");
+            return self.start_again(now, i);
+        }
+        if end.asked && !matches!(state, State::Held | State::Done) {
+            self.turn(now, i, Event::Down, "stopped by hand");
+            self.ones[i].memory.due = None;
+            return self.event("loop-ended", Some(i), said(&end.words, "stopped by hand", &end.screen));
+        }
+        match state {
+            State::Held | State::Stopped => {}
+            State::CrashLooping | State::Done => {
+                self.event("loop-ended", Some(i), said(&end.words, "it stays down", &end.screen));
+            }
+            State::Limited(_) | State::Throttled | State::LoginNeeded => {
+                let follows = format!("no crash: {}", self.ones[i].memory.reason);
+                self.event("loop-ended", Some(i), said(&end.words, &follows, &end.screen));
+            }
+            _ => self.crashed(now, i, end),
+        }
+    }
+
+    fn crashed(&mut self, now: Now, i: usize, end: &End) {
+        let (seed, name) = (self.plan.seed, self.ones[i].name.clone());
+        let memory = &mut self.ones[i].memory;
+        let first = end.words.lines().next().unwrap_or_default();
+        match memory.crashes.ended(memory.began, now.steady, end.ran, seed, name.as_str()) {
+            Follows::Again(pause) => {
+                memory.restarts += 1;
+                memory.due = Some(now.steady + pause);
+                let when = if pause == 0 { "at once".to_owned() } else { format!("in {} s", pause / SECOND) };
+                let follows = format!("starts again {when}");
+                self.turn(now, i, Event::Exited, &format!("{first}; {follows}"));
+                self.event("loop-ended", Some(i), said(&end.words, &follows, &end.screen));
+                if pause == 0 && self.ones[i].memory.state == State::BackingOff {
+                    self.turn(now, i, Event::Due, "being started");
+                    self.start(now, i, "being started");
+                }
+            }
+            Follows::No => {
+                memory.due = None;
+                let reason =
+                    format!("crash loop: {} ends within 15 minutes; {first}", super::crash::TOO_MANY);
+                self.turn(now, i, Event::ExitedTooOften, &reason);
+                let hint = format!("let it run again with `ccorch loops start {name}`");
+                self.event("loop-crash-looping", Some(i), said(&reason, &hint, &end.screen));
+                self.notify(now, &format!("crash-looping:{name}"), format!("{name}: {reason}; {hint}"));
+            }
+        }
+    }
+
+    /// Has it stopped, and then perhaps started.
+    pub(super) fn stop(&mut self, i: usize, again: bool) {
+        let one = &mut self.ones[i];
+        one.memory.again = again && !matches!(one.proc, Proc::Down | Proc::Unknown);
+        match one.proc {
+            Proc::Stopping { .. } => one.proc = Proc::Stopping { again },
+            Proc::Down | Proc::Unknown => {}
+            // The stop of a start that is under way comes after it.
+            Proc::Up | Proc::Starting => {
+                one.proc = Proc::Stopping { again };
+                (one.look, one.keyboard) = (None, false);
+                one.memory.nudges.again();
+                self.out.push(Action::Stop(one.name.clone()));
+            }
+        }
+        self.touch(i);
+    }
+
+    fn stopped(&mut self, now: Now, i: usize, result: Result<(), String>) {
+        let Proc::Stopping { again } = self.ones[i].proc else { return };
+        if let Err(why) = result {
+            self.ones[i].proc = Proc::Up;
+            self.ones[i].look = self.ones[i].spec.watched.then_some(now.steady + 30 * SECOND);
+            return self.event("loop-stop-failed", Some(i), why);
+        }
+        self.ones[i].memory.nudges.again();
+        self.event("loop-stopped", Some(i), "as asked");
+        self.ones[i].proc = Proc::Down;
+        if again {
+            self.start_again(now, i);
+        }
+    }
+
+    /// The second half of a restart.
+    fn start_again(&mut self, now: Now, i: usize) {
+        let memory = &mut self.ones[i].memory;
+        memory.again = false;
+        if matches!(memory.state, State::Held | State::Stopped) {
+            return;
+        }
+        let reason = if memory.rung == Rung::None { "being started" } else { "restarted after a stall" };
+        (memory.state, memory.since, memory.idle_since) = (State::Starting, now.wall, None);
+        self.start(now, i, reason);
+    }
+
+    fn hold(&mut self, now: Now, i: usize) {
+        self.ones[i].memory.due = None;
+        self.turn(now, i, Event::Hold, "held by `ccorch loops stop`");
+        self.stop(i, false);
+    }
+
+    fn release(&mut self, now: Now, i: usize) {
+        let one = &mut self.ones[i];
+        let state = one.memory.state;
+        (one.memory.rung, one.memory.refusals, one.memory.pauses) = (Rung::None, 0, 0);
+        // A person who starts a loop whose account waits has reason to believe that it works.
+        let block = self.shared.blocks.get_mut(&one.spec.account);
+        if let Some(block) = block.filter(|block| block.probe.is_none()) {
+            block.probe = Some((one.name.clone(), now.steady));
+            self.shared_changed = true;
+        }
+        self.turn(now, i, Event::Release, "being started");
+        match self.ones[i].proc {
+            Proc::Down | Proc::Unknown => {
+                if state == State::Done {
+                    self.ones[i].memory.state = State::Starting;
+                }
+                self.turn(now, i, Event::Due, "being started");
+                self.start(now, i, "being started");
+            }
+            Proc::Stopping { .. } => self.stop(i, true),
+            Proc::Starting => {}
+            Proc::Up => {
+                let waited = matches!(state, State::Limited(_) | State::Throttled | State::LoginNeeded);
+                if waited {
+                    self.wake_up(now, i);
+                }
+                self.ones[i].look = self.ones[i].spec.watched.then_some(now.steady);
+            }
+        }
+    }
+
+    fn restart(&mut self, now: Now, i: usize) {
+        if matches!(self.ones[i].proc, Proc::Down | Proc::Unknown) {
+            return self.release(now, i);
+        }
+        self.release(now, i);
+        self.stop(i, true);
+    }
+
+    fn received(&mut self, now: Now, i: usize, id: &str) {
+        let Some(nudge) = self.ones[i].memory.nudges.received(id) else { return };
+        self.event("nudge-received", Some(i), format!("{id}: {}", first_line(&nudge.text)));
+        let one = &mut self.ones[i];
+        one.memory.limit = None;
+        if one.proc == Proc::Up && (nudge.purpose == Purpose::Probe || !self.waits_for_account(i)) {
+            let one = &mut self.ones[i];
+            one.memory.probing = false;
+            one.look = one.spec.watched.then_some(now.steady + one.spec.pace().min(10 * SECOND));
+            self.turn(now, i, Event::SeenWorking, &format!("has the nudge {id}"));
+        }
+    }
+
+    fn not_received(&mut self, now: Now, i: usize, id: &str, why: &str, counts: bool) {
+        match self.ones[i].memory.nudges.failed(id, now.steady, counts) {
+            Failed::Unknown => {}
+            Failed::Again => {
+                // What holds the keyboard is seen by a look.
+                if self.ones[i].proc == Proc::Up && self.ones[i].spec.watched {
+                    self.ones[i].look = Some(now.steady);
+                }
+                self.event("nudge-retried", Some(i), format!("{id}: {why}"));
+            }
+            Failed::GivenUp(nudge) => {
+                let name = self.ones[i].name.clone();
+                let detail = format!("{id} was not received after {} tries: {why}", nudge.tries);
+                self.event("nudge-given-up", Some(i), format!("{detail}\n{}", nudge.text));
+                self.notify(now, &format!("nudge:{name}:{}", now.steady / HOUR), format!("{name}: {detail}"));
+                if nudge.purpose == Purpose::Stall {
+                    self.stall_restart(now, i, "a nudge was not received");
+                }
+                if nudge.purpose == Purpose::Probe {
+                    self.ones[i].memory.probing = false;
+                }
+            }
+        }
+    }
+}
+
+fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or_default()
+}
+
+/// How it ended, what follows, and the last screen.
+fn said(words: &str, follows: &str, screen: &str) -> String {
+    let screen = if screen.is_empty() { String::new() } else { format!("\n{screen}") };
+    format!("{words}; {follows}{screen}")
+}

@@ -1,0 +1,234 @@
+//! The supervisor's decisions: what happens to the loops goes in with the time, what is to be done comes out.
+//!
+//! The engine touches nothing. Whoever drives it keeps its state durably before doing what it says, and reports what
+//! came of it; so a supervisor can die between any two lines and the next one goes on. The life of a loop is the table
+//! in [`crate::watchdog::life`]; here are the pauses, the ladder for stalls, accounts, nudges, phases and who is told.
+//!
+//! Rates that hold whatever happens: a loop is started by itself at most [`crash::TOO_MANY`] times within
+//! [`crash::WINDOW`] after ends, and otherwise only at a reset, a probe, a step of the stall ladder, a boot, or by a
+//! person; at most [`notices::MOST`] notifications go out within [`notices::SPAN`].
+
+mod account;
+pub mod crash;
+mod due;
+mod happens;
+mod jitter;
+mod memory;
+pub mod notices;
+mod nudges;
+mod phase;
+mod seen;
+mod spec;
+mod steady;
+mod words;
+
+#[cfg(any(test, feature = "chaos"))]
+pub mod chaos;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+pub use account::Block;
+pub use memory::{Memory, Rung, Shared};
+pub use nudges::{Nudge, Purpose};
+pub use spec::{Fleets, Spec};
+pub use steady::{HOUR, MINUTE, Millis, Now, SECOND, Steady};
+pub use words::{Action, End, Found, Happens, Input, Signal};
+
+use crate::names::LoopName;
+use crate::watchdog::life::{Event, State};
+
+/// What is known of a loop's process. Not kept: a new supervisor looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proc {
+    /// Nobody has looked yet.
+    Unknown,
+    /// There is none.
+    Down,
+    /// Its start was asked for.
+    Starting,
+    /// It runs.
+    Up,
+    /// Its stop was asked for; afterwards it starts again, or not.
+    Stopping {
+        /// Whether it starts again.
+        again: bool,
+    },
+}
+
+/// One loop.
+#[derive(Debug, Clone)]
+pub(crate) struct One {
+    pub name: LoopName,
+    pub spec: Spec,
+    pub memory: Memory,
+    pub proc: Proc,
+    /// The next look at its screen.
+    pub look: Option<Millis>,
+    /// A dialog holds the keyboard: nothing may be typed.
+    pub keyboard: bool,
+    /// The kept time at which something is due, as it stands in the calendar.
+    wake: Option<Millis>,
+}
+
+/// Every loop of a rig, and what is decided about them.
+#[derive(Debug, Clone)]
+pub struct Fleet {
+    plan: Fleets,
+    shared: Shared,
+    ones: Vec<One>,
+    index: BTreeMap<LoopName, usize>,
+    calendar: BTreeSet<(Millis, usize)>,
+    changed: BTreeSet<usize>,
+    shared_changed: bool,
+    out: Vec<Action>,
+}
+
+impl Fleet {
+    /// A fleet with what was kept of it; a loop without memory is new.
+    pub fn new(plan: Fleets, shared: Shared, mut kept: BTreeMap<LoopName, Memory>, now: Now) -> Self {
+        let one = |(name, spec): (&LoopName, &Spec)| {
+            let mut memory = kept.remove(name).unwrap_or(Memory { since: now.wall, ..Memory::default() });
+            memory.sane(now.steady);
+            memory.nudges.again();
+            One {
+                name: name.clone(),
+                spec: spec.clone(),
+                memory,
+                proc: Proc::Unknown,
+                look: None,
+                keyboard: false,
+                wake: None,
+            }
+        };
+        let ones: Vec<One> = plan.loops.iter().map(one).collect();
+        let index = ones.iter().enumerate().map(|(i, one)| (one.name.clone(), i)).collect();
+        let (calendar, changed) = (BTreeSet::new(), BTreeSet::new());
+        Self { plan, shared, ones, index, calendar, changed, shared_changed: false, out: Vec::new() }
+    }
+
+    /// Takes note of what happened and of the time; what is to be done, in order.
+    pub fn handle(&mut self, now: Now, input: Input) -> Vec<Action> {
+        match input {
+            Input::Loop(name, happens) => {
+                if let Some(i) = self.index.get(&name).copied() {
+                    self.happens(now, i, happens);
+                    self.touch(i);
+                }
+            }
+            Input::Phase(index) => self.phase_is(now, index),
+            Input::Rebooted(sentence) => {
+                self.shared.reboot = Some((now.steady, sentence));
+                self.shared_changed = true;
+            }
+            Input::Tick => {}
+        }
+        self.due(now);
+        for i in self.changed.clone() {
+            self.deliver(now, i);
+            self.remember(i);
+        }
+        std::mem::take(&mut self.out)
+    }
+
+    /// When something is due next, if nothing happens before.
+    pub fn next_wake(&self) -> Option<Millis> {
+        let calendar = self.calendar.first().map(|(at, _)| *at);
+        [calendar, self.next_account(), self.next_report()].into_iter().flatten().min()
+    }
+
+    /// What changed since this was asked last and is to be kept before the actions are done: loops, and the shared part.
+    pub fn take_changed(&mut self) -> (Vec<LoopName>, bool) {
+        let loops =
+            std::mem::take(&mut self.changed).into_iter().map(|i| self.ones[i].name.clone()).collect();
+        (loops, std::mem::take(&mut self.shared_changed))
+    }
+
+    /// What is to be kept about all loops together.
+    pub fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// What is to be kept about a loop.
+    pub fn memory(&self, name: &LoopName) -> Option<&Memory> {
+        self.index.get(name).map(|i| &self.ones[*i].memory)
+    }
+
+    /// What is known of its process.
+    pub fn proc(&self, name: &LoopName) -> Option<Proc> {
+        self.index.get(name).map(|i| self.ones[*i].proc)
+    }
+
+    /// When a loop goes on by itself: its start, its probe, its reset; by engine time.
+    pub fn due_of(&self, name: &LoopName) -> Option<Millis> {
+        let one = &self.ones[*self.index.get(name)?];
+        let account = || self.shared.blocks.get(&one.spec.account).map(|block| block.due);
+        let waits = matches!(one.memory.state, State::Limited(_) | State::LoginNeeded);
+        one.memory.due.or_else(|| account().filter(|_| waits))
+    }
+
+    /// Moves a loop along the table and says so; `reason` stands for the new state.
+    fn turn(&mut self, now: Now, i: usize, event: Event, reason: &str) -> bool {
+        let one = &mut self.ones[i];
+        let (old, new) = (one.memory.state, one.memory.state.after(event));
+        if one.memory.reason != reason {
+            one.memory.reason = reason.into();
+        }
+        if old == new {
+            return false;
+        }
+        one.memory.state = new;
+        if word(old) != word(new) {
+            one.memory.since = now.wall;
+        }
+        if new != State::Idle {
+            one.memory.idle_since = None;
+        }
+        true
+    }
+
+    fn touch(&mut self, i: usize) {
+        self.changed.insert(i);
+    }
+
+    fn event(&mut self, what: &str, i: Option<usize>, detail: impl Into<String>) {
+        let about = i.map(|i| self.ones[i].name.clone());
+        self.out.push(Action::Event { what: what.into(), about, detail: detail.into() });
+    }
+
+    fn notify(&mut self, now: Now, key: &str, text: String) {
+        self.shared_changed = true;
+        if let Some(text) = self.shared.notices.pass(now.steady, key, text) {
+            self.out.push(Action::Notify { key: key.into(), text });
+        }
+    }
+
+    /// Puts a nudge in line; false when there is no room.
+    fn nudge(&mut self, i: usize, purpose: Purpose, id: Option<String>, text: String) -> bool {
+        let one = &mut self.ones[i].memory;
+        one.numbered += 1;
+        let id = id.unwrap_or_else(|| format!("{}-{}", purpose.word(), one.numbered));
+        let room = one.nudges.add(id, purpose, text);
+        self.touch(i);
+        room
+    }
+}
+
+/// The word people read.
+pub fn word(state: State) -> &'static str {
+    match state {
+        State::Stopped => "stopped",
+        State::Starting => "starting",
+        State::Working => "working",
+        State::Idle => "idle",
+        State::Limited(_) => "limited",
+        State::Throttled => "throttled",
+        State::LoginNeeded => "login-needed",
+        State::Stalled => "stalled",
+        State::BackingOff => "backing-off",
+        State::CrashLooping => "crash-looping",
+        State::Held => "held",
+        State::Done => "done",
+    }
+}

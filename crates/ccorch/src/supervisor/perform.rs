@@ -1,0 +1,130 @@
+//! Doing what the engine says: each action is one call, a thread where it may take long, and a report of what came of it.
+
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use ccorch_core::fleet::{Action, Happens, Input};
+use ccorch_core::names::LoopName;
+use ccorch_core::rig::Agent;
+use ccorch_core::watchdog::DialogKind;
+use ccorch_io::process;
+
+use super::loops::{Loops, What};
+use super::{deliver, look};
+use crate::here::{Here, events, lease, loop_state, phases, runtime, unattended};
+
+/// How long whoever held a conversation may take to leave it.
+const LEAVE: Duration = Duration::from_secs(3);
+
+impl Loops {
+    /// Does one thing.
+    pub(super) fn perform(&mut self, action: Action) {
+        match action {
+            Action::Start(name) => self.start(&name),
+            Action::Stop(name) => {
+                let (here, runtime, turns) = (self.here.clone(), self.runtime, self.turns(&name));
+                let loop_name = name.clone();
+                self.spawn(&name, move || {
+                    // A start that is under way comes first, so that it does not outlive its stop.
+                    let _turn = turns.lock();
+                    What::Stopped(runtime.stop(&here, &loop_name))
+                });
+            }
+            Action::Look(name) => {
+                let session = self.all.get(&name).and_then(|one| one.state.session);
+                let (here, loop_name) = (self.here.clone(), name.clone());
+                self.spawn(&name, move || What::Looked(look::look(&here, &loop_name, session)));
+            }
+            Action::Nudge { name, id, text, attempt, .. } => {
+                let session = self.all.get(&name).and_then(|one| one.state.session);
+                let (here, loop_name) = (self.here.clone(), name.clone());
+                events::record(&self.here, "nudge", Some(&name), format!("{id}, try {attempt}: {text}"));
+                self.spawn(&name, move || {
+                    let delivered = deliver::deliver(&here, &loop_name, session, &text);
+                    What::Delivered(id, delivered)
+                });
+            }
+            Action::Dismiss(name, kind) => {
+                let (here, loop_name) = (self.here.clone(), name.clone());
+                events::record(&self.here, "menu-dismissed", Some(&name), kind.to_string());
+                self.spawn(&name, move || {
+                    // Escape leaves a limit menu as it is; a screen that waits for Enter gets that.
+                    let key = if kind == DialogKind::PressEnter { "Enter" } else { "Escape" };
+                    What::Pressed(runtime::tmux(&here, &loop_name).press(key).map_err(Into::into))
+                });
+            }
+            Action::Notify { key, text } => {
+                events::record(&self.here, "notify", None, format!("{key}: {text}"))
+            }
+            Action::Event { what, about, detail } => {
+                events::record(&self.here, &what, about.as_ref(), detail)
+            }
+            Action::WritePhase(index) => {
+                if let Err(error) = phases::write_index(&self.here, index) {
+                    // The next look at the state files tries again.
+                    let why = format!("{error:#}");
+                    events::record(&self.here, "phase-not-written", None, why);
+                    self.unwritten = Some(index);
+                }
+            }
+        }
+    }
+
+    /// Has a loop started, if the lease lets it.
+    fn start(&mut self, name: &LoopName) {
+        if let Err(refused) = lease::check(&self.here) {
+            return self.fence(name, &refused.to_string());
+        }
+        let session = self.all.get(name).and_then(|one| one.state.session);
+        let agent = self.here.rig.loops.get(name).map(|spec| spec.agent);
+        let (here, runtime, turns, loop_name) =
+            (self.here.clone(), self.runtime, self.turns(name), name.clone());
+        self.began(name);
+        self.spawn(name, move || {
+            let _turn = turns.lock();
+            let alone = match session.filter(|_| agent == Some(Agent::Claude)) {
+                Some(session) => alone(session),
+                None => Ok(()),
+            };
+            unattended::warn(&here, &loop_name);
+            What::Started(alone.and_then(|()| runtime.start(&here, &loop_name)))
+        });
+    }
+
+    /// The lease does not let it run; it is started when the lease comes.
+    pub(super) fn fence(&mut self, name: &LoopName, why: &str) {
+        if let Some(one) = self.all.get_mut(name) {
+            one.fenced = Some(why.into());
+        }
+        self.pending.push_back(Input::Loop(name.clone(), Happens::Refused(why.into())));
+    }
+
+    /// Reports to the main loop what `work` found.
+    pub(super) fn spawn(&self, name: &LoopName, work: impl FnOnce() -> What + Send + 'static) {
+        let (sender, name) = (self.sender.clone(), name.clone());
+        let work = move || {
+            let _ = sender.send(super::Event::Loop(super::loops::Report { name, what: work() }));
+        };
+        if let Err(error) = thread::Builder::new().stack_size(super::loops::STACK).spawn(work) {
+            eprintln!("warning: no thread for a loop: {error}");
+        }
+    }
+}
+
+/// Proves that no live process holds the conversation; one that is leaving gets a moment.
+fn alone(session: uuid::Uuid) -> Result<()> {
+    let Some(pid) = loop_state::holder(session) else { return Ok(()) };
+    if let Some(watched) = process::watch(pid)? {
+        watched.wait(Some(LEAVE))?;
+    }
+    match loop_state::holder(session) {
+        None => Ok(()),
+        Some(pid) => bail!("process {pid} holds the conversation {session}; two on one would both write it"),
+    }
+}
+
+/// The phase index is what its file says.
+pub(super) fn phase(here: &Here) -> Result<usize> {
+    here.phase_index().context("which phase the rig is in is not known")
+}
