@@ -158,28 +158,26 @@ impl Fleet {
 
     /// Accounts whose next try is due.
     pub(super) fn accounts_due(&mut self, now: Now) {
-        let accounts: Vec<String> = self.shared.blocks.keys().cloned().collect();
+        let seed = self.plan.seed;
+        let due = |(account, block): (&String, &mut Block)| {
+            // The reset is a moment of the wall clock, which may have been put right meanwhile.
+            if let Some(left) = wait(block.until, now, seed, account) {
+                block.due = now.steady + left;
+            }
+            let due = block.probe.as_ref().map_or(block.due, |(_, since)| since + PROBE);
+            (due <= now.steady).then(|| account.clone())
+        };
+        let accounts: Vec<String> = self.shared.blocks.iter_mut().filter_map(due).collect();
         for account in accounts {
-            let seed = self.plan.seed;
             let members = self.members(&account);
             let Some(block) = self.shared.blocks.get_mut(&account) else { continue };
-            if let Some((who, since)) = block.probe.clone() {
-                if now.steady < since + PROBE {
-                    continue;
-                }
+            if let Some((who, _)) = block.probe.clone() {
                 block.tries += 1;
                 (block.probe, block.due) = (None, now.steady + retry(block.tries, seed, &account));
                 self.shared_changed = true;
                 if let Some(i) = self.index.get(&who).copied() {
                     self.blocked(now, i);
                 }
-                continue;
-            }
-            // The reset is a moment of the wall clock, which may have been put right meanwhile.
-            if let Some(left) = wait(block.until, now, seed, &account) {
-                block.due = now.steady + left;
-            }
-            if now.steady < block.due {
                 continue;
             }
             let waits = |i: &&usize| {

@@ -55,7 +55,10 @@ impl Steady {
             u64::try_from(away).unwrap_or(0).clamp(up.min(LONGEST_AWAY), LONGEST_AWAY)
         };
         self.now += passed;
-        (self.boot_id, self.up, self.wall) = (boot_id.into(), up, wall);
+        if self.boot_id != boot_id {
+            self.boot_id = boot_id.into();
+        }
+        (self.up, self.wall) = (up, wall);
         Now { wall, steady: self.now }
     }
 }

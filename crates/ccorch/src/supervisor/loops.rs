@@ -16,7 +16,7 @@ use ccorch_io::{clock, process, systemd};
 use jiff::{SignedDuration, Timestamp};
 
 use super::Event;
-use super::control::{Reply, Request};
+use super::control::Reply;
 use super::deliver::Delivered;
 use super::keep::Keep;
 use super::look::{Eyes, Seen};
@@ -52,7 +52,7 @@ pub(super) enum What {
 pub(super) struct One {
     pub state: LoopState,
     /// The tmux server that is watched; the end of any other is old news.
-    server: Option<u32>,
+    pub server: Option<u32>,
     /// When its latest start was asked for, by the wall clock that the record of its end uses.
     began: Timestamp,
     /// Why the lease does not let it run.
@@ -61,7 +61,7 @@ pub(super) struct One {
     turns: Arc<Mutex<()>>,
     eyes: Eyes,
     /// Who waits for its stop.
-    waiting: Vec<Sender<Reply>>,
+    pub waiting: Vec<Sender<Reply>>,
 }
 
 /// All loops of the rig.
@@ -75,8 +75,8 @@ pub struct Loops {
     pub(super) pending: VecDeque<Input>,
     /// A phase index that the disk did not take.
     pub(super) unwritten: Option<usize>,
-    fleet: Fleet,
-    keep: Keep,
+    pub(super) fleet: Fleet,
+    pub(super) keep: Keep,
 }
 
 impl Loops {
@@ -121,7 +121,7 @@ impl Loops {
         }
     }
 
-    fn tell(&mut self, name: &LoopName, happens: Happens) {
+    pub(super) fn tell(&mut self, name: &LoopName, happens: Happens) {
         self.feed(Input::Loop(name.clone(), happens));
     }
 
@@ -141,7 +141,7 @@ impl Loops {
         }
     }
 
-    fn leave_word(&mut self, name: &LoopName, message: &str) {
+    pub(super) fn leave_word(&mut self, name: &LoopName, message: &str) {
         if let Some(one) = self.all.get_mut(name) {
             one.state.message = Some(match one.state.message.take() {
                 Some(earlier) => format!("{earlier}\n{message}"),
@@ -337,59 +337,6 @@ impl Loops {
         self.tell(name, Happens::Inbox { hash, path });
     }
 
-    /// What a person asks.
-    pub fn request(&mut self, request: Request, reply: Sender<Reply>) {
-        let (name, happens) = match request {
-            Request::Status => return self.answer(&reply),
-            Request::Phase => {
-                self.look_at_phase();
-                return self.answer(&reply);
-            }
-            Request::Start { name } => (name, Happens::Release),
-            Request::Stop { name } => (name, Happens::Hold),
-            Request::Restart { name } => (name, Happens::Restart),
-        };
-        if !self.all.contains_key(&name) {
-            let known = self.all.keys().map(LoopName::as_str).collect::<Vec<_>>().join(", ");
-            let _ = reply.send(Reply::Failed { why: format!("no loop `{name}`; the loops are: {known}") });
-            return;
-        }
-        let orchestrator = self.here.rig.loops.get(&name).is_some_and(|spec| spec.role == Role::Orchestrator);
-        if orchestrator && happens == Happens::Restart {
-            let now = clock::now().strftime("%Y-%m-%d %H:%M:%SZ");
-            self.leave_word(&name, &format!("You were restarted by hand at {now}; the host did not reboot."));
-        }
-        if let Some(one) = self.all.get_mut(&name) {
-            one.fenced = None;
-        }
-        self.tell(&name, happens);
-        let stopping = matches!(self.fleet.proc(&name), Some(Proc::Stopping { .. }));
-        match self.all.get_mut(&name).filter(|_| stopping) {
-            Some(one) => one.waiting.push(reply),
-            None => self.answer(&reply),
-        }
-    }
-
-    fn answer(&mut self, reply: &Sender<Reply>) {
-        let _ = reply.send(Reply::Loops { loops: self.reports() });
-    }
-
-    fn stopped(&mut self, name: &LoopName, result: Result<()>) {
-        let why = result.as_ref().err().map(|error| format!("{error:#}"));
-        let waiting = self.all.get_mut(name).map(|one| std::mem::take(&mut one.waiting)).unwrap_or_default();
-        // The end of what was stopped here must not be taken for the end of what is started next.
-        if let (Some(one), None) = (self.all.get_mut(name), &why) {
-            one.server = None;
-        }
-        self.tell(name, Happens::Stopped(why.clone().map_or(Ok(()), Err)));
-        for reply in waiting {
-            match &why {
-                Some(why) => drop(reply.send(Reply::Failed { why: why.clone() })),
-                None => self.answer(&reply),
-            }
-        }
-    }
-
     fn up(&mut self, name: &LoopName, pid: u32) {
         if let Some(one) = self.all.get_mut(name) {
             // The message was part of the agent's first words.
@@ -434,14 +381,7 @@ impl Loops {
         });
     }
 
-    fn names(&self) -> Vec<LoopName> {
+    pub(super) fn names(&self) -> Vec<LoopName> {
         self.all.keys().cloned().collect()
-    }
-
-    fn reports(&mut self) -> Vec<crate::here::status::LoopReport> {
-        let now = self.keep.now();
-        let report =
-            |(name, one): (&LoopName, &One)| super::report::of(&self.here, &self.fleet, now, name, one);
-        self.all.iter().map(report).collect()
     }
 }

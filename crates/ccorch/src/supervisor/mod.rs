@@ -11,6 +11,7 @@ mod look;
 mod loops;
 mod perform;
 mod report;
+mod requests;
 mod sources;
 
 use std::sync::mpsc;

@@ -4,7 +4,9 @@
 
 mod agent;
 mod check;
+mod perform;
 mod random;
+mod trouble;
 mod world;
 
 use std::collections::BTreeMap;

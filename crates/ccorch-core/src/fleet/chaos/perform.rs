@@ -1,0 +1,159 @@
+//! What the simulated host does with the engine's actions, and how it goes wrong.
+
+use super::agent::Doing;
+use super::world::{Up, World};
+use crate::fleet::{Action, Happens, Millis, Purpose, SECOND, Signal};
+use crate::names::LoopName;
+use crate::watchdog::{DialogKind, Kind, Verdict};
+
+impl World {
+    pub(super) fn perform(&mut self, action: Action) -> Result<(), String> {
+        let index = |name: &LoopName| name.as_str()[1..].to_owned();
+        let at = |names: &[LoopName], name: &LoopName| names.binary_search(name).map_err(|_| index(name));
+        match action {
+            Action::Start(name) => {
+                let i = at(&self.names, &name)?;
+                if self.agents[i].doing != Doing::Nothing {
+                    return Err(format!("started twice: {name} while {:?}", self.agents[i].doing));
+                }
+                self.checks.start(&name, self.now)?;
+                if !self.calm && self.dice.per_mille(10) {
+                    self.report(i, 300, Happens::StartFailed("no room for a process".into()));
+                } else {
+                    self.agents[i].doing = Doing::Booting;
+                    self.agents[i].life += 1;
+                    let life = self.agents[i].life;
+                    let after = self.dice.between(100, 4 * SECOND);
+                    self.later(after, Up::Booted(i, life));
+                }
+            }
+            Action::Stop(name) => {
+                let i = at(&self.names, &name)?;
+                let life = self.agents[i].life;
+                self.later(5 * SECOND, Up::Down(i, life, self.generation));
+            }
+            Action::Look(name) => {
+                let i = at(&self.names, &name)?;
+                if let Some(verdict) = self.verdict(i) {
+                    self.report(i, 200, Happens::Looked(verdict));
+                }
+            }
+            Action::Nudge { name, id, purpose, text, .. } => {
+                let i = at(&self.names, &name)?;
+                self.deliver(i, id, purpose, &text)?;
+            }
+            Action::Dismiss(name, _) => {
+                let i = at(&self.names, &name)?;
+                if self.agents[i].doing == Doing::Nothing {
+                    return Err(format!("a key for {name}, which does not run"));
+                }
+            }
+            Action::Notify { .. } => self.checks.notice(self.now)?,
+            Action::WritePhase(index) => {
+                self.checks.phase(index)?;
+                self.phase = index;
+            }
+            Action::Event { what, about, detail } => self.event(&what, about.as_ref(), &detail),
+        }
+        Ok(())
+    }
+
+    pub(super) fn event(&mut self, what: &str, about: Option<&LoopName>, detail: &str) {
+        let tally = &mut self.checks.tally;
+        match what {
+            "loop-crash-looping" => tally.crash_loops += 1,
+            "account-limited" => tally.limits += 1,
+            "account-probe" => tally.probes += 1,
+            "loop-stall-restart" => tally.stall_restarts += 1,
+            "loop-stalled" => tally.stalled += 1,
+            "nudge-given-up" | "nudge-refused" => {
+                let id = detail.split([' ', ':']).next().unwrap_or_default();
+                if let Some(name) = about {
+                    self.checks.said_lost(name, id);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// What a deliverer does: nothing twice for one id, whatever became of the receipt.
+    pub(super) fn deliver(
+        &mut self,
+        i: usize,
+        id: String,
+        purpose: Purpose,
+        text: &str,
+    ) -> Result<(), String> {
+        if self.agents[i].read.contains(&id) {
+            self.report(i, SECOND, Happens::Received(id));
+            return Ok(());
+        }
+        let fails = !self.calm && self.dice.per_mille(150);
+        if fails || !self.agents[i].runs() {
+            let counts = self.dice.per_mille(700);
+            self.report(i, 3 * SECOND, Happens::NotReceived(id, "no receipt".into(), counts));
+            return Ok(());
+        }
+        self.checks.typed(&self.names[i].clone(), &id, purpose, text)?;
+        self.agents[i].read.insert(id.clone());
+        if self.agents[i].doing != Doing::Hung || self.dice.per_mille(500) {
+            self.turn_begins(i);
+        }
+        self.report(i, 2 * SECOND, Happens::Received(id));
+        Ok(())
+    }
+
+    pub(super) fn report(&mut self, i: usize, after: Millis, happens: Happens) {
+        let generation = self.generation;
+        self.later(after, Up::Report(generation, i, happens));
+    }
+
+    pub(super) fn hook(&mut self, i: usize, signal: Signal) {
+        // Now and then one is lost for good.
+        if self.calm || !self.dice.per_mille(20) {
+            self.report(i, 50, Happens::Signal(signal));
+        }
+    }
+
+    pub(super) fn account(&self, i: usize) -> usize {
+        self.names[i].as_str()[1..].parse::<usize>().unwrap_or(0) % self.limits.len()
+    }
+
+    pub(super) fn turn_begins(&mut self, i: usize) {
+        if !self.plan.loops[&self.names[i]].watched {
+            self.agents[i].doing = Doing::Turn;
+            return;
+        }
+        if self.limits[self.account(i)] > self.now {
+            self.agents[i].turn += 1;
+            self.agents[i].doing = Doing::Limited;
+            return self.hook(i, Signal::TurnFailed);
+        }
+        let (after, outcome) = self.agents[i].begin(self.now, &mut self.dice, self.calm);
+        self.hook(i, Signal::TurnOpen);
+        let turn = self.agents[i].turn;
+        self.later(after, Up::TurnEnds(i, turn, outcome));
+    }
+
+    pub(super) fn verdict(&mut self, i: usize) -> Option<Verdict> {
+        let until = self.limits[self.account(i)];
+        let kind = match self.agents[i].doing {
+            Doing::Nothing | Doing::Booting => return None,
+            Doing::Idle => Kind::Idle,
+            Doing::Turn => Kind::Working,
+            Doing::Hung => Kind::Stalled,
+            Doing::Limited => Kind::Limited,
+            Doing::Throttled => Kind::Throttled,
+        };
+        let limited = kind == Kind::Limited;
+        let menu = limited && self.dice.per_mille(200);
+        Some(Verdict {
+            verdict: kind,
+            until: (limited && until % 5 != 0).then(|| self.wall_at(until)),
+            account_wide: limited,
+            reason: String::new(),
+            evidence: if limited { format!("limit until {until}") } else { String::new() },
+            keyboard: menu.then_some(DialogKind::LimitMenu),
+        })
+    }
+}
