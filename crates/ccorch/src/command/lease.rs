@@ -167,7 +167,10 @@ pub fn run(context: &Context, args: &Args) -> Result<ExitCode> {
         What::Release { dry_run: true, .. } => {
             println!("would stop every loop on {} and make it standby", here.name);
         }
-        What::Release { dry_run: false, json } => told(&change::release(&here)?, *json)?,
+        What::Release { dry_run: false, json } => {
+            here.create_folders()?;
+            told(&change::release(&here)?, *json)?;
+        }
         What::Acquire { dry_run: true, .. } => {
             println!("would make {} the holder at {}", here.name, place(&here));
         }

@@ -187,16 +187,14 @@ git update-ref $ref "$(git -c user.name=t -c user.email=t@example.org commit-tre
     assert_eq!((&status["lease"]["state"], &status["degraded"]), (&"standby".into(), &Value::Array(vec![])));
     assert!(!vm.holds("ccorch loops start one"), "a person may start a loop on a standby host");
 
-    // It stays so over a boot, and comes back by the lease alone.
+    // It stays so over a boot, and comes back by a person's word that the other host is gone.
     vm.reboot();
     vm.until("a supervisor", || (vm.status()["supervisor"] == true).then_some(()));
     for name in LOOPS {
         vm.until_loop(name, "fenced");
     }
     gone(vm);
-    vm.tells(
-        "ccorch lease write --about pi --journal back; ccorch lease write --about vm --active --journal back",
-    );
+    vm.tells("ccorch lease take --source pi");
     vm.operator(&["resume", "--host", "vm"]);
     vm.until_well();
 }
