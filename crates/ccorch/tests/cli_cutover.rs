@@ -37,9 +37,9 @@ fn a_dry_run_back_names_the_other_commands() {
     let ran = env.run(&["rollback", "--dry-run"]);
     assert_eq!(ran.status, Some(0), "{}", ran.snapshot());
     for said in [
-        "vm: ccorch quiesce --journal ID",
+        "vm: ccorch quiesce --journal ID --turn N",
         "pi: systemctl start -- demo.service",
-        "vm: ccorch lease write --about pi --active --journal ID",
+        "vm: ccorch lease write --about pi --active --journal ID --turn N",
         "vm: systemctl disable ccorch.target",
         "expected downtime: unknown; no cutover from vm to pi has been measured",
     ] {

@@ -117,17 +117,24 @@ fn commands(rig: &Rig, plan: &Plan, step: Step) -> Vec<String> {
                 all.extend(own(rig, from, |runs| &runs.stop));
                 all
             }
-            SideKind::Ccorch => vec![on(from, "ccorch quiesce --journal ID")],
+            SideKind::Ccorch => vec![on(from, "ccorch quiesce --journal ID --turn N")],
         },
         Step::Fence => {
-            vec![format!("{}: ccorch lease write --about {} --journal ID", writer(from, to), from.name)]
+            vec![format!(
+                "{}: ccorch lease write --about {} --journal ID --turn N",
+                writer(from, to),
+                from.name
+            )]
         }
         Step::Activate => {
-            let lease =
-                format!("{}: ccorch lease write --about {} --active --journal ID", writer(to, from), to.name);
+            let lease = format!(
+                "{}: ccorch lease write --about {} --active --journal ID --turn N",
+                writer(to, from),
+                to.name
+            );
             let mut all = vec![lease];
             match to.kind {
-                SideKind::Ccorch => all.push(on(to, "ccorch activate --journal ID")),
+                SideKind::Ccorch => all.push(on(to, "ccorch activate --journal ID --turn N")),
                 SideKind::Legacy => {
                     all.push(on(to, "remove the drop-ins, enable the units again"));
                     let units = units(rig, to, "start");

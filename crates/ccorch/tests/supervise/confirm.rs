@@ -23,8 +23,9 @@ fn on_trial(confirm: &str, terms: &[&str]) -> Place {
         + &format!("cutover: {{ from: there, to: here, confirm: {{ {confirm} }} }}\n");
     place.env.write(&rig, text);
     let place = place.active();
-    place.ok(&["quiesce", "--journal", "j0"]);
-    let activate = ["activate", "--journal", "j1", "--message", "The rig moved.", "--confirm-within"];
+    place.ok(&["quiesce", "--journal", "j0", "--turn", "1"]);
+    let activate =
+        ["activate", "--journal", "j1", "--turn", "2", "--message", "The rig moved.", "--confirm-within"];
     place.ok(&[&activate[..], terms].concat());
     place.supervised()
 }
@@ -109,10 +110,10 @@ fn what_is_taken_back_never_confirms_itself() {
     place.at_work();
     turn(&place, "builder", "build");
     turn(&place, "boss", "");
-    place.ok(&["quiesce", "--journal", "j1"]);
+    place.ok(&["quiesce", "--journal", "j1", "--turn", "2"]);
     assert_eq!(verdict(&place)["verdict"], "withdrawn");
     // A driver that slept through it comes with the same cutover: the window stays as it is.
-    place.ok(&["activate", "--journal", "j1", "--message", "x", "--confirm-within", "50s"]);
+    place.ok(&["activate", "--journal", "j1", "--turn", "2", "--message", "x", "--confirm-within", "50s"]);
     assert_eq!(verdict(&place)["verdict"], "withdrawn");
 }
 

@@ -250,7 +250,7 @@ fn a_fenced_host_starts_nothing_until_the_lease_comes() {
     place.at_work();
     // A cutover takes them down; whatever a person starts by hand stays down too.
     let pids = ["boss", "builder", "watch"].map(|name| place.pid(name));
-    place.ok(&["quiesce", "--journal", "j"]);
+    place.ok(&["quiesce", "--journal", "j", "--turn", "1"]);
     assert!(!pids.iter().any(|pid| lives(*pid)));
     let ran = place.run(&["loops", "start", "builder"]);
     assert_eq!(ran.status, Some(1), "{}", ran.snapshot());
