@@ -73,8 +73,8 @@ pub struct Memory {
     pub nudges: Nudges,
     /// Ids given out.
     pub numbered: u64,
-    /// Contents of its inbox that were announced, newest last.
-    pub inbox: Vec<String>,
+    /// Contents of its inbox that were announced (the beginnings of their hashes), newest last.
+    pub inbox: Vec<u64>,
     /// Its last limit; forgotten when it worked again.
     pub limit: Option<FirstSeen>,
 }
@@ -111,10 +111,12 @@ impl Memory {
 
     /// Whether this content was announced already; from now on it was.
     pub fn announced(&mut self, hash: &str) -> bool {
-        if self.inbox.iter().any(|known| known == hash) {
+        let digits = crate::sha256(hash.as_bytes());
+        let short = u64::from_str_radix(&digits[..16], 16).unwrap_or_default();
+        if self.inbox.contains(&short) {
             return true;
         }
-        self.inbox.push(hash.into());
+        self.inbox.push(short);
         let extra = self.inbox.len().saturating_sub(Self::INBOX);
         self.inbox.drain(..extra);
         false

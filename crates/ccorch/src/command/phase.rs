@@ -20,6 +20,9 @@ use crate::supervisor::control::{self, Request};
 pub struct Args {
     #[command(subcommand)]
     what: What,
+    /// Print JSON
+    #[arg(long, global = true)]
+    json: bool,
     /// Do it on this host of the rig, over ssh [default: the machine this runs on]
     #[arg(long, global = true, value_name = "HOST")]
     host: Option<HostName>,
@@ -29,11 +32,7 @@ pub struct Args {
 enum What {
     /// The plans, and which of them it is at
     #[command(after_help = "Example: ccorch phase show --json")]
-    Show {
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
+    Show,
     /// Go to a phase, by its index or its id
     #[command(after_help = "Example: ccorch phase set 1d --dry-run")]
     Set {
@@ -59,17 +58,17 @@ pub fn run(context: &Context, args: &Args) -> Result<ExitCode> {
     }
     let here = Here::load(context)?;
     match &args.what {
-        What::Show { json } => show(&here, *json)?,
+        What::Show => show(&here, args.json)?,
         What::Set { phase, dry_run } => {
             let index = find(&here, phase)?;
-            go(&here, index, *dry_run)?;
+            go(&here, index, *dry_run, args.json)?;
         }
         What::Next { dry_run } => {
             let index = here.phase_index()? + 1;
             if index > here.rig.phases.len() {
                 return Err(Problem::new(Kind::Conflict, "every phase is done already").into());
             }
-            go(&here, index, *dry_run)?;
+            go(&here, index, *dry_run, args.json)?;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -119,21 +118,26 @@ fn find(here: &Here, wanted: &str) -> Result<usize> {
     })
 }
 
-fn go(here: &Here, index: usize, dry_run: bool) -> Result<()> {
+fn go(here: &Here, index: usize, dry_run: bool, json: bool) -> Result<()> {
     let name =
         here.rig.phases.get(index).map_or("every phase done".to_owned(), |p| format!("phase {}", p.id));
-    if here.phase_index().is_ok_and(|now| now == index) {
-        println!("nothing to do: it is at index {index} ({name})");
-        return Ok(());
+    let there = here.phase_index().is_ok_and(|now| now == index);
+    let said = match (there, dry_run) {
+        (true, _) => format!("nothing to do: it is at index {index} ({name})"),
+        (false, true) => format!("would go to index {index} ({name})"),
+        (false, false) => format!("index {index} ({name})"),
+    };
+    let changed = !there && !dry_run;
+    if changed {
+        phases::write_index(here, index)?;
+        events::record(here, "phase-set", None, format!("by hand to index {index} ({name})"));
     }
-    if dry_run {
-        println!("would go to index {index} ({name})");
-        return Ok(());
+    if json {
+        println!("{}", serde_json::json!({ "index": index, "changed": changed }));
+    } else {
+        println!("{said}");
     }
-    phases::write_index(here, index)?;
-    events::record(here, "phase-set", None, format!("by hand to index {index} ({name})"));
-    println!("index {index} ({name})");
-    if control::ask(&here.paths, &Request::Phase).is_err() {
+    if changed && control::ask(&here.paths, &Request::Phase).is_err() {
         eprintln!("the supervisor does not answer; it reads the phase when it starts");
     }
     Ok(())

@@ -46,18 +46,16 @@ fn a_state_folder_that_takes_nothing_stops_no_loop() {
     let place = Place::new().active().supervised();
     place.at_work();
     let pid = place.pid("watch");
-    // Even root cannot replace a file in a folder that is none any more.
-    let (loops, away) = (place.state("loops"), place.state("loops-away"));
-    fs::rename(&loops, &away).unwrap();
-    fs::write(&loops, "").unwrap();
+    // Even root cannot put a file in the place of a folder that is not empty.
+    let file = place.state("fleet.json");
+    fs::remove_file(&file).unwrap();
+    place.env.write(file.join("in-the-way"), "");
+    until("the supervisor to say so", || {
+        place.said().contains("state is not kept, and loops go on").then_some(())
+    });
     signal(pid, "KILL");
     place.new_agent("watch", pid);
-    assert!(place.said().contains("state is not kept, and loops go on"), "{}", place.said());
-    fs::remove_file(&loops).unwrap();
-    fs::rename(&away, &loops).unwrap();
-    let pid = place.pid("watch");
-    signal(pid, "KILL");
-    place.new_agent("watch", pid);
+    fs::remove_dir_all(&file).unwrap();
     until("the state to be kept again", || place.said().contains("state-kept-again").then_some(()));
 }
 

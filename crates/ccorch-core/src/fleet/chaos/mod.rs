@@ -66,7 +66,7 @@ fn plan(seed: u64, size: Size) -> Result<Fleets, String> {
             watched: n % 50 != 49,
             role: if n % 2 == 0 { Role::Worker } else { Role::Orchestrator },
             account: format!("account-{}", n % 5),
-            stall_after: if n % 10 == 0 { 20 * MINUTE } else { 2 * HOUR },
+            stall_after: if n % 50 == 0 { 20 * MINUTE } else { 2 * HOUR },
             continue_after: 5 * MINUTE,
         };
         loops.insert(name, spec);
