@@ -50,7 +50,7 @@ pub fn run(args: &ChaosArgs) -> Result<ExitCode> {
         }
     };
     let cores = thread::available_parallelism().context("count the processors")?.get();
-    thread::scope(|scope| (0..cores).for_each(|_| drop(scope.spawn(&work))));
+    thread::scope(|scope| (0..cores).for_each(|_| drop(scope.spawn(work))));
     if let Some(error) = failed.into_inner().ok().flatten() {
         println!("FAILED: {error}");
         return Ok(ExitCode::FAILURE);

@@ -149,7 +149,7 @@ impl World {
         let menu = limited && self.dice.per_mille(200);
         Some(Verdict {
             verdict: kind,
-            until: (limited && until % 5 != 0).then(|| self.wall_at(until)),
+            until: (limited && !until.is_multiple_of(5)).then(|| self.wall_at(until)),
             account_wide: limited,
             reason: String::new(),
             evidence: if limited { format!("limit until {until}") } else { String::new() },

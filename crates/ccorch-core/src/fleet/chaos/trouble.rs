@@ -21,11 +21,8 @@ impl World {
                 self.supervisor_dies()?;
                 self.again(20 * HOUR, Up::SupervisorDies);
             }
-            Up::SupervisorStarts => {
-                if self.fleet.is_none() {
-                    self.start_supervisor()?;
-                }
-            }
+            Up::SupervisorStarts if self.fleet.is_none() => self.start_supervisor()?,
+            Up::SupervisorStarts => {}
             Up::Reboot => {
                 self.checks.tally.reboots += 1;
                 (self.fleet, self.generation) = (None, self.generation + 1);
@@ -34,10 +31,10 @@ impl World {
                     agent.turn += 1;
                 }
                 let away = self.dice.between(MINUTE, 2 * HOUR);
-                self.later(away, Up::BackUp);
+                self.later(away, Up::Returns);
                 self.again(5 * 24 * HOUR, Up::Reboot);
             }
-            Up::BackUp => {
+            Up::Returns => {
                 self.boots += 1;
                 self.booted = self.now;
                 for name in &self.names {

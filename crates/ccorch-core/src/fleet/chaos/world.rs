@@ -10,12 +10,9 @@ use super::agent::{Agent, Doing, Outcome};
 use super::check::{Checks, Tally};
 use super::random::Random;
 use crate::fleet::{
-    Action, End, Fleet, Fleets, Found, HOUR, Happens, Input, MINUTE, Memory, Millis, Purpose, SECOND, Shared,
-    Signal, Steady,
+    End, Fleet, Fleets, Found, HOUR, Happens, Input, MINUTE, Memory, Millis, Shared, Signal, Steady,
 };
 use crate::names::LoopName;
-use crate::watchdog::life::State;
-use crate::watchdog::{DialogKind, Kind, Verdict};
 
 /// What comes up at a time.
 #[derive(Debug, Clone)]
@@ -32,7 +29,7 @@ pub(super) enum Up {
     SupervisorDies,
     SupervisorStarts,
     Reboot,
-    BackUp,
+    Returns,
     Ask(u64),
     Flood(u64),
     Person,
@@ -357,7 +354,7 @@ impl World {
                 let next = long + self.dice.between(4 * HOUR, 60 * HOUR);
                 self.later(next, Up::LimitBegins(account));
             }
-            other if self.calm && !matches!(other, Up::SupervisorStarts | Up::BackUp) => {}
+            other if self.calm && !matches!(other, Up::SupervisorStarts | Up::Returns) => {}
             other => self.trouble(other)?,
         }
         Ok(())
