@@ -48,7 +48,7 @@ impl Baseline {
             let (transcripts, reflogs) = (transcripts(here, name), reflogs(here, name).unwrap_or_default());
             let length = |path: PathBuf| Some((path.clone(), fs::symlink_metadata(&path).ok()?.len()));
             let lengths = transcripts.into_iter().chain(reflogs).filter_map(length).collect();
-            let restarts = loop_state::read(here, name)?.restarts;
+            let restarts = loop_state::read(here, name)?.memory.restarts;
             loops.insert(name.clone(), Start { restarts, lengths });
         }
         let confirm = here.rig.cutover.as_ref().and_then(|c| c.confirm.as_ref());

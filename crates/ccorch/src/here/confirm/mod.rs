@@ -148,7 +148,7 @@ fn look(here: &Here, window: &Window, baseline: &Baseline) -> Result<(Facts, Wor
     let mut worked = window.worked.clone();
     let mut loops = Vec::new();
     for report in status.loops.iter().filter(|report| report.state != LoopWord::Held) {
-        let restarts = loop_state::read(here, &report.name)?.restarts;
+        let restarts = loop_state::read(here, &report.name)?.memory.restarts;
         let sign = baseline.sign_of(here, &report.name, since)?;
         if let Some(Some(at)) = sign {
             worked.entry(report.name.clone()).or_insert(at);
