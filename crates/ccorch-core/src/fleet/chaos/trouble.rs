@@ -22,7 +22,6 @@ impl World {
                 self.again(20 * HOUR, Up::SupervisorDies);
             }
             Up::SupervisorStarts if self.fleet.is_none() => self.start_supervisor()?,
-            Up::SupervisorStarts => {}
             Up::Reboot => {
                 self.checks.tally.reboots += 1;
                 (self.fleet, self.generation) = (None, self.generation + 1);
@@ -31,10 +30,10 @@ impl World {
                     agent.turn += 1;
                 }
                 let away = self.dice.between(MINUTE, 2 * HOUR);
-                self.later(away, Up::Returns);
+                self.later(away, Up::Power);
                 self.again(5 * 24 * HOUR, Up::Reboot);
             }
-            Up::Returns => {
+            Up::Power => {
                 self.boots += 1;
                 self.booted = self.now;
                 for name in &self.names {

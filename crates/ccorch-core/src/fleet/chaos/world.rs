@@ -29,7 +29,7 @@ pub(super) enum Up {
     SupervisorDies,
     SupervisorStarts,
     Reboot,
-    Returns,
+    Power,
     Ask(u64),
     Flood(u64),
     Person,
@@ -354,7 +354,7 @@ impl World {
                 let next = long + self.dice.between(4 * HOUR, 60 * HOUR);
                 self.later(next, Up::LimitBegins(account));
             }
-            other if self.calm && !matches!(other, Up::SupervisorStarts | Up::Returns) => {}
+            other if self.calm && !matches!(other, Up::SupervisorStarts | Up::Power) => {}
             other => self.trouble(other)?,
         }
         Ok(())
