@@ -19,10 +19,23 @@ pub fn seen(here: &Here) -> Result<Option<Owner>> {
 /// Lets a driver act, or refuses it. The lock is held for the length of the act: a newer driver waits until what an older
 /// one began here is over.
 pub fn admit(here: &Here, driver: &Driver, by: &str) -> Result<Lock> {
+    enter(here, driver, by, false)
+}
+
+/// The same for the copy of a journal that has its last line: it comes when this host may know already that the cutover
+/// is over, and is no act.
+pub fn admit_end(here: &Here, driver: &Driver, by: &str) -> Result<Lock> {
+    enter(here, driver, by, true)
+}
+
+fn enter(here: &Here, driver: &Driver, by: &str, at_its_end: bool) -> Result<Lock> {
     let lock = lock::wait(&here.paths.state().join("driver.lock"))?;
     let _record = record_lock(here)?;
     let seen = seen(here)?;
-    decide(seen.as_ref(), driver).map_err(|refused| refuse(&refused))?;
+    match decide(seen.as_ref(), driver) {
+        Err(Refused::Over(owner)) if at_its_end && owner.journal == driver.journal => {}
+        decided => decided.map_err(|refused| refuse(&refused))?,
+    }
     if seen.is_none_or(|seen| seen.turn < driver.turn) {
         let owner = Owner { journal: driver.journal.clone(), turn: driver.turn, by: by.into(), open: true };
         record(here, &owner)?;

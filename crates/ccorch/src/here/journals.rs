@@ -17,7 +17,8 @@ pub fn keep(here: &Here, id: &str, turn: Turn, text: &str) -> Result<()> {
     let new = Journal::read(text).with_context(|| format!("the journal {id} as it was sent"))?;
     let by = new.driver().map_or("an unknown driver", |(_, by)| by);
     let driver = Driver { journal: id.into(), turn };
-    let _lock = driver::admit(here, &driver, by)?;
+    let admit = if new.outcome().is_some() { driver::admit_end } else { driver::admit };
+    let _lock = admit(here, &driver, by)?;
     if new.id != id || new.turn() != Some(turn) {
         let message =
             format!("what was sent is journal {} of turn {:?}, not {id} of turn {turn}", new.id, new.turn());
