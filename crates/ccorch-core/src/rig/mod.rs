@@ -105,7 +105,7 @@ impl Rig {
     pub fn account_of(&self, name: &LoopName) -> String {
         let Some(entry) = self.loops.get(name) else { return String::new() };
         let folder = entry.env.get("CLAUDE_CONFIG_DIR").map_or("~/.claude", String::as_str);
-        entry.account.clone().unwrap_or_else(|| format!("{}:{folder}", self.workspace.user))
+        entry.account.clone().unwrap_or_else(|| format!("{}:{folder}", self.user_of(entry)))
     }
 
     /// The name of a loop's state file in a phase.
