@@ -124,6 +124,8 @@ fn survive(scenario: &Scenario, operator: &Operator, vm: &Instance, report: &mut
     }
     report.step("status", || {
         operator.runs(&["status", "--host", "vm"])?;
+        operator.runs(&["loops", "show", "builder", "--host", "vm"])?;
+        operator.runs(&["phase", "show", "--host", "vm"])?;
         operator.runs(&["reboots", "--host", "vm"])?;
         operator.runs(&["resume", "--host", "vm"])?;
         Ok(((), "for people".into()))
