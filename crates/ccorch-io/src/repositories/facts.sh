@@ -39,6 +39,12 @@ detached() {
     if [ -n "$(git -C "$1" rev-list -n 1 "$head" --not --branches --remotes $2)" ]; then field d "$head"; fi
 }
 
+# What an agent at work takes away under the look was no lock that stays.
+locks() {
+    LC_ALL=C find "$1" -path '*/objects/[0-9a-f][0-9a-f]' -prune -o -type f -name '*.lock' -printf 'L %P\0' 2>"$part" ||
+        if grep -v ': No such file or directory$' "$part" >&2; then return 1; fi
+}
+
 field R "$1"
 if ! [ -e "$2/.git" ]; then field Z ''; exit 0; fi
 field G ''
@@ -47,7 +53,7 @@ if [ -d "$2/.git" ]; then common=$2/.git git=$2/.git; else
     git=$(git -C "$2" rev-parse --absolute-git-dir)
 fi
 if [ -e "$git/ccorch-incomplete" ]; then field I ''; fi
-find "$common" -path '*/objects/[0-9a-f][0-9a-f]' -prune -o -type f -name '*.lock' -printf 'L %P\0'
+locks "$common"
 git -C "$2" for-each-ref --format='h %(objectname) %(refname:lstrip=2)%00' refs/heads
 git -C "$2" for-each-ref --format='r %(objectname) %(refname:lstrip=2)%00' refs/remotes
 git -C "$2" config --local --list -z >"$part"

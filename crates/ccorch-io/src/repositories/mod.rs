@@ -190,3 +190,48 @@ fn git_function() -> String {
         .collect();
     format!("{}\ngit() {{ command git {} \"$@\"; }}", exports.join("\n"), crate::quote::argv(&FIXED))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::thread;
+
+    use super::*;
+    use crate::host::Reach;
+
+    /// An agent may rebase while it is looked at: its folders come and go under the look.
+    #[test]
+    fn folders_that_vanish_meanwhile_are_no_error() {
+        let scratch = tempfile::tempdir().unwrap();
+        let clone = scratch.path().join("clone");
+        let dir = clone.display().to_string();
+        Command::new("git").args(["init", "-q", &dir]).run().unwrap();
+        let over = AtomicBool::new(false);
+        let churn = &|name: &str| {
+            let (folder, marks) = (clone.join(".git").join(name), 6);
+            while !over.load(Ordering::Relaxed) {
+                fs::create_dir_all(folder.join("deeper")).unwrap();
+                (0..marks).for_each(|mark| fs::write(folder.join(format!("{mark}")), "").unwrap());
+                fs::remove_dir_all(&folder).unwrap();
+            }
+        };
+        let host = Host::connect("here", Reach::Local).unwrap();
+        let user = Command::new("id").arg("-un").read().unwrap();
+        let all = Repositories { host: &host, user: &user };
+        let answers = thread::scope(|scope| {
+            for name in ["rebase-merge", "rebase-apply", "another"] {
+                scope.spawn(move || churn(name));
+            }
+            let answers: Vec<_> = (0..2).map(|_| all.facts(&vec![dir.clone(); 50])).collect();
+            over.store(true, Ordering::Relaxed);
+            answers
+        });
+        for answer in answers {
+            assert_eq!(
+                answer.unwrap().split(|b| *b == 0).filter(|field| field.starts_with(b"Z")).count(),
+                50
+            );
+        }
+    }
+}

@@ -20,6 +20,8 @@ pub const SYSTEM_PATH: &str = "/nix/store/00000000000000000000000000000000-syste
 pub const DEBIAN: &str = "/nix/store/00000000000000000000000000000000-debian";
 /// What the package's wrapper adds to the path.
 pub const RUNTIME: &str = "/nix/store/00000000000000000000000000000000-runtime-inputs";
+/// Where a login finds programs.
+const LOGIN_PATH: &str = "/run/wrappers/bin:/nix/var/nix/profiles/default/bin:/run/current-system/sw/bin";
 const STORE: &str = "/nix/store/";
 
 /// One test of whole machines.
@@ -52,10 +54,22 @@ struct Generation {
     rig: Value,
     host: String,
     known_hosts: String,
-    files: Texts,
+    keys: BTreeMap<String, Key>,
+    ssh: String,
+    sshd: String,
+    authorized: BTreeMap<String, Vec<String>>,
     tmpfiles: Vec<String>,
     package: String,
     agents: Vec<String>,
+}
+
+/// A file below `/etc` that holds the private key of the tests.
+#[derive(Debug, Deserialize)]
+pub struct Key {
+    /// As for chmod.
+    pub mode: String,
+    /// Whose it is.
+    pub user: String,
 }
 
 /// What cargo built in place of what Nix would have.
@@ -71,6 +85,21 @@ impl Machine {
     /// The package's store path.
     pub fn package(&self) -> &str {
         &self.base.package
+    }
+
+    /// Files below `/etc` that are the private key.
+    pub fn keys(&self) -> impl Iterator<Item = (&String, &Key)> {
+        self.base.keys.iter()
+    }
+
+    /// Public keys by the user whom they let in.
+    pub fn authorized(&self) -> impl Iterator<Item = (&String, &Vec<String>)> {
+        self.base.authorized.iter()
+    }
+
+    /// Whether its ssh server proves itself by the key of the tests.
+    pub fn has_key_as_host(&self) -> bool {
+        self.base.sshd.contains("HostKey ")
     }
 
     /// Lays the machine out below `root`; the path of its system there, and the store paths that Debian stands in for.
@@ -135,9 +164,8 @@ impl Generation {
         etc("ccorch/rig.json", &format!("{:#}\n", self.rig))?;
         etc("ccorch/host", &self.host)?;
         etc("ccorch/known_hosts", &self.known_hosts)?;
-        for (path, text) in &self.files {
-            etc(path, text)?;
-        }
+        etc("ssh/ssh_config.d/00-nixos.conf", &self.ssh)?;
+        etc("ssh/sshd_config.d/00-nixos.conf", &format!("SetEnv PATH={LOGIN_PATH}\n{}\n", self.sshd))?;
         etc("tmpfiles.d/00-nixos.conf", &format!("{}\n", self.tmpfiles.join("\n")))?;
         for (path, text) in &self.scripts {
             put(root, path, format!("#!/bin/sh\n{text}").as_bytes(), 0o755)?;

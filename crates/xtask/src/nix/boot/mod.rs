@@ -24,7 +24,7 @@ use crate::bed::{Bed, Instance};
 use crate::run::Run;
 
 /// The tests whose scripts are run.
-pub const CHECKS: [&str; 3] = ["reboot", "switch", "supervisor"];
+pub const CHECKS: [&str; 4] = ["reboot", "switch", "supervisor", "cutover"];
 
 /// Debian's packages with the programs that a NixOS has by itself, and git, which the machines declare.
 const SYSTEM: &str = "bash coreutils diffutils findutils mawk libc-bin grep sed gzip less openssh-client procps util-linux \
@@ -34,13 +34,14 @@ const WRAPPED: &str = "git openssh-client rsync tmux util-linux";
 
 /// Boots the machines of one test and runs its script on them.
 pub fn run(nix: &Nix, bed: &Bed, programs: &Programs, check: &str) -> Result<Outcome> {
-    let mut arguments = vec![("check", string(check))];
+    let work = tempfile::tempdir().context("no temporary folder")?;
+    let key = work.path().join("key");
+    Run::new(&["ssh-keygen", "-q", "-t", "ed25519", "-C", "", "-N", "", "-f"]).arg(&key).run()?;
+    let public = std::fs::read_to_string(key.with_extension("pub"))?;
+    let mut arguments = vec![("check", string(check)), ("publicKey", string(public.trim()))];
     arguments.extend(nix.trees());
     let test: Test = serde_json::from_value(nix.eval("nixos/tests/generation.nix", &arguments)?)
         .context("not a test of whole machines")?;
-    let work = tempfile::tempdir().context("no temporary folder")?;
-    let key = work.path().join("key");
-    Run::new(&["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f"]).arg(&key).run()?;
     let mut guests = Vec::new();
     let mut about = serde_json::Map::new();
     let mut replaced = BTreeSet::new();
@@ -48,10 +49,17 @@ pub fn run(nix: &Nix, bed: &Bed, programs: &Programs, check: &str) -> Result<Out
         let guest = Guest(bed.launch(&format!("nixos-{check}-{node}"), None)?);
         let packaged = units::of_package(nix, machine.package())?;
         replaced.append(&mut guest.becomes(machine, &packaged, programs, &work)?);
-        about.insert(node.clone(), guest.described(bed, &work)?);
+        about.insert(node.clone(), guest.described(bed, &work, machine)?);
+        guests.push(guest);
+    }
+    let mut names = String::new();
+    for (node, guest) in test.machines.keys().zip(&guests) {
+        names += &format!("{} {node}\n", guest.0.reachable()?);
+    }
+    for guest in &guests {
+        guest.0.script(&format!("cat >> /etc/hosts <<'END'\n{names}END\nsync"))?;
         // The first boot is one of the machine as it is now.
         guest.0.stop_force()?;
-        guests.push(guest);
     }
     drive(&work, &about.into(), &test.script)?;
     let many = guests.len();
@@ -94,6 +102,7 @@ impl Guest {
         self.0.push_file(&std::fs::read(&packed)?, "/root/store.tar", "0600", "root:root")?;
         let public = std::fs::read_to_string(work.path().join("key.pub"))?;
         self.0.push_file(public.as_bytes(), "/root/.ssh/authorized_keys", "0600", "root:root")?;
+        self.0.push_file(&std::fs::read(work.path().join("key"))?, "/root/key", "0600", "root:root")?;
         self.0.script(&formatdoc! {"
             tar -C / --no-same-owner -xf /root/store.tar
             rm /root/store.tar
@@ -114,16 +123,35 @@ impl Guest {
             cp -a {system}/etc/. /etc/
             echo 'L+ /run/current-system - - - - /nix/var/nix/profiles/system' > /etc/tmpfiles.d/00-current-system.conf
             useradd --create-home --gid users --shell /bin/bash loops
-            sync
+            # There units belong to the generation: nothing else can put one there.
+            touch /etc/NIXOS
+            echo '/etc/systemd/system /etc/systemd/system none bind,ro 0 0' >> /etc/fstab
         "})?;
+        for (file, key) in machine.keys() {
+            let (user, mode) = (&key.user, &key.mode);
+            self.0.script(&format!("install -o {user} -m {mode} /root/key /etc/{file}"))?;
+        }
+        for (user, keys) in machine.authorized() {
+            let keys = keys.join("\n");
+            self.0.script(&format!(
+                "folder=$(getent passwd {user} | cut -d : -f 6)/.ssh; install -d -o {user} -m 700 $folder
+                 echo '{keys}' >> $folder/authorized_keys; chown {user} $folder/authorized_keys"
+            ))?;
+        }
+        self.0.script("rm /root/key; sync")?;
         Ok(replaced)
     }
 
     /// What the driver needs to know.
-    fn described(&self, bed: &Bed, work: &TempDir) -> Result<Value> {
+    fn described(&self, bed: &Bed, work: &TempDir, machine: &Machine) -> Result<Value> {
         let address = self.0.reachable()?;
         let known = work.path().join(format!("{}.known", self.0.name));
-        std::fs::write(&known, format!("{address} {}\n", self.0.host_key()?))?;
+        let host_key = if machine.has_key_as_host() {
+            std::fs::read_to_string(work.path().join("key.pub"))?
+        } else {
+            self.0.host_key()?
+        };
+        std::fs::write(&known, format!("{address} {host_key}\n"))?;
         let path = |path: &Path| path.display().to_string();
         let login = format!("root@{address}");
         let known = format!("UserKnownHostsFile={}", path(&known));

@@ -64,6 +64,7 @@ for unit in active():
 
 print(f"stop {sorted(stop)}, restart {sorted(restart)}, start {sorted(start)}")
 systemctl("stop", stop)
+subprocess.run(["mount", "-o", "remount,bind,rw", "/etc/systemd/system"], check=True)
 for gone in files(old) - files(new):
     Path("/", gone).unlink(missing_ok=True)
 for file in files(new):
@@ -73,6 +74,7 @@ for file in files(new):
 link = CURRENT.with_name("current-system.new")
 link.symlink_to(new)
 link.rename(CURRENT)
+subprocess.run(["mount", "-o", "remount,bind,ro", "/etc/systemd/system"], check=True)
 subprocess.run(["systemctl", "daemon-reload"], check=True)
 systemctl("restart", restart)
 systemctl("start", start)
