@@ -122,6 +122,11 @@ impl Clone<'_> {
         }
     }
 
+    /// The commit that is checked out.
+    pub fn head(&self) -> Result<String> {
+        Ok(self.git(&["rev-parse", "-q", "--verify", "HEAD"]).read()?)
+    }
+
     /// Whether the clone has this commit with all that it needs. A torn transfer leaves commits without their files, so
     /// everything that no ref vouches for is walked.
     pub fn has(&self, commit: &str) -> Result<bool> {

@@ -157,6 +157,27 @@ fn what_the_source_rewrites_is_rewritten() {
 }
 
 #[test]
+fn what_is_checked_out_on_the_source_is_on_the_target() {
+    let bed = rig();
+    let (pi, vm) = (&bed.pi, &bed.vm);
+    bed.ok(&["stage", "vm"]);
+    // A loop that was killed in a pull leaves a commit without a branch; another works on a branch of its own.
+    for (here, there) in [
+        ("git checkout -q --detach && git commit -q --allow-empty -m nowhere", "HEAD"),
+        ("git checkout -q -b topic && git commit -q --allow-empty -m topic", "topic"),
+        ("git checkout -q main && git commit -q --allow-empty -m on", "main"),
+    ] {
+        pi.sh("/srv/w/cc-ci", here);
+        pi.put("/srv/w/cc-ci/INBOX.md", there);
+        bed.ok(&["stage", "vm"]);
+        assert_eq!(vm.sh("/srv/w/cc-ci", "git rev-parse --abbrev-ref HEAD"), there);
+        let commit = "git rev-parse HEAD";
+        assert_eq!(vm.sh("/srv/w/cc-ci", commit), pi.sh("/srv/w/cc-ci", commit));
+        assert_eq!(bed.ok(&["stage", "vm", "--prove"]), "pi and vm hold the same\n");
+    }
+}
+
+#[test]
 fn an_interrupted_run_is_repaired() {
     let bed = rig();
     let vm = &bed.vm;

@@ -49,7 +49,8 @@ pub fn plan(pair: &Pair, (source, target): &(Vec<Facts>, Vec<Facts>)) -> Delta {
             && !ours.submodules
             && !theirs.submodules
             && theirs.origin().as_deref() == Some(repository.url.as_str())
-            && theirs.branch() == Some(&repository.branch)
+            && ours.branch().is_some()
+            && theirs.branch() == ours.branch()
             && ours.heads.contains_key(&repository.branch)
             && settings(ours) == settings(theirs);
         if !same_shape {

@@ -120,9 +120,13 @@ fn repository(
             ));
         }
     }
-    if ours.branch() != theirs.branch() {
-        let shown = |facts: &Facts| facts.branch().unwrap_or("no branch").to_owned();
-        let (ours, theirs) = (shown(ours), shown(theirs));
+    let shown = |facts: &Facts| {
+        let commit = || facts.main().and_then(|tree| tree.head.clone());
+        facts.branch().map(str::to_owned).or_else(commit).unwrap_or_else(|| "nothing".into())
+    };
+    let (at, at_there) = (shown(ours), shown(theirs));
+    if at != at_there {
+        let (ours, theirs) = (at, at_there);
         say(format!("{ours} is checked out on {}, {theirs} on {}", pair.source.name, pair.target.name));
     }
     let own = pair.own_files_of(path);

@@ -82,24 +82,62 @@ fn one(pair: &Pair, clones: &Clones, repo: &Repository, how: How<'_>, carried: &
     let (user, url) = (target.user, &repo.url);
     let fetched = target.fetch();
     fetched.with_context(|| format!("{} cannot fetch {url} as `{user}`", target.host.name))?;
-    carry_commits(source, target, &heads)?;
+    let at = checked_out(source, &heads, &repo.branch)?;
+    carry_commits(source, target, heads.values().chain(at.commit()))?;
     let begun = target.is_incomplete()?;
     changed |= move_branches(pair, clones, &heads, begun, how)?;
     if begun {
         target.complete(&repo.branch)?;
-    } else if target.branch()?.as_deref() != Some(&repo.branch) {
-        target.git(&["checkout", "-q", &repo.branch, "--"]).run()?;
-        changed = true;
     }
+    changed |= check_out(pair, clones, &at, how)?;
     submodules(target)?;
     settings(clones, carried)?;
     Ok(changed)
 }
 
+/// What is checked out on the source, and shall be on the target.
+enum CheckedOut {
+    Branch(String),
+    /// A commit without a branch: a loop that was stopped in a rebase leaves that, for one.
+    Commit(String),
+}
+
+impl CheckedOut {
+    fn commit(&self) -> Option<&String> {
+        if let Self::Commit(id) = self { Some(id) } else { None }
+    }
+}
+
+/// A branch that is not born yet has nothing to check out; the rig's has.
+fn checked_out(source: &Clone, heads: &BTreeMap<String, String>, usual: &str) -> Result<CheckedOut> {
+    match source.branch()? {
+        Some(branch) if heads.contains_key(&branch) => Ok(CheckedOut::Branch(branch)),
+        Some(_) => Ok(CheckedOut::Branch(usual.into())),
+        None => Ok(CheckedOut::Commit(source.head()?)),
+    }
+}
+
+fn check_out(pair: &Pair, clones: &Clones, at: &CheckedOut, how: How<'_>) -> Result<bool> {
+    let (target, now) = (&clones.target, clones.target.branch()?);
+    let (commit, words) = match at {
+        CheckedOut::Branch(branch) if now.as_ref() == Some(branch) => return Ok(false),
+        CheckedOut::Branch(branch) => (branch, ["checkout", "-q", branch, "--"]),
+        CheckedOut::Commit(id) if now.is_none() && target.head()? == *id => return Ok(false),
+        CheckedOut::Commit(id) => (id, ["checkout", "-q", "--detach", id]),
+    };
+    make_way(pair, clones, commit, how)?;
+    target.git(&words).run()?;
+    Ok(true)
+}
+
 /// Commits that were never pushed go along, straight from the source.
-fn carry_commits(source: &Clone, target: &Clone, heads: &BTreeMap<String, String>) -> Result<()> {
+fn carry_commits<'a>(
+    source: &Clone,
+    target: &Clone,
+    commits: impl Iterator<Item = &'a String>,
+) -> Result<()> {
     let mut missing = Vec::new();
-    for commit in heads.values() {
+    for commit in commits {
         if !target.has(commit)? {
             missing.push(commit.clone());
         }
