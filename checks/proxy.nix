@@ -2,7 +2,7 @@
 inputs:
 let
   inherit (inputs) pkgs;
-  keys = import (pkgs.path + "/nixos/tests/ssh-keys.nix") pkgs;
+  keys = import ./lib/ssh-keys.nix inputs;
   page = pkgs.writeTextDir "index.html" "reached";
 in
 import ./lib inputs {

@@ -56,7 +56,13 @@ in
       "ccorch/${cfg.rendered.secrets.file}".source = cfg.secrets.file;
     };
 
-    environment.systemPackages = [ cfg.package ] ++ cfg.agents;
+    # A driver on another machine calls git and rsync by ssh.
+    environment.systemPackages = [
+      cfg.package
+      pkgs.git
+      pkgs.rsync
+    ]
+    ++ cfg.agents;
 
     # A driver on another machine calls the program where every other host has it.
     systemd.tmpfiles.rules = [

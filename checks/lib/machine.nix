@@ -24,6 +24,7 @@ let
   };
   # Where the sandbox of the lease's unit lets it write.
   arbiter = "/var/lib/ccorch/arbiter.git";
+  remote = config.services.ccorch.settings.workspace.repositories.work.url;
   worker = workdir: {
     agent = "claude";
     inherit workdir;
@@ -48,7 +49,7 @@ in
       workspace = {
         root = "/srv/rig";
         repositories = lib.genAttrs [ "work" "adversary" ] (_: {
-          url = "/srv/git/work.git";
+          url = lib.mkDefault "/srv/git/work.git";
           branch = "main";
         });
       };
@@ -82,7 +83,37 @@ in
     };
   };
 
-  # What a person brings to a fresh machine; the second boot finds it there.
+  # What a person brings to a fresh machine.
+  systemd.services.test-home = {
+    wantedBy = [ "multi-user.target" ];
+    before = [
+      "ccorch-supervisor.service"
+      "test-workspace.service"
+    ];
+    path = [
+      pkgs.git
+      pkgs.util-linux
+    ];
+    unitConfig.ConditionPathExists = "!${home}/.claude.json";
+    serviceConfig.Type = "oneshot";
+    script = ''
+      set -eu
+      install -d -o loops -g users ${home}/.claude
+      runuser -u loops -- env HOME=${home} sh -eu <<'AS_LOOPS'
+      umask 077
+      echo '${login}' > ${home}/.claude/.credentials.json
+      echo '${pace}' > ${home}/.claude/stub.json
+      umask 022
+      git config --global user.name loops
+      git config --global user.email loops@example.org
+      git config --global init.defaultBranch main
+      umask 077
+      echo '${known}' > ${home}/.claude.json
+      AS_LOOPS
+    '';
+  };
+
+  # The remotes and the work; the second boot finds them there.
   systemd.services.test-workspace = {
     wantedBy = [ "multi-user.target" ];
     # A target is no barrier for what it wants.
@@ -91,24 +122,22 @@ in
       "ccorch-supervisor.service"
       "ccorch-resume.service"
     ];
+    wants = [ "network-online.target" ];
+    after = [
+      "network-online.target"
+      "sshd.service"
+    ];
     path = [
       pkgs.git
+      pkgs.openssh
       pkgs.util-linux
     ];
     unitConfig.ConditionPathExists = "!${arbiter}";
     serviceConfig.Type = "oneshot";
     script = ''
       set -eu
-      install -d -o loops -g users /srv/rig /srv/git/work.git ${home}/.claude
+      install -d -o loops -g users /srv/rig /srv/git/work.git
       runuser -u loops -- env HOME=${home} sh -eu <<'AS_LOOPS'
-      umask 077
-      echo '${known}' > ${home}/.claude.json
-      echo '${login}' > ${home}/.claude/.credentials.json
-      echo '${pace}' > ${home}/.claude/stub.json
-      umask 022
-      git config --global user.name loops
-      git config --global user.email loops@example.org
-      git config --global init.defaultBranch main
       git init --quiet --bare /srv/git/work.git
       git clone --quiet /srv/git/work.git /srv/rig/work
       cd /srv/rig/work
@@ -117,6 +146,7 @@ in
       git commit --quiet -m 'the first commit'
       git push --quiet origin HEAD:main
       git clone --quiet /srv/git/work.git /srv/rig/adversary
+      for clone in work adversary; do git -C /srv/rig/$clone remote set-url origin ${remote}; done
       AS_LOOPS
       git init --quiet --bare ${arbiter}
       CCORCH_RIG=/etc/ccorch/rig.json ${config.services.ccorch.package}/bin/ccorch lease init --holder vm

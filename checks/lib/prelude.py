@@ -7,8 +7,10 @@ def status(machine):
     return json.loads(machine.execute("ccorch status --json")[1])
 
 
-def at_work(machine, loops=3):
-    # Every loop runs, nothing is degraded, and new work reaches the remote.
+def at_work(machine, loops=3, remote=None):
+    # Every loop runs, nothing is degraded, and new work reaches the remote, which lies on the machine itself or another.
+    remote = remote or machine
+
     def well(_):
         try:
             seen = status(machine)
@@ -21,9 +23,9 @@ def at_work(machine, loops=3):
     for name in ["builder", "adversary"]:
         count = f"git --git-dir=/srv/git/work.git log --format=%s main | grep -c '^{name}: work '"
         as_loops = f"runuser -u loops -- sh -c \"{count}\""
-        before = int(machine.execute(as_loops)[1] or 0)
-        machine.wait_until_succeeds(f"test $({as_loops}) -gt {before}")
-        machine.succeed(
+        before = int(remote.execute(as_loops)[1] or 0)
+        remote.wait_until_succeeds(f"test $({as_loops}) -gt {before}")
+        remote.succeed(
             f"runuser -u loops -- claude verify-numbering --git /srv/git/work.git --ref main --label {name}"
         )
 

@@ -48,11 +48,17 @@ let
       }
     ];
 
+  strongest =
+    found:
+    let
+      lowest = foldl' (least: one: if one.priority < least then one.priority else least) 10000 found;
+    in
+    catAttrs "value" (filter (one: one.priority == lowest) found);
+
   merge =
     path: found:
     let
-      lowest = foldl' (least: one: if one.priority < least then one.priority else least) 10000 found;
-      values = catAttrs "value" (filter (one: one.priority == lowest) found);
+      values = strongest found;
       inner = name: concatMap discharge (catAttrs name values);
     in
     if all isTree values then
@@ -80,6 +86,8 @@ let
     if property tree == "option" then
       if found != [ ] && (tree.type or null) == lib.types.raw then
         (head found).value
+      else if found != [ ] && (tree.type or null) == lib.types.lines then
+        builtins.concatStringsSep "\n" (strongest found)
       else if found != [ ] then
         merge path found
       else
@@ -158,7 +166,6 @@ let
         "bool"
         "float"
         "int"
-        "lines"
         "package"
         "path"
         "port"
@@ -168,6 +175,7 @@ let
       ] (_: null)
       // {
         raw = "as it is given";
+        lines = "one text of all";
       }
       // lib.genAttrs [
         "attrsOf"

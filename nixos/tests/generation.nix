@@ -2,6 +2,8 @@
 # of it, and the test's own script.
 {
   check,
+  # Stands for the keys that nixpkgs has for its tests.
+  publicKey,
   nixpkgs ? null,
   nixpkgsLib ? null,
   sopsNix ? null,
@@ -11,8 +13,13 @@ let
   inherit (tests) lib;
   own = import ../lib.nix;
   standIns = import ./stand-ins.nix { inherit lib; };
+  privateKey = "/the/private/key";
   test = import (../../checks + "/${check}.nix") {
     self.nixosModules.default = { };
+    sshKeys = {
+      snakeOilPublicKey = publicKey;
+      snakeOilPrivateKey = privateKey;
+    };
     pkgs = standIns.pkgs // {
       inherit lib;
       testers.runNixOSTest = test: test;
@@ -22,7 +29,7 @@ let
   # Units of the module and of the test; all else is the system's own.
   ours = name: lib.hasPrefix "ccorch" name || lib.hasPrefix "test-" name;
   packaged = name: builtins.pathExists (../../crates/ccorch/units + "/${name}");
-  some = lib.filterAttrs (name: _: ours name);
+  some = lib.filterAttrs (name: one: ours name && (one.enable or true));
 
   # The programs that units of these services run, by path. They would be built, each from a text that is known.
   scripts =
@@ -65,11 +72,26 @@ let
       rig = cfg.rendered;
       host = config.environment.etc."ccorch/host".text;
       knownHosts = config.environment.etc."ccorch/known_hosts".text;
-      files = { };
+      keys = lib.mapAttrs (_: file: { inherit (file) mode user; }) (
+        lib.filterAttrs (_: file: file.source or null == privateKey) config.environment.etc
+      );
+      ssh = config.programs.ssh.extraConfig;
+      sshd = config.services.openssh.extraConfig;
+      authorized = lib.filterAttrs (_: keys: keys != [ ]) (
+        lib.mapAttrs (_: user: user.openssh.authorizedKeys.keys or [ ]) config.users.users
+      );
       tmpfiles = builtins.filter (
         rule: lib.hasInfix "ccorch" rule || lib.hasInfix cfg.rendered.workspace.root rule
       ) config.systemd.tmpfiles.rules;
       package = "${cfg.package}";
+      # Of what is on the system's path, what Debian has in packages of these names.
+      programs = builtins.filter (
+        name:
+        builtins.elem name [
+          "git"
+          "rsync"
+        ]
+      ) (map lib.getName config.environment.systemPackages);
       agents = map (agent: "${agent}") cfg.agents;
     };
 

@@ -78,6 +78,7 @@ in
     "git"
     "jq"
     "openssh"
+    "rsync"
     "tailscale"
     "util-linux"
   ] program;
@@ -92,6 +93,8 @@ in
     programs.ssh.extraConfig = option types.lines "";
     services.openssh = {
       enable = flag;
+      extraConfig = option types.lines "";
+      hostKeys = option (types.listOf types.attrs) [ ];
       ports = option (types.listOf types.port) [ 22 ];
     };
     specialisation = option (types.raw or types.unspecified) { };

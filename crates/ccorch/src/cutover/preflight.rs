@@ -55,7 +55,8 @@ fn source(side: &Side) -> Result<()> {
             "see `workspace.root`",
         ));
     }
-    if !side.host.exists(&phase_file)? {
+    // A source with ccorch is at the first phase without it, and so will the target be.
+    if side.kind == SideKind::Legacy && !side.host.exists(&phase_file)? {
         let hint = "without it the target would begin at the first phase; write the index, or see `workspace.phase_file`";
         return Err(unfit(side, format!("there is no phase file {phase_file}"), hint));
     }

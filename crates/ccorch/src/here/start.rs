@@ -1,5 +1,7 @@
 //! Starting the rig on a host that was given the lease.
 
+use std::path::Path;
+
 use anyhow::Result;
 use ccorch_io::{durable, systemd};
 
@@ -11,7 +13,7 @@ pub fn rig(here: &Here) -> Result<()> {
     if Runtime::of(here) == Runtime::Direct {
         return lease::tick(here).map(drop);
     }
-    systemd::systemctl(&["enable", "--quiet", "ccorch.target"])?;
+    enable()?;
     // A supervisor that idled through the standby has old conversations in mind.
     systemd::systemctl(&["restart", "ccorch-supervisor.service"])?;
     systemd::systemctl(&["start", "ccorch-lease.service"])?;
@@ -19,10 +21,18 @@ pub fn rig(here: &Here) -> Result<()> {
     Ok(())
 }
 
+/// Has the target started at boot. A NixOS host's units belong to its generation, which starts it at every boot.
+fn enable() -> Result<()> {
+    if Path::new("/etc/NIXOS").exists() {
+        return Ok(());
+    }
+    Ok(systemd::systemctl(&["enable", "--quiet", "ccorch.target"])?)
+}
+
 /// The same from within the lease's own unit, which cannot wait for itself; its next look acquires the lease.
 pub fn rig_from_lease_unit(here: &Here) -> Result<()> {
     if Runtime::of(here) == Runtime::Systemd {
-        systemd::systemctl(&["enable", "--quiet", "ccorch.target"])?;
+        enable()?;
         systemd::systemctl(&["restart", "--no-block", "ccorch-supervisor.service"])?;
         systemd::systemctl(&["start", "--no-block", "ccorch.target"])?;
     }

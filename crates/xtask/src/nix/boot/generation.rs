@@ -60,6 +60,7 @@ struct Generation {
     authorized: BTreeMap<String, Vec<String>>,
     tmpfiles: Vec<String>,
     package: String,
+    programs: BTreeSet<String>,
     agents: Vec<String>,
 }
 
@@ -85,6 +86,11 @@ impl Machine {
     /// The package's store path.
     pub fn package(&self) -> &str {
         &self.base.package
+    }
+
+    /// Other programs on the system's path, as Debian names the packages.
+    pub fn programs(&self) -> String {
+        self.base.programs.iter().map(String::as_str).collect::<Vec<_>>().join(" ")
     }
 
     /// Files below `/etc` that are the private key.

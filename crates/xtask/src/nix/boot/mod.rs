@@ -26,9 +26,9 @@ use crate::run::Run;
 /// The tests whose scripts are run.
 pub const CHECKS: [&str; 4] = ["reboot", "switch", "supervisor", "cutover"];
 
-/// Debian's packages with the programs that a NixOS has by itself, and git, which the machines declare.
+/// Debian's packages with the programs that a NixOS has by itself.
 const SYSTEM: &str = "bash coreutils diffutils findutils mawk libc-bin grep sed gzip less openssh-client procps util-linux \
-                      login systemd hostname tar sudo iproute2 git";
+                      login systemd hostname tar sudo iproute2";
 /// Those that the package's wrapper adds.
 const WRAPPED: &str = "git openssh-client rsync tmux util-linux";
 
@@ -103,6 +103,7 @@ impl Guest {
         let public = std::fs::read_to_string(work.path().join("key.pub"))?;
         self.0.push_file(public.as_bytes(), "/root/.ssh/authorized_keys", "0600", "root:root")?;
         self.0.push_file(&std::fs::read(work.path().join("key"))?, "/root/key", "0600", "root:root")?;
+        let declared = machine.programs();
         self.0.script(&formatdoc! {"
             tar -C / --no-same-owner -xf /root/store.tar
             rm /root/store.tar
@@ -116,7 +117,8 @@ impl Guest {
             mkdir -p {DEBIAN}/bin
             ln -s /usr/sbin/* /usr/bin/* {DEBIAN}/bin/ 2>/dev/null || test -e {DEBIAN}/bin/runuser
             ln -s /usr/lib /usr/share {DEBIAN}/
-            programs {SYSTEM_PATH}/bin {SYSTEM}
+            programs {SYSTEM_PATH}/bin {SYSTEM} {declared}
+            ln -s bash {SYSTEM_PATH}/bin/sh
             programs {RUNTIME}/bin {WRAPPED}
             mkdir -p /nix/var/nix/profiles /run/wrappers/bin
             ln -s {system} /nix/var/nix/profiles/system
