@@ -139,7 +139,8 @@ mod tests {
         std::os::unix::fs::symlink(&secret, spool.join("1")).unwrap();
         fs::write(spool.join("2"), "x".repeat(65)).unwrap();
         fs::create_dir(spool.join("3")).unwrap();
-        rustix::fs::mknodat(CWD, spool.join("4"), rustix::fs::FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        rustix::fs::mknodat(CWD, spool.join("4"), rustix::fs::FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)
+            .unwrap();
         let taken = take(&spool, me, 64).unwrap().unwrap();
         assert_eq!(taken.messages, [b"good"]);
         taken.done().unwrap();
