@@ -169,17 +169,14 @@ impl Try<'_> {
             }
             looked = Instant::now();
             let (live, held) = self.look()?;
-            match live.draft {
-                Some(draft) if held.is_none() && self.is_ours(&draft) => {
-                    if pressed.elapsed() >= AGAIN {
-                        self.tmux.press("Enter")?;
-                        pressed = Instant::now();
-                    }
+            let Some(draft) = live.draft.filter(|_| held.is_none()) else { continue };
+            if self.is_ours(&draft) {
+                if pressed.elapsed() >= AGAIN {
+                    self.tmux.press("Enter")?;
+                    pressed = Instant::now();
                 }
-                Some(_) if shown && held.is_none() && pressed.elapsed() >= EMPTIED => {
-                    return Ok(Delivered::Yes("the input line is empty again"));
-                }
-                _ => {}
+            } else if shown && pressed.elapsed() >= EMPTIED {
+                return Ok(Delivered::Yes("the input line is empty again"));
             }
         }
         bail!("no receipt within {} s", RECEIPT.as_secs())

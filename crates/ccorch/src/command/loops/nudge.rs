@@ -25,7 +25,7 @@ const LONGEST: usize = 32 << 10;
 /// answered. It is told once for its id, however often the command is repeated.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
-  ccorch loops nudge builder \"Look at the failing test first.\"
+  ccorch loops nudge builder continue --host vm
   ccorch loops nudge builder --file note.md --id note-7 --host vm
 
 Without TEXT and --file the text is read from standard input. Exit status 10: not received in time; it stays in line,
