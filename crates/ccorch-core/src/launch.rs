@@ -61,6 +61,8 @@ pub struct Start<'a> {
     pub prompt: Option<&'a str>,
     /// Something to tell the agent now, such as a reboot.
     pub message: Option<&'a str>,
+    /// What its hooks call, a line for a shell.
+    pub hook: Option<&'a str>,
 }
 
 /// The argv of the agent. Never holds a secret.
@@ -82,6 +84,11 @@ fn claude(start: &Start<'_>) -> Vec<String> {
     if let Some(name) = &start.spec.remote_control {
         // With `=`, because the name is optional and the prompt comes right behind.
         argv.push(format!("--remote-control={name}"));
+    }
+    // Settings of the rig's own stand in the place of ours: the agent takes one of them.
+    let own = start.spec.command.iter().any(|word| word == "--settings" || word.starts_with("--settings="));
+    if let Some(hook) = start.hook.filter(|_| !own) {
+        argv.extend(["--settings".into(), crate::hook::settings(hook)]);
     }
     argv.extend(start.spec.command.iter().cloned());
     if let Some(words) = words(start) {
@@ -131,6 +138,7 @@ mod tests {
             phase: Some((1, &phase)),
             prompt: Some("Build it.\n"),
             message: None,
+            hook: None,
         };
         let uuid = id(1).to_string();
         let flags = ["--name", "builder", "--dangerously-skip-permissions"];
@@ -157,6 +165,7 @@ mod tests {
             phase: Some((0, &phase)),
             prompt: None,
             message: None,
+            hook: None,
         };
         assert_eq!(argv(&start).last().unwrap(), "--remote-control=hq");
         let told = Start { message: Some("Rebooted."), ..start };
@@ -167,9 +176,22 @@ mod tests {
     fn a_command_is_run_as_it_is() {
         let name = LoopName::new("x").unwrap();
         let spec = spec("{ agent: command, workdir: ., command: [make, watch] }");
-        let start =
-            Start { name: &name, spec: &spec, conversation: None, phase: None, prompt: None, message: None };
-        assert_eq!(argv(&start), ["make", "watch"]);
+        assert_eq!(argv(&plain(&name, &spec)), ["make", "watch"]);
+    }
+
+    fn plain<'a>(name: &'a LoopName, spec: &'a Loop) -> Start<'a> {
+        let (conversation, phase) = (None, None);
+        Start { name, spec, conversation, phase, prompt: None, message: None, hook: Some("ccorch hook x") }
+    }
+
+    #[test]
+    fn hooks_are_asked_for_unless_the_rig_has_settings_of_its_own() {
+        let name = LoopName::new("x").unwrap();
+        let ours = spec("{ agent: claude, workdir: . }");
+        let argv = argv(&plain(&name, &ours));
+        assert_eq!(argv[1..], ["--name", "x", "--settings", &crate::hook::settings("ccorch hook x")]);
+        let theirs = spec("{ agent: claude, workdir: ., command: [--settings, s.json] }");
+        assert_eq!(super::argv(&plain(&name, &theirs))[1..], ["--name", "x", "--settings", "s.json"]);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 pub mod boot;
 pub mod cutover;
 pub mod fleet;
+pub mod hook;
 pub mod install;
 pub mod kernel;
 pub mod launch;

@@ -127,6 +127,22 @@ impl HostPaths {
         self.run().join("control.sock")
     }
 
+    /// Where agents' hooks are told to the supervisor. In its own folder, not the loops': a loop's is new with each of
+    /// its starts, and a folder that an agent can write is none in which root changes modes.
+    pub fn hook_socket(&self) -> PathBuf {
+        self.run().join("hooks.sock")
+    }
+
+    /// Where a loop's hooks wait while no supervisor listens; the loop's own.
+    pub fn hook_spool(&self, name: &LoopName) -> PathBuf {
+        self.loop_spool(name).join("hooks")
+    }
+
+    /// Where in a conversation the delivery of a loop's nudge began.
+    pub fn delivery(&self, name: &LoopName) -> PathBuf {
+        self.state().join("deliveries").join(format!("{name}.json"))
+    }
+
     /// Present while this boot holds the lease.
     pub fn lease_ok(&self) -> PathBuf {
         self.run().join("lease-ok")

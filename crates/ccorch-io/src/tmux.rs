@@ -74,6 +74,12 @@ impl Tmux {
             .map(drop)
     }
 
+    /// Whether somebody is attached.
+    pub fn has_clients(&self) -> Result<bool, CommandError> {
+        let clients = self.command(&["list-clients", "-t", &self.target(), "-F", "#{client_pid}"]).read()?;
+        Ok(!clients.is_empty())
+    }
+
     /// Whether the session is there.
     pub fn is_alive(&self) -> bool {
         let command = self.command(&["has-session", "-t", &self.target()]);

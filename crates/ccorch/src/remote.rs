@@ -1,5 +1,6 @@
 //! The same verb on another host: run over ssh with its output passed through.
 
+use std::io::{Seek as _, Write as _};
 use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context as _, Result};
@@ -14,6 +15,26 @@ pub const INSTALLED: &str = "/usr/local/bin/ccorch";
 
 /// Runs this very command line on `host`, without its `--host` and `--rig`. Input, output and status pass through.
 pub fn again(context: &Context, host: &HostName) -> Result<ExitCode> {
+    let argv = without_options(std::env::args().skip(1), &["--host", "--rig"]);
+    let terminal = rustix::termios::isatty(std::io::stdin()) && rustix::termios::isatty(std::io::stdout());
+    run(context, host, argv, terminal, Stdio::inherit())
+}
+
+/// Runs `ccorch` with these arguments on `host`, with `input` to read.
+pub fn with_input(context: &Context, host: &HostName, argv: Vec<String>, input: &[u8]) -> Result<ExitCode> {
+    let mut file = tempfile::tempfile().context("keep what is sent along")?;
+    file.write_all(input)?;
+    file.rewind()?;
+    run(context, host, argv, false, Stdio::from(file))
+}
+
+fn run(
+    context: &Context,
+    host: &HostName,
+    args: Vec<String>,
+    terminal: bool,
+    input: Stdio,
+) -> Result<ExitCode> {
     let loaded = context.rig()?;
     let ssh = reach::ssh(&loaded, host)?;
     // Root answers for the host; a login that is not root becomes it there.
@@ -21,11 +42,10 @@ pub fn again(context: &Context, host: &HostName) -> Result<ExitCode> {
     let mut argv: Vec<String> =
         if connected.uses_sudo() { vec!["sudo".into(), "-n".into(), "--".into()] } else { vec![] };
     argv.push(INSTALLED.into());
-    argv.extend(without_options(std::env::args().skip(1), &["--host", "--rig"]));
-    let terminal = rustix::termios::isatty(std::io::stdin()) && rustix::termios::isatty(std::io::stdout());
+    argv.extend(args);
     let mut command = Command::new("ssh");
     command.args(ssh.options()).arg(if terminal { "-t" } else { "-T" }).arg("--").arg(&ssh.destination);
-    command.arg(ccorch_io::quote::argv(&argv)).stdin(Stdio::inherit());
+    command.arg(ccorch_io::quote::argv(&argv)).stdin(input);
     let status = command.status().context("run ssh")?;
     match status.code() {
         Some(255) => Err(Problem::new(Kind::Unreachable, format!("the connection to {host} failed")).into()),

@@ -1,6 +1,7 @@
 //! What happens to a loop's process, and what people want of it.
 
 use super::crash::Follows;
+use super::memory::Told;
 use super::nudges::{Failed, Purpose};
 use super::steady::{HOUR, Millis, Now, SECOND};
 use super::{Action, End, Fleet, Found, Happens, Proc, Rung};
@@ -32,6 +33,9 @@ impl Fleet {
             Happens::Release => self.release(now, i),
             Happens::Restart => self.restart(now, i),
             Happens::Ask { id, text } => {
+                if self.ones[i].memory.told.iter().any(|told| told.id == id) {
+                    return;
+                }
                 if !self.nudge(i, Purpose::Asked, Some(id.clone()), text) {
                     self.event("nudge-refused", Some(i), format!("{id}: too many wait already"));
                 }
@@ -329,6 +333,9 @@ impl Fleet {
         let Some(nudge) = self.ones[i].memory.nudges.received(id) else { return };
         self.event("nudge-received", Some(i), format!("{id}: {}", first_line(&nudge.text)));
         let one = &mut self.ones[i];
+        if nudge.purpose == Purpose::Asked {
+            one.memory.was_told(Told::of(id, &nudge.text));
+        }
         one.memory.limit = None;
         if one.proc == Proc::Up && (nudge.purpose == Purpose::Probe || !self.waits_for_account(i)) {
             let one = &mut self.ones[i];

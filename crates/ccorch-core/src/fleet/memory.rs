@@ -35,6 +35,22 @@ pub struct FirstSeen {
     pub until: Option<Timestamp>,
 }
 
+/// A nudge that somebody asked for and the agent has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Told {
+    /// Its id.
+    pub id: String,
+    /// The beginning of its text's hash.
+    pub text: String,
+}
+
+impl Told {
+    /// Of a nudge.
+    pub fn of(id: &str, text: &str) -> Self {
+        Self { id: id.into(), text: crate::sha256(text.as_bytes())[..16].into() }
+    }
+}
+
 /// What is kept about one loop.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -71,6 +87,8 @@ pub struct Memory {
     pub idle_since: Option<Millis>,
     /// What it is to be told.
     pub nudges: Nudges,
+    /// What people asked to be told and was received, so that asking again with the same id is no second time.
+    pub told: Vec<Told>,
     /// Ids given out.
     pub numbered: u64,
     /// Contents of its inbox that were announced (the beginnings of their hashes), newest last.
@@ -98,6 +116,7 @@ impl Default for Memory {
             again: false,
             idle_since: None,
             nudges: Nudges::default(),
+            told: Vec::new(),
             numbered: 0,
             inbox: Vec::new(),
             limit: None,
@@ -106,6 +125,16 @@ impl Default for Memory {
 }
 
 impl Memory {
+    /// Received nudges remembered.
+    const TOLD: usize = 64;
+
+    /// Takes note that the agent has what somebody asked for.
+    pub fn was_told(&mut self, told: Told) {
+        self.told.push(told);
+        let extra = self.told.len().saturating_sub(Self::TOLD);
+        self.told.drain(..extra);
+    }
+
     /// Contents remembered; an inbox that returns to one of them is no news.
     const INBOX: usize = 64;
 

@@ -57,6 +57,22 @@ pub enum Proc {
     },
 }
 
+/// How it stands with a nudge that somebody asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// Not received yet.
+    Waiting {
+        /// Tries that failed.
+        tries: u32,
+    },
+    /// The agent has it.
+    Received,
+    /// Never asked for, given up, or so long ago that it is forgotten.
+    Unknown,
+    /// The id stands for another text.
+    Other,
+}
+
 /// One loop.
 #[derive(Debug, Clone)]
 pub(crate) struct One {
@@ -153,6 +169,19 @@ impl Fleet {
     /// What is to be kept about a loop.
     pub fn memory(&self, name: &LoopName) -> Option<&Memory> {
         self.index.get(name).map(|i| &self.ones[*i].memory)
+    }
+
+    /// How it stands with what somebody wants a loop told.
+    pub fn standing(&self, name: &LoopName, id: &str, text: &str) -> Standing {
+        let Some(memory) = self.memory(name) else { return Standing::Unknown };
+        if let Some(told) = memory.told.iter().find(|told| told.id == id) {
+            return if *told == memory::Told::of(id, text) { Standing::Received } else { Standing::Other };
+        }
+        match memory.nudges.get(id) {
+            Some(nudge) if nudge.text == text => Standing::Waiting { tries: nudge.tries },
+            Some(_) => Standing::Other,
+            None => Standing::Unknown,
+        }
     }
 
     /// What is known of its process.

@@ -131,6 +131,11 @@ impl Nudges {
         if nudge.tries >= TRIES { Failed::GivenUp(self.0.remove(at)) } else { Failed::Again }
     }
 
+    /// The one with this id.
+    pub fn get(&self, id: &str) -> Option<&Nudge> {
+        self.0.iter().find(|nudge| nudge.id == id)
+    }
+
     /// A try of which nothing was heard.
     pub fn overdue(&self, now: Millis) -> Option<String> {
         let head = self.0.first()?;

@@ -344,3 +344,24 @@ fn nothing_starts_before_somebody_looked_what_runs() {
         "{all:?}"
     );
 }
+
+#[test]
+fn what_somebody_asks_is_told_once_for_its_id() {
+    let mut place = Place::new();
+    let ask = |text: &str| Happens::Ask { id: "a".into(), text: text.into() };
+    let is_nudge = |action: &Action| matches!(action, Action::Nudge { id, .. } if id == "a");
+    let standing = |place: &Place, text| place.fleet.standing(&name("one"), "a", text);
+    assert_eq!(standing(&place, "x"), Standing::Unknown);
+    assert!(place.tell("one", ask("x")).iter().any(is_nudge));
+    assert!(!place.tell("one", ask("x")).iter().any(is_nudge), "it is under way");
+    assert_eq!(standing(&place, "x"), Standing::Waiting { tries: 0 });
+    assert_eq!(standing(&place, "y"), Standing::Other);
+    place.tell("one", Happens::Received("a".into()));
+    assert_eq!((standing(&place, "x"), standing(&place, "y")), (Standing::Received, Standing::Other));
+    assert!(!place.tell("one", ask("x")).iter().any(is_nudge), "it was received");
+    for n in 0..100 {
+        place.tell("one", Happens::Ask { id: format!("n{n}"), text: "z".into() });
+        place.tell("one", Happens::Received(format!("n{n}")));
+    }
+    assert_eq!(place.fleet.memory(&name("one")).unwrap().told.len(), 64, "it does not grow for ever");
+}

@@ -1,8 +1,11 @@
 //! `ccorch loops`: what a person needs beside the table.
 
+mod capture;
+mod nudge;
 mod show;
 
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -73,6 +76,20 @@ enum What {
     /// Stop a loop at its safe point and start it again
     #[command(after_help = "Example: ccorch loops restart builder --host vm")]
     Restart(Target),
+    Nudge(nudge::Args),
+    /// Save what the verdict on a loop rests on: screen, hooks, transcript
+    ///
+    /// The command that is printed shows the verdict on it. The folder is made on the loop's host, for root alone.
+    #[command(after_help = "Example: ccorch loops capture builder /root/seen-1")]
+    Capture {
+        /// The loop
+        name: LoopName,
+        /// A new or empty folder
+        dir: PathBuf,
+        /// Print JSON: the folder, and the command as words
+        #[arg(long)]
+        json: bool,
+    },
     /// What happened to a loop: its events and its unit's journal
     #[command(after_help = "Example: ccorch loops logs builder --host vm -n 50")]
     Logs {
@@ -103,7 +120,10 @@ struct Target {
 /// Runs the verb.
 pub fn run(context: &Context, args: &Args) -> Result<ExitCode> {
     if let Some(host) = &args.host {
-        return remote::again(context, host);
+        return match &args.what {
+            What::Nudge(nudge) => nudge::elsewhere(context, host, nudge),
+            _ => remote::again(context, host),
+        };
     }
     let here = Here::load(context)?;
     match &args.what {
@@ -127,6 +147,11 @@ pub fn run(context: &Context, args: &Args) -> Result<ExitCode> {
         What::Stop(target) => tell(&ask(&here.paths, &Request::Stop { name: target.name.clone() })?, target)?,
         What::Start(target) => up(&here, target, &Request::Start { name: target.name.clone() })?,
         What::Restart(target) => up(&here, target, &Request::Restart { name: target.name.clone() })?,
+        What::Nudge(args) => {
+            known(&here, &args.name)?;
+            nudge::run(&here, args)?;
+        }
+        What::Capture { name, dir, json } => capture::capture(&here, known(&here, name)?, dir, *json)?,
         What::Logs { name, lines, json } => logs(&here, known(&here, name)?, *lines, *json)?,
     }
     Ok(ExitCode::SUCCESS)

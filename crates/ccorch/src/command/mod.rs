@@ -6,6 +6,7 @@ mod confirm;
 mod connect;
 mod cutover;
 mod generate;
+mod hook;
 mod host;
 mod journal;
 mod lease;
@@ -75,6 +76,8 @@ pub enum Verb {
     #[command(hide = true)]
     LoopStop(plumbing::Args),
     #[command(hide = true)]
+    Hook(hook::Args),
+    #[command(hide = true)]
     Generate(generate::Args),
 }
 
@@ -111,6 +114,7 @@ pub fn run(context: &Context, verb: Verb) -> Result<ExitCode> {
         Verb::LoopStart(args) => plumbing::start(context, &args),
         Verb::LoopExec(args) => plumbing::exec(context, &args),
         Verb::LoopStop(args) => plumbing::stop(context, &args),
+        Verb::Hook(args) => hook::run(context, args),
         Verb::Generate(args) => generate::run(&args),
     }
 }

@@ -128,6 +128,7 @@ fn run_agent(here: &Here, name: &LoopName, started: Timestamp) -> Result<ExitSta
     });
     let prompt = prompt.transpose()?;
     let phase = here.phase();
+    let hook = super::hook::command_line(&here.paths, name);
     let start = Start {
         name,
         spec,
@@ -135,6 +136,7 @@ fn run_agent(here: &Here, name: &LoopName, started: Timestamp) -> Result<ExitSta
         phase,
         prompt: prompt.as_deref(),
         message: state.message.as_deref(),
+        hook: hook.as_deref(),
     };
     let argv = launch::argv(&start);
     let program = argv.first().context("the loop has no command")?;

@@ -123,6 +123,7 @@ impl Here {
         for dir in [state.clone(), self.paths.run(), state.join("loops"), state.join("receipts")] {
             durable::create_dir(&dir, 0o755)?;
         }
+        durable::create_dir(&state.join("deliveries"), 0o700)?;
         Ok(())
     }
 }

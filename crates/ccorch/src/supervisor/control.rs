@@ -12,6 +12,7 @@ use anyhow::{Context, Result};
 use ccorch_core::names::LoopName;
 use ccorch_io::durable;
 use ccorch_io::paths::HostPaths;
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::Event;
@@ -20,7 +21,7 @@ use crate::here::Here;
 use crate::here::status::LoopReport;
 
 /// The longest request; none comes near.
-const LONGEST: u64 = 64 << 10;
+const LONGEST: u64 = 256 << 10;
 /// How long a client may take to write its request.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a reply may take: a stop waits for the agent's safe point.
@@ -49,6 +50,22 @@ pub enum Request {
         /// Which.
         name: LoopName,
     },
+    /// Have a loop told something, once for its id, and answer when it has it.
+    Nudge {
+        /// Which.
+        name: LoopName,
+        /// Asked again with the same one, it is told once.
+        id: String,
+        /// The words.
+        text: String,
+        /// Whoever asks waits no longer, in seconds.
+        within: u64,
+    },
+    /// What the verdict on a loop rests on, as far as it is not to be seen elsewhere.
+    Evidence {
+        /// Which.
+        name: LoopName,
+    },
 }
 
 /// What is answered.
@@ -60,11 +77,42 @@ pub enum Reply {
         /// One each.
         loops: Vec<LoopReport>,
     },
+    /// The loop has the nudge.
+    Received {
+        /// How that is known; empty when it had it before it was asked for.
+        how: String,
+    },
+    /// The loop does not have the nudge yet; it stays in line.
+    NotYet,
+    /// What the verdict on a loop rests on.
+    Evidence(Evidence),
     /// It could not be done.
     Failed {
         /// Why.
         why: String,
     },
+}
+
+/// What a verdict rests on beside screen and transcript.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Evidence {
+    /// The hooks of the agent, one JSON object a line.
+    pub hooks: String,
+    /// Since when the screen is as it was last seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen_at: Option<Timestamp>,
+    /// How long an open turn may show no change, in seconds.
+    pub stall_after: u64,
+}
+
+impl Request {
+    /// How long its reply may take.
+    fn patience(&self) -> Duration {
+        match self {
+            Self::Nudge { within, .. } => Duration::from_secs(*within),
+            _ => REPLY,
+        }
+    }
 }
 
 /// Listens; every connection becomes an event.
@@ -92,10 +140,14 @@ fn serve(stream: &UnixStream, sender: &Sender<Event>) -> Result<()> {
     stream.set_write_timeout(Some(PATIENCE))?;
     let mut line = String::new();
     BufReader::new(stream.take(LONGEST)).read_line(&mut line).context("read the request")?;
-    let request = serde_json::from_str(&line).context("the request is not understood")?;
+    let request: Request = serde_json::from_str(&line).context("the request is not understood")?;
     let (reply, replies) = mpsc::channel();
+    let (patience, nudge) = (request.patience(), matches!(request, Request::Nudge { .. }));
     sender.send(Event::Request(request, reply)).context("the supervisor is leaving")?;
-    let reply = replies.recv_timeout(REPLY).context("the supervisor did not get it done in time")?;
+    let reply = match replies.recv_timeout(patience) {
+        Err(mpsc::RecvTimeoutError::Timeout) if nudge => Reply::NotYet,
+        reply => reply.context("the supervisor did not get it done in time")?,
+    };
     answer(stream, &reply)
 }
 
@@ -105,12 +157,21 @@ fn answer(mut stream: &UnixStream, reply: &Reply) -> Result<()> {
     Ok(stream.write_all(line.as_bytes())?)
 }
 
-/// Asks the supervisor of this host.
+/// Asks the supervisor of this host how its loops are, perhaps after something was done.
 pub fn ask(paths: &HostPaths, request: &Request) -> Result<Vec<LoopReport>> {
+    match call(paths, request)? {
+        Reply::Loops { loops } => Ok(loops),
+        other => Err(unexpected(&other)),
+    }
+}
+
+/// Asks the supervisor of this host.
+pub fn call(paths: &HostPaths, request: &Request) -> Result<Reply> {
     let path = paths.control_socket();
     let connect = || -> Result<Reply> {
         let mut stream = UnixStream::connect(&path)?;
-        stream.set_read_timeout(Some(REPLY))?;
+        // The supervisor ends the wait; this is for one that hangs.
+        stream.set_read_timeout(Some(request.patience() + PATIENCE))?;
         stream.write_all(format!("{}\n", serde_json::to_string(request)?).as_bytes())?;
         let mut line = String::new();
         BufReader::new(stream).read_line(&mut line)?;
@@ -124,9 +185,14 @@ pub fn ask(paths: &HostPaths, request: &Request) -> Result<Vec<LoopReport>> {
         .hint("see `systemctl status ccorch-supervisor`, and whether you are root")
     })?;
     match reply {
-        Reply::Loops { loops } => Ok(loops),
         Reply::Failed { why } => Err(Problem::new(Kind::General, why).into()),
+        reply => Ok(reply),
     }
+}
+
+/// An answer to another question.
+pub fn unexpected(reply: &Reply) -> anyhow::Error {
+    anyhow::anyhow!("the supervisor gave another answer than was asked for: {reply:?}")
 }
 
 /// How every loop is, by the supervisor's word.

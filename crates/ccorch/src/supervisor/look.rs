@@ -68,6 +68,16 @@ impl Eyes {
         }
     }
 
+    /// The hooks that are remembered, one a line.
+    pub fn hooks(&self) -> String {
+        self.hooks.iter().map(|line| format!("{line}\n")).collect()
+    }
+
+    /// Since when the screen is as it was last seen.
+    pub fn seen_at(&self) -> Option<Timestamp> {
+        self.screen.map(|(_, since)| since)
+    }
+
     /// The verdict on what is seen.
     pub fn judge(&mut self, seen: &Seen, stall_after: SignedDuration) -> Verdict {
         let now = clock::now();

@@ -6,18 +6,20 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use ccorch_core::fleet::{End, Fleet, Found, Happens, Input, Proc, Signal};
+use ccorch_core::fleet::{End, Fleet, Found, Happens, Input, Proc};
 use ccorch_core::life::Desired;
 use ccorch_core::names::LoopName;
 use ccorch_core::rig::{Agent, Role};
 use ccorch_core::watchdog::life::State;
-use ccorch_core::watchdog::signals::{self, Turn};
 use ccorch_io::{clock, process, systemd};
 use jiff::{SignedDuration, Timestamp};
 
 use super::Event;
+use super::asked::Asked;
 use super::control::Reply;
 use super::deliver::Delivered;
+use super::hears::{Ears, Unsaid};
+use super::hooks::Hooks;
 use super::keep::Keep;
 use super::look::{Eyes, Seen};
 use super::perform::phase;
@@ -59,9 +61,15 @@ pub(super) struct One {
     pub fenced: Option<String>,
     /// Starts and stops of one loop take turns.
     turns: Arc<Mutex<()>>,
-    eyes: Eyes,
+    pub eyes: Eyes,
+    /// For whoever waits for a receipt.
+    pub ears: Arc<Ears>,
+    /// What was lost of its hooks.
+    pub unsaid: Unsaid,
     /// Who waits for its stop.
     pub waiting: Vec<Sender<Reply>>,
+    /// Who waits for the receipt of a nudge.
+    pub asked: Asked,
 }
 
 /// All loops of the rig.
@@ -70,6 +78,7 @@ pub struct Loops {
     pub(super) here: Here,
     pub(super) runtime: Runtime,
     pub(super) sender: Sender<Event>,
+    pub(super) hooks: Hooks,
     pub(super) all: BTreeMap<LoopName, One>,
     /// What came of actions, to be told to the engine next.
     pub(super) pending: VecDeque<Input>,
@@ -81,7 +90,7 @@ pub struct Loops {
 
 impl Loops {
     /// The rig's loops as they were kept, none looked at yet.
-    pub fn new(here: Here, runtime: Runtime, sender: Sender<Event>) -> Result<Self> {
+    pub fn new(here: Here, runtime: Runtime, sender: Sender<Event>, hooks: Hooks) -> Result<Self> {
         let (keep, fleet, states) = Keep::open(&here)?;
         let one = |(name, state)| {
             let one = One {
@@ -91,13 +100,25 @@ impl Loops {
                 fenced: None,
                 turns: Arc::default(),
                 eyes: Eyes::default(),
+                ears: Arc::default(),
+                unsaid: Unsaid::default(),
                 waiting: Vec::new(),
+                asked: Asked::default(),
             };
             (name, one)
         };
         let all = states.into_iter().map(one).collect();
-        let mut loops =
-            Self { here, runtime, sender, all, pending: VecDeque::new(), unwritten: None, fleet, keep };
+        let mut loops = Self {
+            here,
+            runtime,
+            sender,
+            hooks,
+            all,
+            pending: VecDeque::new(),
+            unwritten: None,
+            fleet,
+            keep,
+        };
         loops.look_at_phase();
         Ok(loops)
     }
@@ -257,6 +278,7 @@ impl Loops {
             self.perform(ccorch_core::fleet::Action::WritePhase(index));
         }
         self.look_at_phase();
+        self.hear_all();
         self.feed(Input::Tick);
         self.keep.put_shared(&self.fleet);
     }
@@ -290,45 +312,24 @@ impl Loops {
             What::Ended(_) => {}
             What::Stopped(result) => self.stopped(&name, result),
             What::Looked(seen) => self.looked(&name, &seen),
-            What::Delivered(id, Ok(Delivered::Yes)) => self.tell(&name, Happens::Received(id)),
-            What::Delivered(id, Ok(Delivered::InTheWay)) => {
-                self.tell(&name, Happens::NotReceived(id, "a dialog holds the keyboard".into(), false));
-            }
-            What::Delivered(id, Err(error)) => {
-                self.tell(&name, Happens::NotReceived(id, format!("{error:#}"), true));
-            }
+            What::Delivered(id, result) => self.delivered(&name, id, result),
             What::Pressed(Err(error)) => eprintln!("warning: loop {name}: {error:#}"),
             What::Pressed(Ok(())) => {}
         }
     }
 
+    /// How long an open turn of it may show no change, in seconds.
+    pub(super) fn stall_after(&self, name: &LoopName) -> u64 {
+        let own = self.here.rig.loops.get(name).and_then(|spec| spec.stall_after);
+        own.or(self.here.rig.stall_after).map_or(1200, |s| s.0)
+    }
+
     fn looked(&mut self, name: &LoopName, seen: &Seen) {
-        let stall_after =
-            self.here.rig.loops.get(name).and_then(|spec| spec.stall_after).or(self.here.rig.stall_after);
-        let stall_after =
-            SignedDuration::from_secs(stall_after.map_or(1200, |s| i64::try_from(s.0).unwrap_or(1200)));
+        let stall_after = SignedDuration::from_secs(i64::try_from(self.stall_after(name)).unwrap_or(1200));
         let Some(one) = self.all.get_mut(name) else { return };
         let verdict = one.eyes.judge(seen, stall_after);
         self.tell(name, Happens::Looked(verdict));
         self.look_at_phase();
-    }
-
-    /// What an agent tells of itself.
-    pub fn hook(&mut self, name: &LoopName, payload: String) {
-        let signal = match signals::read(&payload).last.map(|last| last.turn) {
-            Some(Turn::Open) => Signal::TurnOpen,
-            Some(Turn::Ended) => Signal::TurnEnded,
-            Some(Turn::Failed { .. }) => Signal::TurnFailed,
-            Some(Turn::Started) => Signal::Session,
-            _ => Signal::Look,
-        };
-        if let Some(one) = self.all.get_mut(name) {
-            one.eyes.hook(payload);
-        }
-        self.tell(name, Happens::Signal(signal));
-        if signal == Signal::TurnEnded {
-            self.look_at_phase();
-        }
     }
 
     /// A loop's inbox has this content.

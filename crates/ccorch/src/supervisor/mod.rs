@@ -4,10 +4,13 @@
 //! It owns nothing that its own end would take along: loops are units of their own, and a new supervisor adopts what
 //! runs. Idle, every thread sleeps in the kernel.
 
+mod asked;
 pub mod control;
 mod deliver;
+mod hears;
+mod hooks;
 mod keep;
-mod look;
+pub mod look;
 mod loops;
 mod perform;
 mod report;
@@ -39,9 +42,8 @@ pub enum Event {
     Request(control::Request, mpsc::Sender<control::Reply>),
     /// The lease's mark or the loops' folders changed.
     Changed,
-    /// A loop's agent fired a hook: its payload, one JSON object on a line.
-    #[expect(dead_code, reason = "the hook socket sends it")]
-    Hook(ccorch_core::names::LoopName, String),
+    /// Something waits of a loop's hooks.
+    Hook(ccorch_core::names::LoopName),
     /// A loop's inbox has this content, by its hash.
     #[expect(dead_code, reason = "the inbox watcher sends it")]
     Inbox(ccorch_core::names::LoopName, String),
@@ -65,10 +67,13 @@ pub fn run(here: &Here) -> Result<()> {
     sources::signals(sender.clone())?;
     sources::folders(here, sender.clone())?;
     control::listen(here, sender.clone())?;
-    let mut loops = Loops::new(here.clone(), Runtime::of(here), sender)?;
+    let hooks = hooks::listen(here, sender.clone())?;
+    let mut loops = Loops::new(here.clone(), Runtime::of(here), sender, hooks)?;
     hand_on(here, &mut loops)?;
     events::record(here, "supervisor-started", None, format!("pid {}", std::process::id()));
     systemd::notify("READY=1")?;
+    // What was told while nobody listened is known before anybody is judged.
+    loops.hear_all();
     loops.adopt()?;
     let pulse = systemd::watchdog_interval().unwrap_or(HEARTBEAT).min(HEARTBEAT);
     let mut next_pulse = Instant::now();
@@ -90,7 +95,7 @@ pub fn run(here: &Here) -> Result<()> {
         match receiver.recv_timeout(until.saturating_duration_since(Instant::now())) {
             Ok(Event::Loop(report)) => loops.report(report),
             Ok(Event::Request(request, reply)) => loops.request(request, reply),
-            Ok(Event::Hook(name, payload)) => loops.hook(&name, payload),
+            Ok(Event::Hook(name)) => loops.hears(&name),
             Ok(Event::Inbox(name, hash)) => loops.inbox(&name, hash),
             Ok(Event::Changed) => loops.look_again(),
             Ok(Event::Terminate) => return leave(here),

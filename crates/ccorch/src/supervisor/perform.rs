@@ -10,8 +10,9 @@ use ccorch_core::rig::Agent;
 use ccorch_core::watchdog::DialogKind;
 use ccorch_io::process;
 
+use super::deliver::{self, Letter};
+use super::look;
 use super::loops::{Loops, What};
-use super::{deliver, look};
 use crate::here::{Here, events, lease, loop_state, phases, runtime, unattended};
 
 /// How long whoever held a conversation may take to leave it.
@@ -38,12 +39,10 @@ impl Loops {
             }
             Action::Nudge { name, id, text, attempt, .. } => {
                 let session = self.all.get(&name).and_then(|one| one.state.session);
-                let (here, loop_name) = (self.here.clone(), name.clone());
                 events::record(&self.here, "nudge", Some(&name), format!("{id}, try {attempt}: {text}"));
-                self.spawn(&name, move || {
-                    let delivered = deliver::deliver(&here, &loop_name, session, &text);
-                    What::Delivered(id, delivered)
-                });
+                let (here, ears) = (self.here.clone(), self.ears(&name));
+                let letter = Letter { name: name.clone(), session, id: id.clone(), text };
+                self.spawn(&name, move || What::Delivered(id, deliver::deliver(&here, &letter, &ears)));
             }
             Action::Dismiss(name, kind) => {
                 let (here, loop_name) = (self.here.clone(), name.clone());

@@ -23,10 +23,10 @@ impl Loops {
             Request::Start { name } => (name, Happens::Release),
             Request::Stop { name } => (name, Happens::Hold),
             Request::Restart { name } => (name, Happens::Restart),
+            Request::Nudge { name, id, text, .. } => return self.ask(&name, id, text, reply),
+            Request::Evidence { name } => return self.evidence(&name, &reply),
         };
-        if !self.all.contains_key(&name) {
-            let known = self.all.keys().map(LoopName::as_str).collect::<Vec<_>>().join(", ");
-            let _ = reply.send(Reply::Failed { why: format!("no loop `{name}`; the loops are: {known}") });
+        if !self.knows(&name, &reply) {
             return;
         }
         let orchestrator = self.here.rig.loops.get(&name).is_some_and(|spec| spec.role == Role::Orchestrator);
@@ -43,6 +43,16 @@ impl Loops {
             Some(one) => one.waiting.push(reply),
             None => self.answer(&reply),
         }
+    }
+
+    /// Whether there is such a loop; if not, that is answered.
+    pub(super) fn knows(&self, name: &LoopName, reply: &Sender<Reply>) -> bool {
+        let knows = self.all.contains_key(name);
+        if !knows {
+            let known = self.all.keys().map(LoopName::as_str).collect::<Vec<_>>().join(", ");
+            let _ = reply.send(Reply::Failed { why: format!("no loop `{name}`; the loops are: {known}") });
+        }
+        knows
     }
 
     fn answer(&mut self, reply: &Sender<Reply>) {

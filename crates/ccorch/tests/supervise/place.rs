@@ -11,6 +11,8 @@ use crate::common::{Env, Ran};
 
 /// Far beyond what anything here takes; only a failure gets there.
 const LONG: Duration = Duration::from_secs(60);
+/// The stand-in for an agent is built once.
+static BUILT: std::sync::Once = std::sync::Once::new();
 /// The loops of the rig.
 const LOOPS: [&str; 3] = ["boss", "builder", "watch"];
 
@@ -22,7 +24,15 @@ for word; do
     esac
     last=$word
 done
-{ printf '%s\n' "$@"; echo END; } > "$HOME/argv.$name"
+for word; do
+    case $word in
+        # The hooks are not these tests' business.
+        --settings) ;;
+        '{"hooks"'*) ;;
+        *) printf '%s\n' "$word" ;;
+    esac
+done > "$HOME/argv.$name"
+echo END >> "$HOME/argv.$name"
 exec sleep 100000
 "#;
 
@@ -52,6 +62,31 @@ impl Place {
         place.env.write(place.workspace().join("builder.md"), "Build it.\n");
         place.env.write(place.workspace().join("build/README"), "");
         place
+    }
+
+    /// With the project's stand-in for an agent in place of the script: it has a screen, a transcript and hooks. `loops`
+    /// is the rig's part of that name.
+    pub fn with_stub(self, loops: &str) -> Self {
+        let me = Path::new(env!("CARGO_BIN_EXE_ccorch"));
+        let stub = me.with_file_name("agent-stub");
+        BUILT.call_once(|| {
+            let mut cargo = Command::new(env!("CARGO"));
+            cargo.args(["build", "--quiet", "--package", "agent-stub", "--manifest-path"]);
+            cargo.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../agent-stub/Cargo.toml"));
+            assert!(
+                cargo.arg("--target-dir").arg(me.ancestors().nth(2).unwrap()).status().unwrap().success()
+            );
+        });
+        self.env.without("claude").link("sh");
+        std::os::unix::fs::symlink(stub, self.env.root().with_file_name("bin").join("claude")).unwrap();
+        // As the real one: an Enter right behind a paste stays in the draft.
+        self.env.write(self.env.home().join(".claude/stub.json"), r#"{ "paste_settle_ms": 150 }"#);
+        let rig = self.env.root().join("etc/ccorch/rig.json");
+        let text = fs::read_to_string(&rig).unwrap();
+        let (head, rest) = text.split_once("\nloops:\n").unwrap();
+        let hosts = rest.split_once("hosts:\n").unwrap().1;
+        self.env.write(&rig, format!("{head}\nloops:\n{loops}\nhosts:\n{hosts}"));
+        self
     }
 
     /// Gives it the lease, as `lease init` and the boot's heartbeat do.
@@ -173,6 +208,43 @@ impl Place {
             until("the agent's words", || fs::read_to_string(&path).ok().filter(|t| t.ends_with("END\n")));
         fs::remove_file(&path).unwrap();
         text.lines().map(Into::into).collect()
+    }
+
+    /// The transcript of a loop that works in `workdir`: its records.
+    pub fn transcript(&self, name: &str, workdir: &str) -> Vec<Value> {
+        let session = self.one(name)["session"].as_str().unwrap().to_owned();
+        let key = self.workspace().join(workdir).display().to_string();
+        let key: String = key.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+        let path = self.env.home().join(".claude/projects").join(key).join(format!("{session}.jsonl"));
+        let text = fs::read_to_string(path).unwrap_or_default();
+        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+
+    /// What a loop that works in `workdir` was told, oldest first.
+    pub fn told(&self, name: &str, workdir: &str) -> Vec<String> {
+        let records = self.transcript(name, workdir);
+        let said = records.iter().filter(|record| record["type"] == "user");
+        said.map(|record| record["message"]["content"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// The events of this kind.
+    pub fn events(&self, what: &str) -> Vec<Value> {
+        let text = fs::read_to_string(self.state("events.jsonl")).unwrap_or_default();
+        let all = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        all.filter(|event| event["what"] == what).collect()
+    }
+
+    /// What a loop's terminal shows.
+    pub fn screen(&self, name: &str) -> String {
+        let tmux =
+            Command::new("tmux").arg("-S").arg(self.socket(name)).args(["capture-pane", "-p"]).output();
+        String::from_utf8(tmux.unwrap().stdout).unwrap()
+    }
+
+    /// Presses a key in a loop's terminal.
+    pub fn press(&self, name: &str, key: &str) {
+        let done = Command::new("tmux").arg("-S").arg(self.socket(name)).args(["send-keys", key]).status();
+        assert!(done.unwrap().success());
     }
 
     /// The socket of a loop's tmux server.

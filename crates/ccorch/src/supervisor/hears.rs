@@ -1,0 +1,135 @@
+//! What agents tell of themselves by hooks, handed to the engine and kept for those who wait for a receipt.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use ccorch_core::fleet::{Happens, Signal};
+use ccorch_core::hook;
+use ccorch_core::names::LoopName;
+use ccorch_core::watchdog::signals::{self, Turn};
+use jiff::Timestamp;
+
+use super::hooks::Lost;
+use super::loops::Loops;
+use crate::here::events;
+
+/// Prompts that are remembered.
+const PROMPTS: usize = 32;
+/// Of more lines at once only the last word counts: the rest is history by then.
+const AT_ONCE: usize = 8;
+/// What was lost is said no more often than this.
+const SAY: Duration = Duration::from_secs(30);
+
+/// The prompts that an agent says it took, for whoever waits for one.
+#[derive(Debug, Default)]
+pub struct Ears {
+    prompts: Mutex<VecDeque<(String, Timestamp)>>,
+    came: Condvar,
+}
+
+impl Ears {
+    fn prompt(&self, digest: String, at: Timestamp) {
+        let mut prompts = self.prompts.lock().unwrap_or_else(PoisonError::into_inner);
+        prompts.push_back((digest, at));
+        while prompts.len() > PROMPTS {
+            prompts.pop_front();
+        }
+        self.came.notify_all();
+    }
+
+    /// Whether a prompt was taken since `since`; waits for it up to `wait`.
+    pub fn took(&self, digest: &str, since: Timestamp, wait: Duration) -> bool {
+        let prompts = self.prompts.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_there = |prompts: &VecDeque<(String, Timestamp)>| {
+            prompts.iter().any(|(prompt, at)| prompt == digest && *at >= since)
+        };
+        let waited = self.came.wait_timeout_while(prompts, wait, |prompts| !is_there(prompts));
+        let (prompts, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        is_there(&prompts)
+    }
+}
+
+/// What was lost of one loop's hooks and has not been said yet.
+#[derive(Debug, Default)]
+pub struct Unsaid {
+    lost: Lost,
+    said: Option<Instant>,
+}
+
+impl Loops {
+    /// Something waits of a loop's hooks.
+    pub fn hears(&mut self, name: &LoopName) {
+        let heard = self.hooks.take(name);
+        if let Some(one) = self.all.get_mut(name) {
+            let lost = &mut one.unsaid.lost;
+            lost.dropped += heard.lost.dropped;
+            lost.broken += heard.lost.broken;
+            lost.foreign += heard.lost.foreign;
+        }
+        self.say_lost(name);
+        let from = if heard.lines.len() > AT_ONCE { heard.lines.len() - 1 } else { 0 };
+        for (at, line) in heard.lines.into_iter().enumerate() {
+            self.hook(name, line, at >= from);
+        }
+    }
+
+    /// The ears that wait for this loop's receipts.
+    pub(super) fn ears(&self, name: &LoopName) -> Arc<Ears> {
+        self.all.get(name).map(|one| one.ears.clone()).unwrap_or_default()
+    }
+
+    /// Looks at what was put aside of every loop: at the start, and for what came while the socket was full.
+    pub fn hear_all(&mut self) {
+        for name in self.names() {
+            self.hears(&name);
+        }
+    }
+
+    /// One line of an agent's hooks.
+    fn hook(&mut self, name: &LoopName, line: String, counts: bool) {
+        let signal = match signals::read(&line).last.map(|last| last.turn) {
+            Some(Turn::Open) => Signal::TurnOpen,
+            Some(Turn::Ended) => Signal::TurnEnded,
+            Some(Turn::Failed { .. }) => Signal::TurnFailed,
+            Some(Turn::Started) => Signal::Session,
+            _ => Signal::Look,
+        };
+        let Some(one) = self.all.get_mut(name) else { return };
+        if let Some((Some(prompt), at)) = hook::heard(&line).map(|heard| (heard.prompt, heard.at)) {
+            one.ears.prompt(prompt, at.unwrap_or_else(ccorch_io::clock::now));
+        }
+        one.eyes.hook(line);
+        if !counts {
+            return;
+        }
+        self.tell(name, Happens::Signal(signal));
+        if signal == Signal::TurnEnded {
+            self.look_at_phase();
+        }
+    }
+
+    /// Says what was lost, once in a while.
+    fn say_lost(&mut self, name: &LoopName) {
+        let Some(one) = self.all.get_mut(name) else { return };
+        let due = one.unsaid.said.is_none_or(|said| said.elapsed() > SAY);
+        if !due || one.unsaid.lost == Lost::default() {
+            return;
+        }
+        let lost = std::mem::take(&mut one.unsaid.lost);
+        one.unsaid.said = Some(Instant::now());
+        let parts = [
+            (lost.dropped, "dropped: more came at once than are kept"),
+            (lost.broken, "not understood"),
+            (lost.foreign, "refused: sent by a user who is not the loop's"),
+        ];
+        let words: Vec<String> =
+            parts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
+        events::record(
+            &self.here,
+            "hooks-lost",
+            Some(name),
+            format!("messages of hooks: {}", words.join("; ")),
+        );
+    }
+}

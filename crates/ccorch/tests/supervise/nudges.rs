@@ -1,0 +1,161 @@
+//! Nudges on a real terminal: whole, once, never into a dialog, with a receipt.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::place::{Place, lives, signal, until};
+
+const LOOPS: &str = "  builder: { agent: claude, workdir: build, prompt: builder.md }\n";
+
+/// One agent that has read its first words.
+fn place() -> Place {
+    let place = Place::new().with_stub(LOOPS).active().supervised();
+    place.until("builder", |one| one["life"] == "idle");
+    place
+}
+
+#[test]
+fn eight_kilobytes_arrive_byte_for_byte_and_once_for_their_id() {
+    let place = place();
+    let mut text = String::from("First line: ä ∙ 日本語 \"quoted\" $HOME `x` \\n {}\n\n\tindented\n");
+    while text.len() < 8 << 10 {
+        text += &format!("line {} of a long note; nothing in it is to be lost\n", text.len());
+    }
+    text += "the end";
+    place.env.write("note.md", &text);
+    let nudge = ["loops", "nudge", "builder", "--file", "note.md", "--id", "note-1", "--json"];
+    let said: Value = serde_json::from_str(&place.ok(&nudge)).unwrap();
+    assert_eq!((&said["received"], &said["id"]), (&true.into(), &"note-1".into()));
+    assert_eq!(said["how"], "its hook told");
+    let again: Value = serde_json::from_str(&place.ok(&nudge)).unwrap();
+    assert_eq!(again["how"], "it had it already");
+    // By another way in, and again once the agent has had something else.
+    place.env.run_with(&["loops", "nudge", "builder", "--id", "note-2"], "short words\n");
+    assert!(
+        place
+            .env
+            .run_with(&["loops", "nudge", "builder", "--id", "note-1"], &text)
+            .stdout
+            .contains("already")
+    );
+    let told = place.told("builder", "build");
+    assert_eq!(told.len(), 3, "{told:?}");
+    assert!(told[0].starts_with("Build it.") && told[1] == text && told[2].trim() == "short words");
+    let other = place.run(&["loops", "nudge", "builder", "other", "--id", "note-1"]);
+    assert_eq!(other.status, Some(1), "{}", other.snapshot());
+    assert!(other.stderr.contains("stands for another text"), "{}", other.stderr);
+}
+
+#[test]
+fn what_a_dead_supervisor_had_delivered_is_not_typed_again() {
+    let mut place = place();
+    place.ok(&["loops", "nudge", "builder", "only once", "--id", "x"]);
+    place.kill_supervisor();
+    // As if it had died between the agent's receipt and its own note of it.
+    let path = place.state("loops/builder.json");
+    let mut state: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    assert_eq!(state["memory"]["told"].as_array_mut().unwrap().pop().unwrap()["id"], "x");
+    state["memory"]["nudges"] = serde_json::json!([
+        { "id": "x", "purpose": "asked", "text": "only once", "tries": 0, "after": 0, "under_way": 1 }
+    ]);
+    place.env.write(&path, state.to_string());
+    place.supervise();
+    until("the receipt", || place.events("nudge-received").get(1).map(drop));
+    assert_eq!(place.one("builder")["waiting"], Value::Null);
+    let told = place.told("builder", "build");
+    assert_eq!(told.iter().filter(|text| *text == "only once").count(), 1, "{told:?}");
+}
+
+#[test]
+fn nothing_is_typed_into_a_dialog() {
+    let place = Place::new().with_stub(LOOPS);
+    // Its folder is not trusted yet.
+    place.env.write(place.env.home().join(".claude.json"), r#"{ "hasCompletedOnboarding": true }"#);
+    let place = place.active().supervised();
+    until("the dialog", || place.screen("builder").contains("Do you trust").then_some(()));
+    let ran = place.run(&["loops", "nudge", "builder", "2", "--id", "two", "--timeout", "3s"]);
+    assert_eq!(ran.status, Some(10), "{}", ran.snapshot());
+    assert!(
+        ran.stderr.contains("not received it within 3s") && ran.stderr.contains("--id two"),
+        "{}",
+        ran.stderr
+    );
+    // A "2" that had been typed would have ended it.
+    assert!(place.screen("builder").contains("Do you trust"), "{}", place.screen("builder"));
+    place.press("builder", "1");
+    let said = place.ok(&["loops", "nudge", "builder", "2", "--id", "two", "--timeout", "1m"]);
+    assert!(said.starts_with("loop builder has it ("), "{said}");
+    assert_eq!(place.told("builder", "build").iter().filter(|text| *text == "2").count(), 1);
+}
+
+#[test]
+fn what_cannot_be_told_is_refused_in_words() {
+    let place = Place::new().active().supervised();
+    let cases: [(&[&str], &str); 5] = [
+        (&["loops", "nudge", "watch", "hello"], "runs a plain program"),
+        (&["loops", "nudge", "builder", "a\u{1b}[201~b"], "control characters"),
+        (&["loops", "nudge", "builder", " \n"], "the text is empty"),
+        (&["loops", "nudge", "builder", "x", "--id", "a b"], "is no id"),
+        (&["loops", "nudge", "nobody", "x"], "no loop `nobody`"),
+    ];
+    for (args, words) in cases {
+        let ran = place.run(args);
+        assert_eq!(ran.status, Some(1), "{}", ran.snapshot());
+        assert!(ran.stderr.contains(words), "{}", ran.stderr);
+    }
+    place.env.write("long", "x".repeat(40_000));
+    let ran = place.run(&["loops", "nudge", "builder", "--file", "long"]);
+    assert!(ran.stderr.contains("longer than 32768 bytes"), "{}", ran.stderr);
+    let ran = place.run(&["loops", "nudge", "builder", "x", "--dry-run"]);
+    assert!(ran.status == Some(0) && ran.stderr.starts_with("would be told 1 bytes"), "{}", ran.snapshot());
+}
+
+#[test]
+fn a_stall_is_answered_by_a_nudge_and_then_a_restart() {
+    let loops = "  builder: { agent: claude, workdir: build, prompt: builder.md, stall_after: 4s }\n";
+    let place = Place::new().with_stub(loops).active().supervised();
+    place.until("builder", |one| one["life"] == "idle");
+    let pid = place.pid("builder");
+    // It takes the words and is deaf from then on; its turn stays open.
+    place.ok(&["loops", "nudge", "builder", "!stub hang"]);
+    until("the nudge", || place.events("loop-stall-nudge").first().map(drop));
+    let restart = until("the restart", || place.events("loop-stall-restart").first().cloned());
+    assert!(restart["detail"].as_str().unwrap().contains("nudge"), "{restart}");
+    place.new_agent("builder", pid);
+    assert!(!lives(pid), "the deaf one is gone");
+    place.until("builder", |one| one["life"] == "idle");
+    let told = place.told("builder", "build");
+    assert!(told.last().unwrap().starts_with("Continue where you were."), "{told:?}");
+}
+
+#[test]
+fn agents_keep_their_pids_and_hooks_while_supervisors_come_and_go() {
+    let mut place = place();
+    let pid = place.pid("builder");
+    place.kill_supervisor();
+    // Nobody listens: the agent is told something by hand, and its hooks are put aside.
+    for key in ["s", "o", "Enter"] {
+        place.press("builder", key);
+    }
+    let spool = place.env.root().join("var/lib/ccorch-loops/builder/hooks");
+    let whole = |dir: &std::path::Path| {
+        let names = fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.file_name());
+        names.filter(|name| !name.to_string_lossy().starts_with('.')).count()
+    };
+    until("two hooks to be put aside", || (whole(&spool) == 2).then_some(()));
+    place.supervise();
+    let one = place.until("builder", |one| one["life"] == "idle");
+    assert_eq!((one["pid"].as_u64(), one["restarts"].as_u64()), (Some(pid), Some(0)));
+    assert_eq!(whole(&spool), 0, "they are taken once");
+    place.ok(&["loops", "capture", "builder", "seen"]);
+    let hooks = fs::read_to_string(place.env.work().join("seen/hooks.jsonl")).unwrap();
+    let events: Vec<String> = hooks
+        .lines()
+        .map(|line| {
+            serde_json::from_str::<Value>(line).unwrap()["hook_event_name"].as_str().unwrap().to_owned()
+        })
+        .collect();
+    assert_eq!(events, ["UserPromptSubmit", "Stop"], "in their order, once each");
+    signal(pid, "0");
+}
