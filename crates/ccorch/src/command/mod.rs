@@ -10,6 +10,7 @@ mod host;
 mod journal;
 mod lease;
 mod loops;
+mod notify;
 mod phase;
 mod plumbing;
 pub mod provision;
@@ -55,6 +56,7 @@ pub enum Verb {
     Status(status::Args),
     Loops(loops::Args),
     Phase(phase::Args),
+    Notify(notify::Args),
     Reboots(reboots::Args),
     Resume(resume::Args),
     Secrets(secrets::Args),
@@ -98,6 +100,7 @@ pub fn run(context: &Context, verb: Verb) -> Result<ExitCode> {
         Verb::Status(args) => status::run(context, &args),
         Verb::Loops(args) => loops::run(context, &args),
         Verb::Phase(args) => phase::run(context, &args),
+        Verb::Notify(args) => notify::run(context, &args),
         Verb::Reboots(args) => reboots::run(context, &args),
         Verb::Lease(args) => lease::run(context, &args),
         Verb::Secrets(args) => secrets::run(context, &args),

@@ -145,6 +145,8 @@ fn run_agent(here: &Here, name: &LoopName, started: Timestamp) -> Result<ExitSta
     let mut command = Command::new(program);
     command.args(&argv[1..]).current_dir(&workdir).envs(&spec.env).env("PATH", path());
     command.envs(isolation::git_environment(here, spec));
+    // Who speaks, for `ccorch notify`.
+    command.env("CCORCH_LOOP", name.as_str());
     let mut child = command.spawn().map_err(|error| {
         let message = format!("`{program}` could not be started in {}: {error}", workdir.display());
         Problem::new(Kind::Unfit, message).hint("see that the program is installed")

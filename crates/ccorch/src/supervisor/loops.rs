@@ -21,6 +21,7 @@ use super::deliver::Delivered;
 use super::keep::Keep;
 use super::look::{Eyes, Seen};
 use super::perform::phase;
+use super::post::Post;
 use crate::here::loop_state::LoopState;
 use crate::here::runtime::{Runtime, Started};
 use crate::here::{Here, events, exits, lease, phases};
@@ -77,11 +78,12 @@ pub struct Loops {
     pub(super) unwritten: Option<usize>,
     pub(super) fleet: Fleet,
     pub(super) keep: Keep,
+    pub(super) post: Post,
 }
 
 impl Loops {
     /// The rig's loops as they were kept, none looked at yet.
-    pub fn new(here: Here, runtime: Runtime, sender: Sender<Event>) -> Result<Self> {
+    pub fn new(here: Here, runtime: Runtime, sender: Sender<Event>, post: Post) -> Result<Self> {
         let (keep, fleet, states) = Keep::open(&here)?;
         let one = |(name, state)| {
             let one = One {
@@ -97,7 +99,7 @@ impl Loops {
         };
         let all = states.into_iter().map(one).collect();
         let mut loops =
-            Self { here, runtime, sender, all, pending: VecDeque::new(), unwritten: None, fleet, keep };
+            Self { here, runtime, sender, all, pending: VecDeque::new(), unwritten: None, fleet, keep, post };
         loops.look_at_phase();
         Ok(loops)
     }
@@ -251,12 +253,13 @@ impl Loops {
         Some(Instant::now() + Duration::from_millis(left.max(10)))
     }
 
-    /// What is looked at every now and then: the phase, the loops' state files; and the time is kept.
+    /// What is done every now and then: what the disk did not take is written, and the time is kept.
     pub fn pulse(&mut self) {
         if let Some(index) = self.unwritten.take() {
             self.perform(ccorch_core::fleet::Action::WritePhase(index));
+            // What the files said meanwhile was passed over.
+            self.look_at_phase();
         }
-        self.look_at_phase();
         self.feed(Input::Tick);
         self.keep.put_shared(&self.fleet);
     }
@@ -310,7 +313,6 @@ impl Loops {
         let Some(one) = self.all.get_mut(name) else { return };
         let verdict = one.eyes.judge(seen, stall_after);
         self.tell(name, Happens::Looked(verdict));
-        self.look_at_phase();
     }
 
     /// What an agent tells of itself.

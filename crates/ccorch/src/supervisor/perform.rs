@@ -12,6 +12,7 @@ use ccorch_io::process;
 
 use super::loops::{Loops, What};
 use super::{deliver, look};
+use crate::here::letters::Letter;
 use crate::here::{Here, events, lease, loop_state, phases, runtime, unattended};
 
 /// How long whoever held a conversation may take to leave it.
@@ -55,7 +56,8 @@ impl Loops {
                 });
             }
             Action::Notify { key, text } => {
-                events::record(&self.here, "notify", None, format!("{key}: {text}"))
+                events::record(&self.here, "notify", None, format!("{key}: {text}"));
+                self.post.tell(Letter::new(None, &text));
             }
             Action::Event { what, about, detail } => {
                 events::record(&self.here, &what, about.as_ref(), detail)
@@ -83,6 +85,9 @@ impl Loops {
         self.began(name);
         self.spawn(name, move || {
             let _turn = turns.lock();
+            if let Err(error) = runtime.end_rest(&here, &loop_name) {
+                eprintln!("warning: loop {loop_name}: {error:#}");
+            }
             let alone = match session.filter(|_| agent == Some(Agent::Claude)) {
                 Some(session) => alone(session),
                 None => Ok(()),

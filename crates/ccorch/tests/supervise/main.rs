@@ -10,6 +10,8 @@ mod control;
 mod crash;
 mod damage;
 mod fleet;
+mod inbox;
 mod missing;
+mod notify;
 mod place;
 mod verbs;

@@ -54,6 +54,16 @@ impl Place {
         place
     }
 
+    /// Another rig, before anything runs.
+    pub fn rig(self, change: impl FnOnce(String) -> String) -> Self {
+        let file = self.env.root().join("etc/ccorch/rig.json");
+        let text = fs::read_to_string(&file).unwrap();
+        let changed = change(text.clone());
+        assert_ne!(text, changed, "nothing was changed");
+        self.env.write(file, changed);
+        self
+    }
+
     /// Gives it the lease, as `lease init` and the boot's heartbeat do.
     pub fn active(self) -> Self {
         self.ok(&["lease", "init", "--holder", "here"]);
@@ -124,6 +134,13 @@ impl Place {
     /// Runs a verb.
     pub fn run(&self, args: &[&str]) -> Ran {
         self.env.run(args)
+    }
+
+    /// The events of one kind, oldest first.
+    pub fn events(&self, what: &str) -> Vec<Value> {
+        let text = fs::read_to_string(self.state("events.jsonl")).unwrap_or_default();
+        let events = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        events.filter(|event| event["what"] == what).collect()
     }
 
     /// `status --json`, whatever its exit status.
