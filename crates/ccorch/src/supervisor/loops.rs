@@ -233,6 +233,9 @@ impl Loops {
         if let Some(one) = self.all.get_mut(name) {
             (one.began, one.fenced) = (clock::now(), None);
             one.eyes.forget();
+            if one.state.stopping.take().is_some() {
+                self.keep.put(name, &one.state);
+            }
         }
     }
 
@@ -351,7 +354,8 @@ impl Loops {
     fn ended(&mut self, name: &LoopName) {
         let Some(one) = self.all.get_mut(name) else { return };
         one.server = None;
-        let exit = exits::last(&self.here.paths, name).filter(|exit| exit.ended >= one.began);
+        // By its beginning: the clock may have been put back since.
+        let exit = exits::last(&self.here.paths, name).filter(|exit| exit.started >= one.began);
         let words = exit.as_ref().map_or("its tmux server ended".to_owned(), exits::Exit::words);
         let screen = exit.as_ref().map(|exit| exit.screen.clone()).unwrap_or_default();
         let ran = exit.as_ref().is_none_or(|exit| exit.error.is_none());

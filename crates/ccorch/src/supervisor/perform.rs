@@ -4,10 +4,12 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use ccorch_core::fleet::{Action, Happens, Input};
+use ccorch_core::fleet::{Action, Happens, Input, Rung};
 use ccorch_core::names::LoopName;
 use ccorch_core::rig::Agent;
+use ccorch_core::stop::StopReason;
 use ccorch_core::watchdog::DialogKind;
+use ccorch_core::watchdog::life::State;
 use ccorch_io::process;
 
 use super::loops::{Loops, What};
@@ -24,6 +26,7 @@ impl Loops {
         match action {
             Action::Start(name) => self.start(&name),
             Action::Stop(name) => {
+                self.say_why(&name);
                 let (here, runtime, turns) = (self.here.clone(), self.runtime, self.turns(&name));
                 let loop_name = name.clone();
                 self.spawn(&name, move || {
@@ -70,6 +73,20 @@ impl Loops {
                     self.unwritten = Some(index);
                 }
             }
+        }
+    }
+
+    /// Leaves word of what a loop is stopped for, where its stop looks for it.
+    fn say_why(&mut self, name: &LoopName) {
+        let Some(memory) = self.fleet.memory(name) else { return };
+        let why = match (memory.state, memory.rung) {
+            (State::Held, _) => StopReason::Held,
+            (_, Rung::None) => StopReason::Restart,
+            _ => StopReason::Watchdog,
+        };
+        if let Some(one) = self.all.get_mut(name) {
+            one.state.stopping = Some(why);
+            self.keep.put(name, &one.state);
         }
     }
 

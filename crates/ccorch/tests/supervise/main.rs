@@ -14,4 +14,5 @@ mod inbox;
 mod missing;
 mod notify;
 mod place;
+mod stops;
 mod verbs;
