@@ -10,6 +10,7 @@ mod control;
 mod crash;
 mod damage;
 mod fleet;
+mod hardship;
 mod inbox;
 mod missing;
 mod notify;
