@@ -19,6 +19,7 @@ pub mod rig;
 pub mod safepoint;
 pub mod seconds;
 pub mod stage;
+pub mod stop;
 pub mod target;
 pub mod unattended;
 pub mod units;

@@ -103,6 +103,10 @@ pub fn remove(path: &Path) -> Result<()> {
 pub fn create_dir(path: &Path, mode: u32) -> Result<()> {
     let make = || -> io::Result<()> {
         fs::create_dir_all(path)?;
+        if fs::metadata(path)?.permissions().mode() & 0o7777 == mode {
+            // As on a read-only file system, where there is nothing to do and nothing can be done.
+            return Ok(());
+        }
         fs::set_permissions(path, Permissions::from_mode(mode))
     };
     make().with_context(|| format!("create directory {}", path.display()))

@@ -117,6 +117,21 @@ impl HostPaths {
         self.root.join("var/lib/ccorch-loops").join(name.as_str())
     }
 
+    /// Messages to people that wait to be sent, root's alone.
+    pub fn outbox(&self) -> PathBuf {
+        self.state().join("notify")
+    }
+
+    /// The folder of all loops' durable folders, root's.
+    pub fn loop_spools(&self) -> PathBuf {
+        self.root.join("var/lib/ccorch-loops")
+    }
+
+    /// Where a loop's agent leaves messages to people.
+    pub fn loop_outbox(&self, name: &LoopName) -> PathBuf {
+        self.loop_spool(name).join("notify")
+    }
+
     /// Runtime folder of the supervisor.
     pub fn run(&self) -> PathBuf {
         self.root.join("run/ccorch")

@@ -1,153 +1,170 @@
-//! A bounded folder of messages that nobody was there to take: many processes put them in, one takes them out in order.
+//! A folder in which one program leaves things for another, one file each: written by whoever owns it, emptied by root.
 //!
-//! The folder is another user's than the taker's, so no link in it is followed, and only plain files of the expected
-//! owner are read.
+//! What agents own can lead nobody astray: the way is gone name by name without following links, and only small plain
+//! files with one name are read. Source: openat(2), `O_NOFOLLOW`.
 
-use std::fs::{self, File};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::ffi::{OsStr, OsString};
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
-use anyhow::{Context, Result};
-use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, openat, unlinkat};
+use anyhow::{Context, Result, bail};
+use rustix::fd::OwnedFd;
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, fstat, openat, unlinkat};
 use rustix::io::Errno;
 
-/// No folder has more messages; the oldest make room.
-pub const MOST: usize = 256;
+use crate::{clock, durable};
 
-/// Puts a message in, durably. Messages are ordered by `order` and then by process; one too many drops the oldest.
-pub fn put(dir: &Path, order: u128, bytes: &[u8]) -> Result<()> {
-    let write = || -> io::Result<()> {
-        fs::create_dir_all(dir)?;
-        let name = format!("{order:020}-{:07}", std::process::id());
-        let draft = dir.join(format!(".{name}"));
-        let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&draft, dir.join(name))?;
-        File::open(dir)?.sync_all()
-    };
-    write().with_context(|| format!("spool into {}", dir.display()))?;
-    let names = names(fs::read_dir(dir)?.flatten().map(|entry| entry.file_name().into_encoded_bytes()));
-    for name in names.iter().take(names.len().saturating_sub(MOST)) {
+/// So many may wait.
+pub const MOST: usize = 200;
+/// The largest thing that is left, in bytes.
+pub const LONGEST: u64 = 64 << 10;
+
+/// What becomes of one thing too many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Full {
+    /// Who leaves it is told that nobody takes them.
+    Refuse,
+    /// The oldest makes room.
+    DropOldest,
+}
+
+/// Leaves one thing; it is there whole or not at all.
+pub fn leave(dir: &Path, bytes: &[u8], full: Full) -> Result<()> {
+    if !dir.is_dir() {
+        durable::create_dir(dir, 0o700)?;
+    }
+    let read = || format!("read {}", dir.display());
+    let mut waiting: Vec<OsString> =
+        std::fs::read_dir(dir).with_context(read)?.flatten().map(|entry| entry.file_name()).collect();
+    if waiting.len() >= MOST && full == Full::Refuse {
+        bail!("{} holds {} that nobody has taken", dir.display(), waiting.len());
+    }
+    waiting.retain(|name| !name.as_bytes().starts_with(b"."));
+    waiting.sort();
+    for name in waiting.iter().take((waiting.len() + 1).saturating_sub(MOST)) {
         // Somebody else may have taken it.
-        let _ = fs::remove_file(dir.join(name));
+        let _ = std::fs::remove_file(dir.join(name));
     }
-    Ok(())
+    // By name they are in the order in which they were left.
+    let name = format!("{:020}-{}", clock::now().as_nanosecond().max(0), uuid::Uuid::new_v4().simple());
+    durable::replace(&dir.join(name), bytes, 0o600)
 }
 
-/// Those that are whole, oldest first.
-fn names(all: impl Iterator<Item = Vec<u8>>) -> Vec<String> {
-    let mut names: Vec<String> =
-        all.filter_map(|name| String::from_utf8(name).ok()).filter(|name| !name.starts_with('.')).collect();
-    names.sort_unstable();
-    names
-}
-
-/// What was taken out, to be removed when it has been dealt with.
+/// An open folder.
 #[derive(Debug)]
-pub struct Taken {
-    dir: PathBuf,
-    /// The messages, oldest first.
-    pub messages: Vec<Vec<u8>>,
-    names: Vec<String>,
-}
+pub struct Spool(OwnedFd);
 
-/// Looks into the folder of `owner`; none when it is not there or empty. Files of others, links and what is longer than
-/// `longest` are removed unread.
-pub fn take(dir: &Path, owner: u32, longest: usize) -> io::Result<Option<Taken>> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let handle = match openat(CWD, dir, flags, Mode::empty()) {
-        Ok(handle) => handle,
-        Err(Errno::NOENT) => return Ok(None),
-        Err(error) => return Err(error.into()),
-    };
-    let entries = Dir::read_from(&handle)?.flatten().map(|entry| entry.file_name().to_bytes().to_vec());
-    // A flood of files is bounded here too: whoever fills the folder need not keep to our rules.
-    let names = names(entries.take(MOST * 4));
-    let read = |name: &String| -> Option<Vec<u8>> {
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = File::from(openat(&handle, name.as_str(), flags, Mode::empty()).ok()?);
-        let meta = file.metadata().ok()?;
-        let fine = meta.is_file() && meta.uid() == owner && meta.len() <= longest as u64;
-        let mut bytes = Vec::new();
-        fine.then(|| file.take(longest as u64).read_to_end(&mut bytes).ok())??;
-        Some(bytes)
-    };
-    let from = names.len().saturating_sub(MOST);
-    let messages = names[from..].iter().filter_map(read).collect();
-    if names.is_empty() {
-        return Ok(None);
+impl Spool {
+    /// Opens `base`, which is trusted, and below it one name after the other; `None` when one is not there.
+    pub fn open(base: &Path, names: &[&str]) -> io::Result<Option<Self>> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let mut dir = match openat(CWD, base, flags, Mode::empty()) {
+            Err(Errno::NOENT) => return Ok(None),
+            dir => dir?,
+        };
+        for name in names {
+            dir = match openat(&dir, *name, flags | OFlags::NOFOLLOW, Mode::empty()) {
+                Err(Errno::NOENT) => return Ok(None),
+                dir => dir?,
+            };
+        }
+        Ok(Some(Self(dir)))
     }
-    Ok(Some(Taken { dir: dir.to_owned(), messages, names }))
-}
 
-impl Taken {
-    /// Removes what was taken.
-    pub fn done(&self) -> io::Result<()> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let handle = openat(CWD, &self.dir, flags, Mode::empty())?;
-        for name in &self.names {
-            match unlinkat(&handle, name.as_str(), AtFlags::empty()) {
-                // A folder by that name is nothing of ours; it stays and is passed over.
-                Ok(()) | Err(Errno::NOENT | Errno::ISDIR) => {}
-                Err(error) => return Err(error.into()),
+    /// What lies there, oldest first, no more than [`MOST`]. What is still being written has a name with a dot in front.
+    pub fn list(&self) -> io::Result<Vec<OsString>> {
+        let mut names = Vec::new();
+        for entry in Dir::read_from(&self.0)?.take(MOST * 4) {
+            let name = OsStr::from_bytes(entry?.file_name().to_bytes()).to_owned();
+            if !name.as_bytes().starts_with(b".") {
+                names.push(name);
             }
         }
-        Ok(())
+        names.sort();
+        names.truncate(MOST);
+        Ok(names)
+    }
+
+    /// Reads one; with `owner`, one of this user's.
+    pub fn read(&self, name: &OsStr, owner: Option<u32>) -> io::Result<Vec<u8>> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let file = openat(&self.0, name, flags, Mode::empty())?;
+        let stat = fstat(&file)?;
+        let plain = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile && stat.st_nlink == 1;
+        if !plain || u64::try_from(stat.st_size).unwrap_or(u64::MAX) > LONGEST {
+            return Err(io::Error::other("it is no small plain file"));
+        }
+        if owner.is_some_and(|owner| owner != stat.st_uid) {
+            return Err(io::Error::other(format!("it is uid {}'s", stat.st_uid)));
+        }
+        let mut bytes = Vec::new();
+        std::fs::File::from(file).take(LONGEST).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Removes one; that it is gone is fine. A folder that was put there goes when it is empty.
+    pub fn remove(&self, name: &OsStr) -> io::Result<()> {
+        match unlinkat(&self.0, name, AtFlags::empty()) {
+            Err(Errno::ISDIR) => Ok(unlinkat(&self.0, name, AtFlags::REMOVEDIR)?),
+            Err(Errno::NOENT) => Ok(()),
+            done => Ok(done?),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
     use super::*;
 
     #[test]
-    fn messages_come_out_in_order_and_once() {
+    fn what_is_left_is_taken_in_order_and_no_more_than_may_wait() {
         let dir = tempfile::tempdir().unwrap();
-        let (dir, me) = (dir.path().join("s"), rustix::process::geteuid().as_raw());
-        assert!(take(&dir, me, 64).unwrap().is_none());
-        for order in [3, 1, 2] {
-            put(&dir, order, format!("m{order}").as_bytes()).unwrap();
+        let folder = dir.path().join("loop/notify");
+        assert!(Spool::open(dir.path(), &["loop", "notify"]).unwrap().is_none());
+        for n in 0..3 {
+            leave(&folder, format!("{n}").as_bytes(), Full::Refuse).unwrap();
         }
-        let taken = take(&dir, me, 64).unwrap().unwrap();
-        assert_eq!(taken.messages, [b"m1", b"m2", b"m3"]);
-        put(&dir, 4, b"m4").unwrap();
-        taken.done().unwrap();
-        assert_eq!(take(&dir, me, 64).unwrap().unwrap().messages, [b"m4"]);
+        let spool = Spool::open(dir.path(), &["loop", "notify"]).unwrap().unwrap();
+        let names = spool.list().unwrap();
+        let read: Vec<Vec<u8>> = names.iter().map(|name| spool.read(name, None).unwrap()).collect();
+        assert_eq!(read, [b"0", b"1", b"2"]);
+        let me = rustix::process::geteuid().as_raw();
+        assert!(spool.read(&names[0], Some(me)).is_ok() && spool.read(&names[0], Some(me + 1)).is_err());
+        spool.remove(&names[0]).unwrap();
+        spool.remove(&names[0]).unwrap();
+        assert_eq!(spool.list().unwrap(), names[1..]);
+        let refused = (0..MOST).filter(|_| leave(&folder, b"x", Full::Refuse).is_err()).count();
+        assert_eq!(refused, 2);
+        leave(&folder, b"y", Full::DropOldest).unwrap();
+        let waiting = spool.list().unwrap();
+        assert_eq!((waiting.len(), waiting.contains(&names[1])), (MOST, false));
+        assert_eq!(spool.read(&waiting[MOST - 1], None).unwrap(), b"y");
     }
 
     #[test]
-    fn it_is_bounded_and_the_newest_stay() {
+    fn links_lead_nobody_astray() {
         let dir = tempfile::tempdir().unwrap();
-        let me = rustix::process::geteuid().as_raw();
-        for order in 0..MOST as u128 + 5 {
-            put(dir.path(), order, format!("{order}").as_bytes()).unwrap();
-        }
-        let taken = take(dir.path(), me, 64).unwrap().unwrap();
-        assert_eq!((taken.messages.len(), taken.messages[0].as_slice()), (MOST, b"5".as_slice()));
-    }
-
-    #[test]
-    fn nothing_but_plain_files_of_the_owner_is_read() {
-        let dir = tempfile::tempdir().unwrap();
-        let me = rustix::process::geteuid().as_raw();
         let secret = dir.path().join("secret");
-        fs::write(&secret, "secret").unwrap();
-        let spool = dir.path().join("spool");
-        put(&spool, 5, b"good").unwrap();
-        std::os::unix::fs::symlink(&secret, spool.join("1")).unwrap();
-        fs::write(spool.join("2"), "x".repeat(65)).unwrap();
-        fs::create_dir(spool.join("3")).unwrap();
-        rustix::fs::mknodat(CWD, spool.join("4"), rustix::fs::FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)
-            .unwrap();
-        let taken = take(&spool, me, 64).unwrap().unwrap();
-        assert_eq!(taken.messages, [b"good"]);
-        taken.done().unwrap();
-        assert!(secret.exists() && !spool.join("1").exists());
-        assert!(take(&spool, me + 1, 64).unwrap().is_none_or(|taken| taken.messages.is_empty()));
-        let link = dir.path().join("link");
-        std::os::unix::fs::symlink(&spool, &link).unwrap();
-        assert!(take(&link, me, 64).is_err());
+        fs::create_dir(&secret).unwrap();
+        fs::write(secret.join("key"), "s").unwrap();
+        fs::create_dir_all(dir.path().join("loops/a/notify/folder")).unwrap();
+        symlink(&secret, dir.path().join("loops/b")).unwrap();
+        let notify = dir.path().join("loops/a/notify");
+        symlink(secret.join("key"), notify.join("link")).unwrap();
+        fs::hard_link(secret.join("key"), notify.join("hard")).unwrap();
+        fs::write(notify.join("huge"), vec![b'x'; 1 << 20]).unwrap();
+        assert!(Spool::open(&dir.path().join("loops"), &["b"]).is_err());
+        let spool = Spool::open(&dir.path().join("loops"), &["a", "notify"]).unwrap().unwrap();
+        let names = spool.list().unwrap();
+        assert_eq!(names, ["folder", "hard", "huge", "link"]);
+        for name in names {
+            assert!(spool.read(&name, None).is_err(), "{name:?}");
+            spool.remove(&name).unwrap();
+        }
+        assert_eq!(fs::read_to_string(secret.join("key")).unwrap(), "s");
     }
 }

@@ -101,6 +101,45 @@ fn everything_arrives_and_a_second_run_carries_nothing() {
     assert!(bed.ok(&["stage", "vm"]).ends_with("vm has everything that pi has\n"));
 }
 
+#[test]
+fn the_orchestrator_finds_a_routine_that_is_neither_unsaved_nor_a_difference() {
+    let bed = rig();
+    let (pi, vm) = (&bed.pi, &bed.vm);
+    let text = fs::read_to_string(bed.path("ccorch.yaml")).unwrap();
+    let session_in = |workdir: &str| {
+        let boss = format!("  boss: {{ agent: claude, workdir: {workdir}, role: orchestrator }}\n");
+        let at = text.find("  builder: {").unwrap();
+        fs::write(bed.path("ccorch.yaml"), format!("{}{boss}{}", &text[..at], &text[at..])).unwrap();
+    };
+    // Where git has a file of that name, it is left alone.
+    pi.put("/srv/w/cc-ci/AGENTS.md", "# Ours\n");
+    pi.sh("/srv/w/cc-ci", &format!("git add AGENTS.md && {GIT} commit -qm agents && git push -q"));
+    session_in("cc-ci");
+    let first = bed.ok(&["stage", "vm"]);
+    assert!(first.contains("of boss to /srv/w/cc-ci/AGENTS.ccorch.md"), "{first}");
+    assert_eq!(vm.read("/srv/w/cc-ci/AGENTS.md"), "# Ours\n");
+    session_in(".");
+    let first = bed.ok(&["stage", "vm"]);
+    assert!(first.contains("note: wrote the routine of boss to /srv/w/AGENTS.md, outside git"), "{first}");
+    assert!(vm.read("/srv/w/AGENTS.md").contains("`boss`, the session above the loops `builder`"));
+    owned(&vm.path("/srv/w/AGENTS.md"));
+    for clone in ["/srv/w", "/srv/w/cc-ci"] {
+        let status = vm.sh(clone, "git status --porcelain -- AGENTS.md AGENTS.ccorch.md");
+        assert_eq!(status, "", "{clone}");
+    }
+    assert_eq!(bed.ok(&["stage", "vm", "--prove"]), "pi and vm hold the same\n");
+    // What somebody writes around it stays, and a second run changes nothing.
+    let around = format!("# Here\n\n{}below\n", vm.read("/srv/w/AGENTS.md"));
+    vm.put("/srv/w/AGENTS.md", &around);
+    let second = bed.ok(&["stage", "vm"]);
+    assert!(!second.contains("routine"), "{second}");
+    assert_eq!(vm.read("/srv/w/AGENTS.md"), around);
+    vm.put("/srv/w/AGENTS.md", &around.replace("`boss`", "`nobody`"));
+    assert!(bed.ok(&["stage", "vm", "--dry-run"]).contains("note: would write the routine of boss"));
+    assert!(bed.ok(&["stage", "vm"]).contains("note: wrote the routine of boss"));
+    assert_eq!(vm.read("/srv/w/AGENTS.md"), around);
+}
+
 fn owned(path: &Path) {
     let found = fs::symlink_metadata(path).unwrap();
     assert_eq!((found.uid(), found.gid()), (UID, UID), "{}", path.display());

@@ -7,6 +7,7 @@ mod hosts;
 mod isolation;
 mod lease;
 mod loops;
+mod notify;
 mod parse;
 #[cfg(test)]
 mod properties;
@@ -34,6 +35,7 @@ pub use hosts::{CutoverHosts, Host, Incus, InstanceType, LegacyRuns, Provider, Q
 pub use isolation::Limits;
 pub use lease::{LEASE_KEY, LeaseConfig, Offline};
 pub use loops::{Agent, Loop, Role};
+pub use notify::Notify;
 pub use parse::{check, locate_key, parse};
 pub use proxy::{Backend, Proxy};
 pub use rules::size_bytes;
@@ -122,12 +124,4 @@ pub struct Phase {
     pub id: String,
     /// The plan's path, relative to the workspace.
     pub plan: String,
-}
-
-/// A way to tell a person.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Notify {
-    /// The URL of an ntfy topic (<https://docs.ntfy.sh/publish/>).
-    pub ntfy: String,
 }

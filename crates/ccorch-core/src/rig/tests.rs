@@ -281,11 +281,14 @@ fn services_make_sense() {
     18: secrets.items.c.mode: expected a mode in octal like `0600`, found `rw`
     18: secrets.items.c.owner: expected a Unix user name (a-z, 0-9, `_`, `-`), found `A`
     "#);
-    assert_snapshot!(replaced("lease:", "tools: [jq, /bin/jq, jq]\nnotify: [ { ntfy: ntfy.sh/x }, { ntfy: \"https://a:b@ntfy.sh/x\" } ]\nlease:"), @"
+    assert_snapshot!(replaced("lease:", "tools: [jq, /bin/jq, jq]\nnotify: [ { ntfy: ntfy.sh/x }, { ntfy: \"https://a:b@ntfy.sh/x\" }, { token_file: t }, { webhook: \"http://h/x\", command: [say] } ]\nlease:"), @"
     13: tools[1]: expected the bare name of a command, found `/bin/jq`
     13: tools[2]: warning: `jq` is tools[0] already
     14: notify[0].ntfy: expected a URL that starts with `https://` or `http://`, found `ntfy.sh/x`
     14: notify[1].ntfy: there is a password in this URL, and URLs are seen in process lists and logs; use an ssh key or a credential helper
+    14: notify[2].token_file: expected an absolute path without `.`, `..`, a doubled or a trailing `/`, found `t`
+    14: notify[2]: expected `ntfy: URL`, `webhook: URL` or `command: [PROGRAM, ...]`
+    14: notify[3]: expected one of `ntfy`, `webhook` and `command`; make each an entry of its own
     ");
 }
 

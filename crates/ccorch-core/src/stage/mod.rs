@@ -2,6 +2,7 @@
 
 mod agents;
 mod config;
+pub mod routine;
 
 use std::collections::BTreeSet;
 

@@ -13,4 +13,4 @@ pub use credential::{Credential, CredentialError, CredentialProblem};
 pub use error::{Failure, IncusError};
 pub use http::{Client, Login};
 pub use tls::Trust;
-pub(crate) use tls::system_client;
+pub(crate) use tls::{TlsConnector, system_client};

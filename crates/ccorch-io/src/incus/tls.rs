@@ -122,7 +122,7 @@ impl ServerCertVerifier for Pinned {
 
 /// Wraps the connection below it in TLS. ureq's own connector does not take a verifier.
 #[derive(Debug)]
-pub(super) struct TlsConnector(pub(super) Arc<ClientConfig>);
+pub(crate) struct TlsConnector(pub(crate) Arc<ClientConfig>);
 
 impl<In: Transport> Connector<In> for TlsConnector {
     type Out = TlsTransport;
@@ -148,7 +148,7 @@ impl<In: Transport> Connector<In> for TlsConnector {
 }
 
 /// A connection in TLS.
-pub(super) struct TlsTransport {
+pub(crate) struct TlsTransport {
     buffers: LazyBuffers,
     stream: StreamOwned<ClientConnection, TransportAdapter>,
 }

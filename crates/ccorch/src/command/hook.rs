@@ -5,13 +5,14 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::mpsc;
 use std::thread;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use anyhow::Result;
 use ccorch_core::hook;
 use ccorch_core::names::LoopName;
 use ccorch_io::paths::HostPaths;
-use ccorch_io::{clock, datagrams, quote, spool};
+use ccorch_io::spool::{self, Full};
+use ccorch_io::{clock, datagrams, quote};
 
 use crate::context::Context;
 use crate::remote::INSTALLED;
@@ -55,8 +56,7 @@ fn tell(paths: &HostPaths, name: &LoopName) -> Result<()> {
         .unwrap_or_else(|| String::from_utf8_lossy(&payload).chars().take(200).collect());
     let message = format!("{name}\n{line}");
     if datagrams::send(&paths.hook_socket(), message.as_bytes(), BUSY).is_err() {
-        let order = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
-        spool::put(&paths.hook_spool(name), order, line.as_bytes())?;
+        spool::leave(&paths.hook_spool(name), line.as_bytes(), Full::DropOldest)?;
     }
     Ok(())
 }

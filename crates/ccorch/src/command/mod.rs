@@ -11,6 +11,7 @@ mod host;
 mod journal;
 mod lease;
 mod loops;
+mod notify;
 mod phase;
 mod plumbing;
 pub mod provision;
@@ -56,6 +57,7 @@ pub enum Verb {
     Status(status::Args),
     Loops(loops::Args),
     Phase(phase::Args),
+    Notify(notify::Args),
     Reboots(reboots::Args),
     Resume(resume::Args),
     Secrets(secrets::Args),
@@ -101,6 +103,7 @@ pub fn run(context: &Context, verb: Verb) -> Result<ExitCode> {
         Verb::Status(args) => status::run(context, &args),
         Verb::Loops(args) => loops::run(context, &args),
         Verb::Phase(args) => phase::run(context, &args),
+        Verb::Notify(args) => notify::run(context, &args),
         Verb::Reboots(args) => reboots::run(context, &args),
         Verb::Lease(args) => lease::run(context, &args),
         Verb::Secrets(args) => secrets::run(context, &args),

@@ -9,7 +9,8 @@ use ccorch_core::kernel::Deed;
 use ccorch_core::launch::{self, Conversation, Start};
 use ccorch_core::lease::{Driver, Turn};
 use ccorch_core::names::LoopName;
-use ccorch_core::rig::Agent;
+use ccorch_core::rig::{Agent, Role};
+use ccorch_core::stop::LastRun;
 use ccorch_io::clock;
 use ccorch_io::tmux::Tmux;
 use jiff::Timestamp;
@@ -17,7 +18,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::context::Context;
 use crate::error::{Kind, Problem};
-use crate::here::exits::{self, Exit, Running};
+use crate::here::exits::{self, Began, Exit, Running};
 use crate::here::runtime::{ask_to_leave, start_argv};
 use crate::here::{Here, isolation, loop_state};
 
@@ -79,7 +80,13 @@ pub fn exec(context: &Context, args: &Args) -> Result<ExitCode> {
     exits::forget(&here.paths, name)?;
     let started = clock::now();
     let before = isolation::counters(std::process::id(), name);
-    let result = run_agent(&here, name, started);
+    let began = Began { at: started, boot_id: clock::boot_id()? };
+    let last = exits::next_run(&here.paths, name, &began).unwrap_or_else(|error| {
+        // A full disk keeps no agent from its work.
+        eprintln!("warning: the beginning of this run is not kept: {error:#}");
+        None
+    });
+    let result = run_agent(&here, name, started, last);
     let status = result.as_ref().ok();
     // Before the cgroup is gone, and before anything else is started in one that may be full.
     let deed = Deed::between(&before, &isolation::counters(std::process::id(), name));
@@ -108,7 +115,7 @@ pub fn exec(context: &Context, args: &Args) -> Result<ExitCode> {
     Ok(ExitCode::from(code))
 }
 
-fn run_agent(here: &Here, name: &LoopName, started: Timestamp) -> Result<ExitStatus> {
+fn run_agent(here: &Here, name: &LoopName, started: Timestamp, last: Option<LastRun>) -> Result<ExitStatus> {
     let spec = here.rig.loops.get(name).with_context(|| format!("the rig has no loop `{name}`"))?;
     let state = loop_state::read(here, name)?;
     let workdir = here.in_workspace(&spec.workdir);
@@ -129,13 +136,14 @@ fn run_agent(here: &Here, name: &LoopName, started: Timestamp) -> Result<ExitSta
     let prompt = prompt.transpose()?;
     let phase = here.phase();
     let hook = super::hook::command_line(&here.paths, name);
+    let message = message(state.message, last.filter(|_| resumed(conversation)), spec.role);
     let start = Start {
         name,
         spec,
         conversation,
         phase,
         prompt: prompt.as_deref(),
-        message: state.message.as_deref(),
+        message: message.as_deref(),
         hook: hook.as_deref(),
     };
     let argv = launch::argv(&start);
@@ -147,6 +155,8 @@ fn run_agent(here: &Here, name: &LoopName, started: Timestamp) -> Result<ExitSta
     let mut command = Command::new(program);
     command.args(&argv[1..]).current_dir(&workdir).envs(&spec.env).env("PATH", path());
     command.envs(isolation::git_environment(here, spec));
+    // Who speaks, for `ccorch notify`.
+    command.env("CCORCH_LOOP", name.as_str());
     let mut child = command.spawn().map_err(|error| {
         let message = format!("`{program}` could not be started in {}: {error}", workdir.display());
         Problem::new(Kind::Unfit, message).hint("see that the program is installed")
@@ -155,6 +165,17 @@ fn run_agent(here: &Here, name: &LoopName, started: Timestamp) -> Result<ExitSta
     isolation::kill_first(pid);
     exits::set_running(&here.paths, name, &Running { pid, parent, started, session: state.session })?;
     child.wait().context("wait for the agent")
+}
+
+fn resumed(conversation: Option<Conversation>) -> bool {
+    matches!(conversation, Some(Conversation::Resume(_)))
+}
+
+/// What the supervisor left word of, and how the agent's last run ended.
+fn message(left: Option<String>, last: Option<LastRun>, role: Role) -> Option<String> {
+    let last = last.and_then(|last| last.sentence(role == Role::Orchestrator));
+    let parts: Vec<String> = [left, last].into_iter().flatten().collect();
+    (!parts.is_empty()).then(|| parts.join("\n"))
 }
 
 /// Agents are often installed in their user's home.

@@ -16,7 +16,7 @@ use crate::staging::{self, Cache, Carried, How, Mode};
 /// Carry the workspace and the agents' state to a host; nothing is started
 ///
 /// What git does not hold goes along as the rig file says; an agent's login never does. Repositories are cloned from their own remotes, on the host and as the workspace's user. A second run carries only
-/// what differs.
+/// what differs. The orchestrator session finds a routine in its `AGENTS.md` there.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  ccorch stage vm\n  ccorch stage vm --from pi --prove")]
 pub struct Args {
@@ -49,7 +49,8 @@ pub fn run(context: &Context, args: &Args) -> Result<ExitCode> {
     }
     let started = Instant::now();
     let mode = if args.dry_run { Mode::DryRun } else { Mode::Carry };
-    let carried = staging::sync(&loaded, &source, &target, How::stage(mode), &Cache::default())?;
+    let mut carried = staging::sync(&loaded, &source, &target, How::stage(mode), &Cache::default())?;
+    carried.notes.extend(staging::routine::write(&loaded.rig, &target, &args.host, mode)?);
     print(&from, args, &carried, started.elapsed().as_secs_f64());
     Ok(ExitCode::SUCCESS)
 }

@@ -1,10 +1,11 @@
 //! The events file: one JSON object a line, two files of bounded size.
 
 use std::fs;
+use std::path::Path;
 
 use anyhow::Result;
 use ccorch_core::names::LoopName;
-use ccorch_io::{clock, durable};
+use ccorch_io::{clock, durable, lock};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +13,9 @@ use super::Here;
 
 /// At this size the file becomes `events.1.jsonl` and a new one begins: never more than twice this on disk.
 const LARGEST: u64 = 4 << 20;
+
+/// The longest line: what an agent says is told, but fills no disk.
+const LONGEST: usize = 64 << 10;
 
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,10 +43,23 @@ pub fn record(here: &Here, what: &str, about: Option<&LoopName>, detail: impl In
 
 fn write(here: &Here, event: &Event) -> Result<()> {
     let path = here.paths.events();
-    if fs::metadata(&path).is_ok_and(|m| m.len() > LARGEST) {
-        fs::rename(&path, path.with_file_name("events.1.jsonl"))?;
+    if is_large(&path) {
+        // Several processes write here: of two that rename, the second would take the new file for the full one.
+        let _turn = lock::wait(&path.with_file_name("events.lock"))?;
+        if is_large(&path) {
+            fs::rename(&path, path.with_file_name("events.1.jsonl"))?;
+        }
     }
-    durable::append_line(&path, &serde_json::to_string(event)?, 0o640)
+    let mut line = serde_json::to_string(event)?;
+    if line.len() > LONGEST {
+        let detail: String = event.detail.chars().take(LONGEST / 8).collect();
+        line = serde_json::to_string(&Event { detail: format!("{detail} [cut]"), ..event.clone() })?;
+    }
+    durable::append_line(&path, &line, 0o640)
+}
+
+fn is_large(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|m| m.len() > LARGEST)
 }
 
 /// The last events that match, oldest first. Lines that are damaged are passed over.

@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use ccorch_core::names::LoopName;
+use ccorch_core::stop::{LastRun, Records, StopReason, last_run};
 use ccorch_io::durable;
 use ccorch_io::paths::HostPaths;
 use jiff::Timestamp;
@@ -102,6 +103,51 @@ pub fn forget(paths: &HostPaths, name: &LoopName) -> Result<()> {
 pub fn set_asked(paths: &HostPaths, name: &LoopName, asked: bool) -> Result<()> {
     let mark = paths.loop_run(name).join("asked");
     if asked { durable::replace(&mark, b"", 0o600) } else { durable::remove(&mark) }
+}
+
+/// A stop of a loop that somebody wished; durable, because the agent may not live to have its end recorded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stop {
+    /// When.
+    pub at: Timestamp,
+    /// Why.
+    pub why: StopReason,
+    /// The beginning of the run that it stopped.
+    pub run: Timestamp,
+}
+
+/// The beginning of an agent's latest run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Began {
+    /// When.
+    pub at: Timestamp,
+    /// In which boot.
+    pub boot_id: String,
+}
+
+/// The last stop that somebody wished.
+pub fn last_stop(paths: &HostPaths, name: &LoopName) -> Option<Stop> {
+    durable::read_json(&paths.loop_spool(name).join("last-stop.json")).ok().flatten()
+}
+
+/// Records a stop before it is made. Readable by all: without systemd root writes it, and the loop's user reads it.
+pub fn record_stop(paths: &HostPaths, name: &LoopName, stop: &Stop) -> Result<()> {
+    durable::replace_json(&paths.loop_spool(name).join("last-stop.json"), stop, 0o644)
+}
+
+/// What became of the agent's last run; from now on `began` is its latest.
+pub fn next_run(paths: &HostPaths, name: &LoopName, began: &Began) -> Result<Option<LastRun>> {
+    let file = paths.loop_spool(name).join("began.json");
+    let before: Option<Began> = durable::read_json(&file).ok().flatten();
+    let stop = last_stop(paths, name);
+    let last = last_run(Records {
+        began: before.as_ref().map(|before| (before.at, before.boot_id.as_str())),
+        stopped: stop.map(|stop| (stop.at, stop.why, stop.run)),
+        ended: last(paths, name).map(|exit| exit.started),
+        boot_id: &began.boot_id,
+    });
+    durable::replace_json(&file, began, 0o600)?;
+    Ok(last)
 }
 
 /// Whether the agent was asked to leave.

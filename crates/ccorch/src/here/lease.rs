@@ -19,7 +19,7 @@ use ccorch_io::ssh::Ssh;
 use ccorch_io::{clock, durable, systemd};
 
 use super::runtime::Runtime;
-use super::{Here, events};
+use super::{Here, events, letters};
 use crate::error::{Kind, Problem};
 
 /// The event that says why this boot has not acquired the lease yet.
@@ -187,6 +187,7 @@ fn demote(here: &Here, file: Option<LeaseFile>, why: String) -> Result<Tick> {
         write_file(here, &LeaseFile { lease, pending: None })?;
     }
     events::record(here, "lease-lost", None, format!("{why}; stopping every loop"));
+    letters::tell(here, &format!("fenced: {why}; every loop is being stopped"));
     Runtime::of(here).stop_all(here)?;
     Ok(Tick::Standby(why))
 }

@@ -11,6 +11,7 @@ use ccorch_core::launch::{Transcript, adopt, project_key};
 use ccorch_core::life::Desired;
 use ccorch_core::names::LoopName;
 use ccorch_core::rig::{Agent, Loop};
+use ccorch_core::stop::StopReason;
 use ccorch_io::durable;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -29,6 +30,9 @@ pub struct LoopState {
     /// What the supervisor's decisions rest on: state, pauses, what it is to be told.
     #[serde(default)]
     pub memory: Memory,
+    /// What the supervisor stops it for at the moment, for the record of the stop.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopping: Option<StopReason>,
     /// What to tell the agent at its next start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,

@@ -1,5 +1,6 @@
 //! This machine as a host of the rig: its name, its rig, its durable state.
 
+pub mod access;
 pub mod boot;
 pub mod confirm;
 pub mod driver;
@@ -9,6 +10,7 @@ pub mod handoff;
 pub mod isolation;
 pub mod journals;
 pub mod lease;
+pub mod letters;
 pub mod loop_state;
 pub mod phases;
 pub mod receipt;

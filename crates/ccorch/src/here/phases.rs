@@ -2,14 +2,12 @@
 //! workspace, which belongs to the agents, so they are read with bounds and written with their user's rights.
 
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use ccorch_core::names::LoopName;
 use ccorch_core::rig::Phase;
-use ccorch_io::durable;
+use ccorch_io::{content, durable};
 
 use super::Here;
 use super::runtime::{command_as, is_user};
@@ -46,8 +44,17 @@ pub fn says_done(here: &Here, name: &LoopName, phase: &Phase) -> bool {
     let Some(spec) = here.rig.loops.get(name) else { return false };
     let file = here.rig.state_file_of(name, phase);
     let workdir = here.in_workspace(&spec.workdir);
-    let text = read(workdir.join(DOCS).join(&file)).or_else(|| read(workdir.join(&file)));
+    let text = read(&workdir.join(DOCS).join(&file)).or_else(|| read(&workdir.join(&file)));
     text.is_some_and(|text| text.lines().any(|line| line.trim_end() == "## DONE"))
+}
+
+/// Every file in which a loop may say that a phase is done.
+pub fn state_files(here: &Here, name: &LoopName) -> Vec<PathBuf> {
+    let Some(spec) = here.rig.loops.get(name) else { return Vec::new() };
+    let workdir = here.in_workspace(&spec.workdir);
+    let names: BTreeSet<String> =
+        here.rig.phases.iter().map(|phase| here.rig.state_file_of(name, phase)).collect();
+    names.iter().flat_map(|file| [workdir.join(DOCS).join(file), workdir.join(file)]).collect()
 }
 
 /// How many entries the deferred lists of the loops' folders hold; absent when there is no such list.
@@ -55,7 +62,7 @@ pub fn deferred(here: &Here) -> Option<usize> {
     let folders: BTreeSet<PathBuf> =
         here.rig.loops.values().map(|spec| here.in_workspace(&spec.workdir)).collect();
     let lists = folders.iter().filter_map(|folder| {
-        read(folder.join(DOCS).join("DEFERRED.md")).or_else(|| read(folder.join("DEFERRED.md")))
+        read(&folder.join(DOCS).join("DEFERRED.md")).or_else(|| read(&folder.join("DEFERRED.md")))
     });
     // Two clones of one repository hold the same entries.
     let mut entries = BTreeSet::new();
@@ -71,11 +78,6 @@ pub fn deferred(here: &Here) -> Option<usize> {
 }
 
 /// A file's text, cut; a folder, a pipe or what is not there is none.
-fn read(path: PathBuf) -> Option<String> {
-    if !path.metadata().ok()?.is_file() {
-        return None;
-    }
-    let mut bytes = Vec::new();
-    File::open(path).ok()?.take(LONGEST).read_to_end(&mut bytes).ok()?;
-    Some(String::from_utf8_lossy(&bytes).into_owned())
+fn read(path: &Path) -> Option<String> {
+    content::text(path, LONGEST).ok().flatten()
 }

@@ -2,18 +2,21 @@
 //! the second is for developers' containers and quick trials.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::os::unix::fs::chown;
+use std::fs;
+use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use ccorch_core::names::LoopName;
+use ccorch_core::stop::{Facts, reason};
 use ccorch_core::units::{LOOPS_SLICE, loop_unit};
 use ccorch_io::command::{Command, Failure};
 use ccorch_io::tmux::Tmux;
-use ccorch_io::{durable, process, systemd};
+use ccorch_io::{clock, durable, process, systemd};
 
-use super::{Here, exits, isolation};
+use super::exits::Stop;
+use super::{Here, exits, isolation, loop_state};
 
 /// How long an agent may take to its safe point; below `TimeoutStopSec=` of the unit.
 pub const SAFE_POINT: Duration = Duration::from_secs(30);
@@ -86,7 +89,10 @@ impl Runtime {
                 end_server(here, name)?;
                 match agent {
                     // Deaf to TERM and to the hangup of its terminal.
-                    Some((pid, watched)) if !watched.wait(Some(HANGUP))? => process::kill(pid),
+                    Some((pid, watched)) if !watched.wait(Some(HANGUP))? => {
+                        process::kill(pid)?;
+                        watched.wait(Some(HANGUP)).map(drop)
+                    }
                     _ => Ok(()),
                 }
             }
@@ -122,6 +128,32 @@ impl Runtime {
 }
 
 impl Runtime {
+    /// Ends what a loop left that lost its tmux server: the hangup of its terminal reaches the agent's parent alone, which
+    /// is deaf to it. systemd does this with the unit's stop.
+    pub fn end_rest(self, here: &Here, name: &LoopName) -> Result<()> {
+        let Some(running) = exits::running(&here.paths, name).filter(|_| self == Self::Direct) else {
+            return Ok(());
+        };
+        // A number from before a reboot is somebody else's by now.
+        let argv = running.parent.and_then(|pid| fs::read(format!("/proc/{pid}/cmdline")).ok());
+        let argv = argv.unwrap_or_default();
+        let mut words = argv.split(|byte| *byte == 0).skip(1);
+        if words.next() != Some(b"loop-exec") || words.next() != Some(name.as_str().as_bytes()) {
+            return Ok(());
+        }
+        // With a server it runs, and is nobody's rest.
+        if tmux(here, name).server_pid().is_ok() {
+            return Ok(());
+        }
+        let Some(watched) = process::watch(running.pid)? else { return Ok(()) };
+        ask_to_leave(here, name, false)?;
+        if !watched.wait(Some(Duration::ZERO))? {
+            process::kill(running.pid)?;
+            watched.wait(Some(HANGUP))?;
+        }
+        Ok(())
+    }
+
     /// The loops whose start is under way. Without systemd only the supervisor starts them.
     pub fn starting(self, here: &Here) -> Result<BTreeSet<LoopName>> {
         if self == Self::Direct {
@@ -168,6 +200,10 @@ fn start_directly(here: &Here, name: &LoopName) -> Result<Started> {
     let account = account(user).with_context(|| format!("the user {user} does not exist"))?;
     for dir in [here.paths.loop_run(name), here.paths.loop_spool(name)] {
         durable::create_dir(&dir, 0o700)?;
+        // On a read-only disk nothing can be done, and most often nothing has to be.
+        if fs::metadata(&dir).is_ok_and(|found| (found.uid(), found.gid()) == (account.uid, account.gid)) {
+            continue;
+        }
         chown(&dir, Some(account.uid), Some(account.gid))
             .with_context(|| format!("chown {}", dir.display()))?;
     }
@@ -197,6 +233,13 @@ pub fn ask_to_leave(here: &Here, name: &LoopName, wished: bool) -> Result<()> {
     let Some(watched) = process::watch(running.pid)? else { return Ok(()) };
     let parent = running.parent.map(process::watch).transpose()?.flatten();
     exits::set_asked(&here.paths, name, wished)?;
+    if wished {
+        let stop = Stop { at: clock::now(), why: reason(facts(here, name)), run: running.started };
+        // That it cannot be written must not keep the agent from its safe point.
+        if let Err(error) = exits::record_stop(&here.paths, name, &stop) {
+            eprintln!("warning: why loop {name} is stopped is not kept: {error:#}");
+        }
+    }
     process::terminate(running.pid)?;
     if watched.wait(Some(SAFE_POINT))?
         && let Some(parent) = parent
@@ -205,6 +248,17 @@ pub fn ask_to_leave(here: &Here, name: &LoopName, wished: bool) -> Result<()> {
         parent.wait(Some(RECORD))?;
     }
     Ok(())
+}
+
+/// What this host knows of why a loop is being stopped.
+fn facts(here: &Here, name: &LoopName) -> Facts {
+    let systemd = Runtime::of(here) == Runtime::Systemd;
+    Facts {
+        quiesced: here.quiesced_by().is_some(),
+        fenced: super::lease::check(here).is_err(),
+        asked: loop_state::read(here, name).ok().and_then(|state| state.stopping),
+        shutting_down: systemd && systemd::is_shutting_down().unwrap_or(false),
+    }
 }
 
 /// A Unix account.

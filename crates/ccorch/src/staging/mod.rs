@@ -14,6 +14,7 @@ mod manifest;
 mod pair;
 mod prove;
 mod repositories;
+pub mod routine;
 mod safe;
 
 use std::fmt;

@@ -13,7 +13,7 @@ use ccorch_core::hook;
 use ccorch_core::names::LoopName;
 use ccorch_core::rig::Agent;
 use ccorch_io::datagrams::{self, Message};
-use ccorch_io::spool;
+use ccorch_io::spool::Spool;
 
 use super::{Event, loops};
 use crate::here::{Here, runtime};
@@ -154,19 +154,24 @@ impl Hooks {
     /// Reads the spool and empties it. A supervisor that dies in between reads it again, which does no harm: it looks at
     /// every agent after its start.
     fn put_aside(&self, name: &LoopName, uid: u32, heard: &mut Heard) {
-        let dir = self.here.paths.hook_spool(name);
-        match spool::take(&dir, uid, hook::LONGEST) {
-            Ok(Some(taken)) => {
-                let texts = taken.messages.iter().map(|bytes| String::from_utf8_lossy(bytes).into_owned());
-                let (good, broken): (Vec<_>, Vec<_>) = texts.partition(|line| hook::heard(line).is_some());
-                heard.lost.broken += broken.len() as u64;
-                heard.lines.extend(good);
-                if let Err(error) = taken.done() {
-                    eprintln!("warning: {} is not emptied: {error}", dir.display());
-                }
+        let spools = self.here.paths.loop_spools();
+        let spool = match Spool::open(&spools, &[name.as_str(), "hooks"]) {
+            Ok(Some(spool)) => spool,
+            Ok(None) => return,
+            Err(error) => return eprintln!("warning: the hooks of {name} put aside are not read: {error}"),
+        };
+        let files = spool.list().unwrap_or_default();
+        for file in &files {
+            let line = spool.read(file, Some(uid)).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+            match line {
+                Ok(line) if hook::heard(&line).is_some() => heard.lines.push(line),
+                _ => heard.lost.broken += 1,
             }
-            Ok(None) => {}
-            Err(error) => eprintln!("warning: {} is not read: {error}", dir.display()),
+        }
+        for file in &files {
+            if let Err(error) = spool.remove(file) {
+                eprintln!("warning: {} of the hooks of {name} stays: {error}", file.display());
+            }
         }
     }
 }

@@ -23,6 +23,7 @@ use super::hooks::Hooks;
 use super::keep::Keep;
 use super::look::{Eyes, Seen};
 use super::perform::phase;
+use super::post::Post;
 use crate::here::loop_state::LoopState;
 use crate::here::runtime::{Runtime, Started};
 use crate::here::{Here, events, exits, lease, phases};
@@ -86,11 +87,18 @@ pub struct Loops {
     pub(super) unwritten: Option<usize>,
     pub(super) fleet: Fleet,
     pub(super) keep: Keep,
+    pub(super) post: Post,
 }
 
 impl Loops {
     /// The rig's loops as they were kept, none looked at yet.
-    pub fn new(here: Here, runtime: Runtime, sender: Sender<Event>, hooks: Hooks) -> Result<Self> {
+    pub fn new(
+        here: Here,
+        runtime: Runtime,
+        sender: Sender<Event>,
+        hooks: Hooks,
+        post: Post,
+    ) -> Result<Self> {
         let (keep, fleet, states) = Keep::open(&here)?;
         let one = |(name, state)| {
             let one = One {
@@ -113,6 +121,7 @@ impl Loops {
             runtime,
             sender,
             hooks,
+            post,
             all,
             pending: VecDeque::new(),
             unwritten: None,
@@ -252,6 +261,9 @@ impl Loops {
         if let Some(one) = self.all.get_mut(name) {
             (one.began, one.fenced) = (clock::now(), None);
             one.eyes.forget();
+            if one.state.stopping.take().is_some() {
+                self.keep.put(name, &one.state);
+            }
         }
     }
 
@@ -272,12 +284,13 @@ impl Loops {
         Some(Instant::now() + Duration::from_millis(left.max(10)))
     }
 
-    /// What is looked at every now and then: the phase, the loops' state files; and the time is kept.
+    /// What is done every now and then: what the disk did not take is written, and the time is kept.
     pub fn pulse(&mut self) {
         if let Some(index) = self.unwritten.take() {
             self.perform(ccorch_core::fleet::Action::WritePhase(index));
+            // What the files said meanwhile was passed over.
+            self.look_at_phase();
         }
-        self.look_at_phase();
         self.hear_all();
         self.feed(Input::Tick);
         self.keep.put_shared(&self.fleet);
@@ -329,7 +342,6 @@ impl Loops {
         let Some(one) = self.all.get_mut(name) else { return };
         let verdict = one.eyes.judge(seen, stall_after);
         self.tell(name, Happens::Looked(verdict));
-        self.look_at_phase();
     }
 
     /// A loop's inbox has this content.
@@ -350,7 +362,8 @@ impl Loops {
     fn ended(&mut self, name: &LoopName) {
         let Some(one) = self.all.get_mut(name) else { return };
         one.server = None;
-        let exit = exits::last(&self.here.paths, name).filter(|exit| exit.ended >= one.began);
+        // By its beginning: the clock may have been put back since.
+        let exit = exits::last(&self.here.paths, name).filter(|exit| exit.started >= one.began);
         let words = exit.as_ref().map_or("its tmux server ended".to_owned(), exits::Exit::words);
         let screen = exit.as_ref().map(|exit| exit.screen.clone()).unwrap_or_default();
         let ran = exit.as_ref().is_none_or(|exit| exit.error.is_none());

@@ -7,12 +7,14 @@
 mod asked;
 pub mod control;
 mod deliver;
+mod files;
 mod hears;
 mod hooks;
 mod keep;
 pub mod look;
 mod loops;
 mod perform;
+mod post;
 mod report;
 mod requests;
 mod sources;
@@ -45,16 +47,18 @@ pub enum Event {
     /// Something waits of a loop's hooks.
     Hook(ccorch_core::names::LoopName),
     /// A loop's inbox has this content, by its hash.
-    #[expect(dead_code, reason = "the inbox watcher sends it")]
     Inbox(ccorch_core::names::LoopName, String),
+    /// The phase index or a loop's state file may say something else now.
+    Phases,
     /// Leave; agents stay.
     Terminate,
 }
 
 /// Runs until it is told to leave.
 pub fn run(here: &Here) -> Result<()> {
+    // In the runtime folder: a disk that takes nothing keeps no supervisor from starting.
     let _only =
-        lock::acquire(&here.paths.state().join("supervisor.lock"), &format!("pid {}", std::process::id()))?;
+        lock::acquire(&here.paths.run().join("supervisor.lock"), &format!("pid {}", std::process::id()))?;
     keep::mend(here);
     // A disk that takes nothing must not keep the loops down.
     if let Err(error) = boot::record(here) {
@@ -68,13 +72,15 @@ pub fn run(here: &Here) -> Result<()> {
     sources::folders(here, sender.clone())?;
     control::listen(here, sender.clone())?;
     let hooks = hooks::listen(here, sender.clone())?;
-    let mut loops = Loops::new(here.clone(), Runtime::of(here), sender, hooks)?;
+    let post = post::Post::open(here);
+    let mut loops = Loops::new(here.clone(), Runtime::of(here), sender.clone(), hooks, post.clone())?;
     hand_on(here, &mut loops)?;
     events::record(here, "supervisor-started", None, format!("pid {}", std::process::id()));
     systemd::notify("READY=1")?;
     // What was told while nobody listened is known before anybody is judged.
     loops.hear_all();
     loops.adopt()?;
+    files::watch(here, sender, post);
     let pulse = systemd::watchdog_interval().unwrap_or(HEARTBEAT).min(HEARTBEAT);
     let mut next_pulse = Instant::now();
     loop {
@@ -98,6 +104,7 @@ pub fn run(here: &Here) -> Result<()> {
             Ok(Event::Hook(name)) => loops.hears(&name),
             Ok(Event::Inbox(name, hash)) => loops.inbox(&name, hash),
             Ok(Event::Changed) => loops.look_again(),
+            Ok(Event::Phases) => loops.look_at_phase(),
             Ok(Event::Terminate) => return leave(here),
             Err(mpsc::RecvTimeoutError::Timeout) => {}
             Err(mpsc::RecvTimeoutError::Disconnected) => anyhow::bail!("every source of events is gone"),
@@ -110,7 +117,14 @@ pub fn run(here: &Here) -> Result<()> {
 fn hand_on(here: &Here, loops: &mut Loops) -> Result<()> {
     if let Ok(news) = std::fs::read_to_string(here.paths.handoff()) {
         loops.tell_orchestrators(news.trim_end());
-        durable::remove(&here.paths.handoff())?;
+        if let Err(error) = durable::remove(&here.paths.handoff()) {
+            events::record(
+                here,
+                "handoff-stays",
+                None,
+                format!("{error:#}; it is told again at the next start"),
+            );
+        }
         if let Some(reboot) = boot::of_this_boot(here) {
             loops.rebooted(reboot.sentence());
         }

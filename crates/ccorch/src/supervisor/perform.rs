@@ -4,15 +4,17 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use ccorch_core::fleet::{Action, Happens, Input};
+use ccorch_core::fleet::{Action, Happens, Input, Rung};
 use ccorch_core::names::LoopName;
 use ccorch_core::rig::Agent;
+use ccorch_core::stop::StopReason;
 use ccorch_core::watchdog::DialogKind;
+use ccorch_core::watchdog::life::State;
 use ccorch_io::process;
 
-use super::deliver::{self, Letter};
-use super::look;
 use super::loops::{Loops, What};
+use super::{deliver, look};
+use crate::here::letters::Letter;
 use crate::here::{Here, events, lease, loop_state, phases, runtime, unattended};
 
 /// How long whoever held a conversation may take to leave it.
@@ -24,6 +26,7 @@ impl Loops {
         match action {
             Action::Start(name) => self.start(&name),
             Action::Stop(name) => {
+                self.say_why(&name);
                 let (here, runtime, turns) = (self.here.clone(), self.runtime, self.turns(&name));
                 let loop_name = name.clone();
                 self.spawn(&name, move || {
@@ -41,7 +44,7 @@ impl Loops {
                 let session = self.all.get(&name).and_then(|one| one.state.session);
                 events::record(&self.here, "nudge", Some(&name), format!("{id}, try {attempt}: {text}"));
                 let (here, ears) = (self.here.clone(), self.ears(&name));
-                let letter = Letter { name: name.clone(), session, id: id.clone(), text };
+                let letter = deliver::Letter { name: name.clone(), session, id: id.clone(), text };
                 self.spawn(&name, move || What::Delivered(id, deliver::deliver(&here, &letter, &ears)));
             }
             Action::Dismiss(name, kind) => {
@@ -54,7 +57,8 @@ impl Loops {
                 });
             }
             Action::Notify { key, text } => {
-                events::record(&self.here, "notify", None, format!("{key}: {text}"))
+                events::record(&self.here, "notify", None, format!("{key}: {text}"));
+                self.post.tell(Letter::new(None, &text));
             }
             Action::Event { what, about, detail } => {
                 events::record(&self.here, &what, about.as_ref(), detail)
@@ -70,6 +74,20 @@ impl Loops {
         }
     }
 
+    /// Leaves word of what a loop is stopped for, where its stop looks for it.
+    fn say_why(&mut self, name: &LoopName) {
+        let Some(memory) = self.fleet.memory(name) else { return };
+        let why = match (memory.state, memory.rung) {
+            (State::Held, _) => StopReason::Held,
+            (_, Rung::None) => StopReason::Restart,
+            _ => StopReason::Watchdog,
+        };
+        if let Some(one) = self.all.get_mut(name) {
+            one.state.stopping = Some(why);
+            self.keep.put(name, &one.state);
+        }
+    }
+
     /// Has a loop started, if the lease lets it.
     fn start(&mut self, name: &LoopName) {
         if let Err(refused) = lease::check(&self.here) {
@@ -82,6 +100,9 @@ impl Loops {
         self.began(name);
         self.spawn(name, move || {
             let _turn = turns.lock();
+            if let Err(error) = runtime.end_rest(&here, &loop_name) {
+                eprintln!("warning: loop {loop_name}: {error:#}");
+            }
             let alone = match session.filter(|_| agent == Some(Agent::Claude)) {
                 Some(session) => alone(session),
                 None => Ok(()),

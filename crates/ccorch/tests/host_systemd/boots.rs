@@ -59,6 +59,12 @@ fn receipt(vm: &Container, boot: &str) -> Value {
     serde_json::from_str(&vm.tells(&format!("cat {path}"))).unwrap()
 }
 
+/// Why a loop was stopped last, as it was recorded at that time.
+fn why_stopped(vm: &Container) -> String {
+    let stop = vm.tells("cat /var/lib/ccorch-loops/one/last-stop.json");
+    serde_json::from_str::<Value>(&stop).unwrap()["why"].as_str().unwrap().to_owned()
+}
+
 fn silent(vm: &Container) {
     assert!(!vm.holds("pgrep -f '^/bin/sh /usr/local/bin/agent'"), "agents run");
 }
@@ -74,6 +80,7 @@ fn reboot(vm: &Container) {
     // Every agent and what it had started got its TERM while the machine went down.
     let left = vm.tells("sort /srv/w/left");
     assert_eq!(left, "one agent\none child\ntwo agent\ntwo child");
+    assert_eq!(why_stopped(vm), "shutdown");
     assert_eq!(vm.tells("cat /etc/victim"), "precious");
     assert_eq!(
         lines(vm, "the reboot log in the workspace was not written", "/var/lib/ccorch/events.jsonl"),
@@ -169,6 +176,7 @@ git update-ref $ref "$(git -c user.name=t -c user.email=t@example.org commit-tre
     let began = Instant::now();
     vm.tells(GIVE);
     gone(vm);
+    assert_eq!(why_stopped(vm), "fence");
     let took = began.elapsed();
     eprintln!("the loops were down {:.1} s after the push", took.as_secs_f64());
     assert!(took < Duration::from_secs(30), "with a heartbeat of 2 s this took {took:?}");

@@ -27,7 +27,7 @@ type Step = (&'static str, fn(&Container));
 fn loops_live_and_die_apart() {
     let vm = Container::installed("apart", RIG);
     vm.push(Path::new("tests/host_systemd/agent.sh"), "/usr/local/bin/agent");
-    let steps: [Step; 12] = [
+    let steps: [Step; 13] = [
         ("the units are installed as they are", installed_units),
         ("a start on a host without the lease is refused", refused),
         ("the holder starts", starts),
@@ -38,6 +38,7 @@ fn loops_live_and_die_apart() {
         ("a tmux server that is killed", killed_server),
         ("a build that eats all memory", out_of_memory),
         ("root and another user at an agent's tmux", strangers_at_tmux),
+        ("an agent that has something to say", speaks),
         ("a supervisor that restarts or is killed", supervisor),
         ("an upgrade", upgrade),
     ];
@@ -69,6 +70,16 @@ fn installed_units(vm: &Container) {
     }
     let said = vm.tells("systemd-analyze verify --man=no ccorch.target ccorch-loop@one.service 2>&1");
     assert_eq!(said, "");
+}
+
+/// What an agent leaves in its own folder is taken by the supervisor, whose unit sees little of the host.
+fn speaks(vm: &Container) {
+    vm.tells("runuser -u loops -- env CCORCH_LOOP=one ccorch notify from a loop");
+    vm.until_holds(
+        "grep '\"what\":\"notify\",\"loop\":\"one\",\"detail\":\"from a loop\"' /var/lib/ccorch/events.jsonl",
+    );
+    vm.until_holds("test -z \"$(ls /var/lib/ccorch-loops/one/notify)\"");
+    assert!(!vm.holds("runuser -u loops -- ccorch notify nobody says this"), "root's own folder takes it");
 }
 
 /// systemd takes 1 to 254 of a condition as "skip", anything else as a failure that it would try again.
@@ -123,6 +134,9 @@ fn stopped_by_hand(vm: &Container) {
     }
     untouched(vm, &before, &["two"]);
     assert_eq!(vm.until_loop("two", "stopped")["reason"], "stopped by hand");
+    let why =
+        |why: &str| vm.tells(&format!("grep '\"why\": \"{why}\"' /var/lib/ccorch-loops/two/last-stop.json"));
+    why("outside");
     // Other loops' ups and downs are no reason to start it.
     vm.tells("ccorch loops restart three");
     assert_eq!(vm.report("two")["state"], "stopped");
@@ -135,6 +149,7 @@ fn stopped_by_hand(vm: &Container) {
     assert_eq!(vm.report("two")["state"], "running");
 
     vm.tells("ccorch loops stop two");
+    why("held");
     assert_eq!(vm.report("two")["state"], "held");
     vm.tells("systemctl restart ccorch-supervisor.service");
     assert_eq!(vm.until_loop("two", "held")["restarts"], 0);

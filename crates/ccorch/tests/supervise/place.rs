@@ -89,6 +89,16 @@ impl Place {
         self
     }
 
+    /// Another rig, before anything runs.
+    pub fn rig(self, change: impl FnOnce(String) -> String) -> Self {
+        let file = self.env.root().join("etc/ccorch/rig.json");
+        let text = fs::read_to_string(&file).unwrap();
+        let changed = change(text.clone());
+        assert_ne!(text, changed, "nothing was changed");
+        self.env.write(file, changed);
+        self
+    }
+
     /// Gives it the lease, as `lease init` and the boot's heartbeat do.
     pub fn active(self) -> Self {
         self.ok(&["lease", "init", "--holder", "here"]);
@@ -161,6 +171,13 @@ impl Place {
         self.env.run(args)
     }
 
+    /// The events of one kind, oldest first.
+    pub fn events(&self, what: &str) -> Vec<Value> {
+        let text = fs::read_to_string(self.state("events.jsonl")).unwrap_or_default();
+        let events = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        events.filter(|event| event["what"] == what).collect()
+    }
+
     /// `status --json`, whatever its exit status.
     pub fn status(&self) -> Value {
         let ran = self.env.run(&["status", "--json"]);
@@ -225,13 +242,6 @@ impl Place {
         let records = self.transcript(name, workdir);
         let said = records.iter().filter(|record| record["type"] == "user");
         said.map(|record| record["message"]["content"].as_str().unwrap().to_owned()).collect()
-    }
-
-    /// The events of this kind.
-    pub fn events(&self, what: &str) -> Vec<Value> {
-        let text = fs::read_to_string(self.state("events.jsonl")).unwrap_or_default();
-        let all = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        all.filter(|event| event["what"] == what).collect()
     }
 
     /// What a loop's terminal shows.

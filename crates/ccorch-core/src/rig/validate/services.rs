@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Report;
 use crate::rig::finding::shown;
-use crate::rig::{Backend, LeaseConfig, Proxy, Rig, Secrets, rules};
+use crate::rig::{Backend, LeaseConfig, Notify, Proxy, Rig, Secrets, rules};
 use crate::seconds::Seconds;
 
 pub(super) fn check(rig: &Rig, report: &mut Report) {
@@ -28,8 +28,31 @@ pub(super) fn check(rig: &Rig, report: &mut Report) {
         }
     }
     for (index, notify) in rig.notify.iter().enumerate() {
-        let keys = ["notify", &index.to_string(), "ntfy"];
-        report.must(&keys, rules::url(&notify.ntfy, &["https", "http"]));
+        tell(notify, &index.to_string(), report);
+    }
+}
+
+fn tell(notify: &Notify, index: &str, report: &mut Report) {
+    let at = |key| ["notify", index, key];
+    for (key, url) in [("ntfy", &notify.ntfy), ("webhook", &notify.webhook)] {
+        report.must_if(&at(key), url.as_deref(), |url| rules::url(url, &["https", "http"]));
+    }
+    if let Some(program) = notify.command.first() {
+        report.must(&at("command"), rules::line(program));
+    }
+    report.must_if(&at("token_file"), notify.token_file.as_deref(), rules::absolute_path);
+    let given = [notify.ntfy.is_some(), notify.webhook.is_some(), !notify.command.is_empty()];
+    match given.iter().filter(|given| **given).count() {
+        1 => {}
+        0 => report
+            .error(&["notify", index], "expected `ntfy: URL`, `webhook: URL` or `command: [PROGRAM, ...]`"),
+        _ => report.error(
+            &["notify", index],
+            "expected one of `ntfy`, `webhook` and `command`; make each an entry of its own",
+        ),
+    }
+    if notify.token_file.is_some() && !notify.command.is_empty() {
+        report.warn(&at("token_file"), "has no effect with `command`, which reads files of its own");
     }
 }
 

@@ -18,10 +18,12 @@ pub(super) fn show(here: &Here, name: &LoopName, json: bool) -> Result<()> {
     let spec = here.rig.loops.get(name).context("the rig does not have it")?;
     let events = events::last(here, EVENTS, |event| event.about.as_ref() == Some(name))?;
     let exit = exits::last(&here.paths, name);
+    let stop = exits::last_stop(&here.paths, name);
     let account = here.rig.account_of(name);
     if json {
         let shown = serde_json::json!({
-            "loop": report, "workdir": spec.workdir, "account": account, "last_exit": exit, "events": events,
+            "loop": report, "workdir": spec.workdir, "account": account, "last_exit": exit, "last_stop": stop,
+            "events": events,
         });
         println!("{}", serde_json::to_string_pretty(&shown)?);
         return Ok(());
@@ -41,6 +43,7 @@ pub(super) fn show(here: &Here, name: &LoopName, json: bool) -> Result<()> {
         ("workdir", spec.workdir.clone()),
         ("restarts", report.restarts.to_string()),
         ("nudges", format!("{} waiting", report.waiting)),
+        ("last stop", or_dash(stop.map(|stop| format!("{}: {}", stop.at, stop.why.words())))),
         ("last end", or_dash(exit.map(|exit| format!("{}: {}", exit.ended, exit.words())))),
     ];
     for (key, value) in rows {

@@ -17,7 +17,7 @@ use ccorch_io::{clock, durable, systemd};
 
 use super::runtime::Runtime;
 use super::status::{LoopWord, Status, collect, word};
-use super::{Here, events, lease, loop_state};
+use super::{Here, events, lease, letters, loop_state};
 use evidence::Baseline;
 
 /// The unit that watches.
@@ -111,11 +111,16 @@ pub fn watch(here: &Here) -> Result<()> {
                     Event::Fail(why) => format!("not confirmed: {why}"),
                     Event::Withdraw => "taken back".to_owned(),
                 };
+                let failed = matches!(event, Event::Fail(_));
                 change(here, &window, |w| {
                     (w.missing, w.worked) = (Vec::new(), worked);
                     w.verdict = rule(w.verdict.clone(), event);
                 })?;
-                events::record(here, "cutover-verdict", None, format!("{}: {said}", window.journal));
+                let said = format!("{}: {said}", window.journal);
+                if failed {
+                    letters::tell(here, &format!("cutover {said}"));
+                }
+                events::record(here, "cutover-verdict", None, said);
             }
         }
     }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{arbiter, nonce, write_file};
 use crate::here::runtime::Runtime;
-use crate::here::{Here, driver, events, start};
+use crate::here::{Here, driver, events, letters, start};
 
 /// The unit that waits for the end of the term.
 const GUARD: &str = "ccorch-term.service";
@@ -99,6 +99,7 @@ fn over(here: &Here) -> Result<bool> {
 fn stop(here: &Here) -> Result<()> {
     let why = "the lease could not be renewed for its whole term: stopping every loop";
     events::record(here, "lease-term-over", None, why);
+    letters::tell(here, why);
     if Runtime::of(here) == Runtime::Direct {
         return Runtime::Direct.stop_all(here);
     }

@@ -1,0 +1,73 @@
+//! Reading files that agents own: bounded, and never waiting, whatever lies at the path.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use rustix::fs::OFlags;
+use sha2::{Digest, Sha256};
+
+/// Opens a regular file; `None` when there is nothing, or something that is no file (a folder, a pipe).
+pub fn open(path: &Path) -> io::Result<Option<File>> {
+    // A pipe without a writer would block the open.
+    let flags = i32::try_from((OFlags::NONBLOCK | OFlags::NOCTTY).bits()).unwrap_or_default();
+    let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(None);
+        }
+        file => file?,
+    };
+    Ok(file.metadata()?.is_file().then_some(file))
+}
+
+/// The first `longest` bytes as text; invalid UTF-8 is replaced.
+pub fn text(path: &Path, longest: u64) -> io::Result<Option<String>> {
+    let Some(file) = open(path)? else { return Ok(None) };
+    let mut bytes = Vec::new();
+    file.take(longest).read_to_end(&mut bytes)?;
+    Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
+}
+
+/// The SHA-256 of all of it in hexadecimal; `None` where there is no file, or nothing but white space in it.
+pub fn fingerprint(path: &Path) -> io::Result<Option<String>> {
+    let Some(mut file) = open(path)? else { return Ok(None) };
+    let (mut hasher, mut blank) = (Sha256::new(), true);
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(read) => {
+                blank &= buffer[..read].iter().all(u8::is_ascii_whitespace);
+                hasher.update(&buffer[..read]);
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok((!blank).then(|| hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_read_and_nothing_else_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        std::fs::write(at("file"), "hello\n").unwrap();
+        std::fs::write(at("blank"), " \n\n").unwrap();
+        let pipe = rustix::fs::Mode::from(0o600);
+        rustix::fs::mknodat(rustix::fs::CWD, at("pipe"), rustix::fs::FileType::Fifo, pipe, 0).unwrap();
+        std::os::unix::fs::symlink(at("loop"), at("loop")).unwrap();
+        assert_eq!(text(&at("file"), 4).unwrap().as_deref(), Some("hell"));
+        // Source of the value: sha256sum(1).
+        let known = "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03";
+        assert_eq!(fingerprint(&at("file")).unwrap().as_deref(), Some(known));
+        for nothing in ["blank", "absent", "pipe", ".", "file/below"] {
+            assert_eq!(fingerprint(&at(nothing)).unwrap(), None, "{nothing}");
+        }
+        assert!(fingerprint(&at("loop")).is_err());
+    }
+}
