@@ -337,7 +337,9 @@ impl Fleet {
             one.memory.was_told(Told::of(id, &nudge.text));
         }
         one.memory.limit = None;
-        if one.proc == Proc::Up && (nudge.purpose == Purpose::Probe || !self.waits_for_account(i)) {
+        // A receipt that comes behind the verdict on the very turn that it began is old news.
+        let waits = matches!(one.memory.state, State::Limited(_) | State::Throttled | State::LoginNeeded);
+        if !waits && one.proc == Proc::Up && (nudge.purpose == Purpose::Probe || !self.waits_for_account(i)) {
             let one = &mut self.ones[i];
             one.memory.probing = false;
             one.look = one.spec.watched.then_some(now.steady + one.spec.pace().min(10 * SECOND));

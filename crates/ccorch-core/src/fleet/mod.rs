@@ -84,6 +84,8 @@ pub(crate) struct One {
     pub look: Option<Millis>,
     /// A dialog holds the keyboard: nothing may be typed.
     pub keyboard: bool,
+    /// An error ended its turn, and so many looks may still see the last of the turn's spinner.
+    pub doubt: u8,
     /// The kept time at which something is due, as it stands in the calendar.
     wake: Option<Millis>,
 }
@@ -115,6 +117,7 @@ impl Fleet {
                 proc: Proc::Unknown,
                 look: None,
                 keyboard: false,
+                doubt: 0,
                 wake: None,
             }
         };

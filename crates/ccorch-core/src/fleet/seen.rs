@@ -16,6 +16,8 @@ const LONGEST_THROTTLE: Millis = 10 * MINUTE;
 const STALLED: Millis = HOUR;
 /// How soon to look again at what was just answered.
 const SOON: Millis = 5 * SECOND;
+/// So many looks in a row may find a turn that its agent says has failed.
+const DOUBT: u8 = 6;
 
 impl Fleet {
     pub(super) fn looked(&mut self, now: Now, i: usize, verdict: &Verdict) {
@@ -31,7 +33,14 @@ impl Fleet {
             one.memory.evidence = verdict.evidence.clone();
         }
         match kind {
-            Kind::Working => self.working(now, i, &verdict.reason),
+            Kind::Working => {
+                self.working(now, i, &verdict.reason);
+                // The agent told of a failure while it still drew the turn: a look at the usual pace would be late.
+                let one = &mut self.ones[i];
+                if one.doubt > 0 && one.proc == Proc::Up {
+                    (one.doubt, one.look) = (one.doubt - 1, Some(now.steady + SOON));
+                }
+            }
             Kind::Idle => self.idle(now, i, &verdict.reason),
             Kind::Limited => self.limited(now, i, verdict),
             Kind::LoginNeeded => {
@@ -78,12 +87,17 @@ impl Fleet {
         }
         let old = word(self.ones[i].memory.state);
         match signal {
-            Signal::TurnOpen => self.working(now, i, "a turn runs"),
+            Signal::TurnOpen => {
+                self.ones[i].doubt = 0;
+                self.working(now, i, "a turn runs");
+            }
             Signal::TurnEnded => {
+                self.ones[i].doubt = 0;
                 self.works(now, i, true);
                 self.idle(now, i, "the turn ended");
             }
-            Signal::TurnFailed | Signal::Session | Signal::Look => self.ones[i].look = Some(now.steady),
+            Signal::TurnFailed => (self.ones[i].doubt, self.ones[i].look) = (DOUBT, Some(now.steady)),
+            Signal::Session | Signal::Look => self.ones[i].look = Some(now.steady),
         }
         let new = self.ones[i].memory.state;
         if old != word(new) {

@@ -365,3 +365,18 @@ fn what_somebody_asks_is_told_once_for_its_id() {
     }
     assert_eq!(place.fleet.memory(&name("one")).unwrap().told.len(), 64, "it does not grow for ever");
 }
+
+#[test]
+fn a_failure_that_was_told_while_the_turn_was_still_drawn_is_looked_at_again_soon() {
+    let mut place = Place::new();
+    place.tell("one", Happens::Ask { id: "a".into(), text: "x".into() });
+    place.tell("one", Happens::Signal(Signal::TurnOpen));
+    place.tell("one", Happens::Signal(Signal::TurnFailed));
+    assert!(place.pass(0).contains(&Action::Look(name("one"))));
+    place.saw("one", Kind::Working);
+    assert!(place.pass(6 * SECOND).contains(&Action::Look(name("one"))), "not at the usual pace");
+    place.saw("one", Kind::Throttled);
+    // The receipt of what began that turn comes late.
+    place.tell("one", Happens::Received("a".into()));
+    assert_eq!(place.fleet.memory(&name("one")).unwrap().state, State::Throttled);
+}

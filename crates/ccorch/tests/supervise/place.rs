@@ -202,7 +202,15 @@ impl Place {
 
     /// Waits until a loop is so.
     pub fn until(&self, name: &str, what: impl Fn(&Value) -> bool) -> Value {
-        until(&format!("{name} in {}", self.status()), || Some(self.one(name)).filter(&what))
+        let end = Instant::now() + LONG;
+        loop {
+            let one = self.one(name);
+            if what(&one) {
+                return one;
+            }
+            assert!(Instant::now() < end, "waited in vain: {one}\n{}", self.said());
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// Waits until a loop has an agent, another one than `old`.
