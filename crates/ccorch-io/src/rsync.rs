@@ -94,6 +94,8 @@ impl Transfer<'_> {
         // rsync leaves its shell a non-blocking output otherwise, and `cat` fails on one that is full.
         let mut argv = vec!["sh", "-c", CLIENT, "client", "env", "LC_ALL=C", "rsync", "--blocking-io"];
         argv.extend(["-rlptH", "--delete", "--stats", "--no-human-readable", "--numeric-ids", SILENCE]);
+        // Two files of one size and one second differ by their nanoseconds; by default they would pass for the same.
+        argv.push("--modify-window=-1");
         if self.dry_run {
             argv.push("--dry-run");
         }

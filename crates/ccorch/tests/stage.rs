@@ -149,6 +149,33 @@ fn owned(path: &Path) {
 }
 
 #[test]
+fn a_file_of_the_same_size_and_second_is_carried() {
+    let bed = rig();
+    bed.ok(&["stage", "vm"]);
+    for (machine, text, part) in [(&bed.pi, "one\n", 1), (&bed.vm, "two\n", 2)] {
+        machine.put("/srv/w/logs/same", text);
+        machine.sh("/srv/w/logs", &format!("touch -d '2026-01-01 00:00:00.{part}' same"));
+    }
+    bed.ok(&["stage", "vm"]);
+    assert_eq!(bed.vm.read("/srv/w/logs/same"), "one\n");
+    assert_eq!(bed.ok(&["stage", "vm", "--prove"]), "pi and vm hold the same\n");
+}
+
+#[test]
+fn a_clone_that_was_restored_from_a_copy_moves_on() {
+    let bed = rig();
+    bed.pi.put("/srv/w/cc-ci/work", "1\n");
+    bed.pi.sh("/srv/w/cc-ci", &format!("git add work && {GIT} commit -qm one"));
+    bed.ok(&["stage", "vm"]);
+    // Other inodes, the same content.
+    bed.vm.sh("/srv/w/cc-ci", "cp -p work work.new && mv work.new work");
+    bed.pi.sh("/srv/w/cc-ci", &format!("echo 2 >> work && {GIT} commit -qam two"));
+    bed.ok(&["stage", "vm"]);
+    assert_eq!(bed.vm.read("/srv/w/cc-ci/work"), "1\n2\n");
+    assert_eq!(bed.vm.sh("/srv/w/cc-ci", "stat -c %a work"), "644", "as git checks it out for its user");
+}
+
+#[test]
 fn later_runs_follow_the_work() {
     let bed = rig();
     let (pi, vm) = (&bed.pi, &bed.vm);

@@ -3,6 +3,8 @@
 pub mod bed;
 pub mod chaos;
 pub mod crash;
+pub mod local;
+pub mod matrix;
 pub mod nix;
 pub mod rehearse;
 pub mod report;
@@ -11,5 +13,7 @@ pub mod scenario;
 pub mod selftest;
 pub mod test;
 pub mod testbed;
+pub mod trials;
 pub mod vm;
 pub mod wait;
+pub mod world;

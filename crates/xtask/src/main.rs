@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use xtask::{chaos, crash, nix, rehearse, test, testbed, vm};
+use xtask::{chaos, crash, matrix, nix, rehearse, test, testbed, trials, vm, world};
 
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", about = "Set-up and whole-system jobs of ccorch")]
@@ -16,22 +16,29 @@ struct Xtask {
 enum Job {
     Chaos(chaos::ChaosArgs),
     Crash(crash::CrashArgs),
+    Matrix(matrix::MatrixArgs),
     Nix(nix::NixArgs),
     Rehearse(rehearse::RehearseArgs),
     Test(test::TestArgs),
     Testbed(testbed::TestbedArgs),
+    Trials(trials::TrialsArgs),
     Vm(vm::VmArgs),
+    #[command(hide = true)]
+    World(world::WorldArgs),
 }
 
 fn main() -> ExitCode {
     let result = match &Xtask::parse().job {
         Job::Chaos(args) => chaos::run(args),
         Job::Crash(args) => crash::run(args),
+        Job::Matrix(args) => matrix::run(args),
         Job::Nix(args) => nix::run(args),
         Job::Rehearse(args) => rehearse::run(args),
         Job::Test(args) => test::run(args),
         Job::Testbed(args) => testbed::run(args),
+        Job::Trials(args) => trials::run(args),
         Job::Vm(args) => vm::run(args),
+        Job::World(args) => world::run(args),
     };
     result.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");

@@ -73,7 +73,13 @@ pub fn build(package: &str) -> Result<(PathBuf, String)> {
     let this = std::env::current_exe()?;
     let folder = this.parent().context("this program is in no folder")?;
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let build = Run::new(&[cargo]).arg("build").arg("--quiet").arg("--package").arg(package);
+    // Under `cargo run` it is set, and a build script that asks for it would run anew each time, with all that follows.
+    let build = Run::new(&["env", "-u", "CARGO_MANIFEST_DIR"])
+        .arg(cargo)
+        .arg("build")
+        .arg("--quiet")
+        .arg("--package")
+        .arg(package);
     let release = folder.file_name().is_some_and(|name| name == "release");
     let build = if release { build.arg("--release") } else { build };
     build.arg("--manifest-path").arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../../Cargo.toml")).run()?;

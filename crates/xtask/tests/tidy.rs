@@ -10,7 +10,7 @@ use std::process::Command;
 const LONGEST: usize = 400;
 
 /// Product code that starts processes without `ccorch_io::command`, and why it has to.
-const OWN_PROCESSES: [(&str, &str); 4] = [
+const OWN_PROCESSES: [(&str, &str); 5] = [
     ("crates/ccorch-io/src/command.rs", "is the one command type"),
     ("crates/ccorch/src/remote.rs", "hands a person's terminal to ssh: no deadline, streams passed through"),
     ("crates/ccorch/src/command/loops.rs", "becomes tmux, to attach a person's terminal"),
@@ -18,6 +18,7 @@ const OWN_PROCESSES: [(&str, &str); 4] = [
         "crates/ccorch/src/command/plumbing.rs",
         "becomes the tmux server, and is the agent's parent for as long as it lives",
     ),
+    ("crates/ccorch/src/supervisor/mod.rs", "becomes a new supervisor"),
 ];
 
 /// What makes a decision depend on more than its arguments.

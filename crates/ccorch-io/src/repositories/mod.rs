@@ -119,7 +119,8 @@ impl Repositories<'_> {
         };
         let list: Vec<u8> = moves.iter().enumerate().flat_map(field).collect();
         let head = format!("{}\n", list.len()).into_bytes();
-        let script = r#"set -eu; umask 077; t=$(mktemp -d); trap 'rm -rf -- "$t"' EXIT; export t
+        // The user's own umask: files are checked out under it. The folder is nobody else's by itself.
+        let script = r#"set -eu; t=$(mktemp -d); trap 'rm -rf -- "$t"' EXIT; export t
 IFS= read -r n; head -c "$n" >"$t/list"; tar -C "$t" -xf -
 xargs -0 -r -a "$t/list" -n 3 -P "$3" sh -c "$1
 $2" ccorch >&2"#;
@@ -161,7 +162,7 @@ $2" ccorch >&2"#;
 
     /// Takes the rescues of a bundle into a clone, below `refs/ccorch/rescue/`.
     pub fn unbundle(&self, dir: &str, bundle: &[u8]) -> Result<()> {
-        let script = r#"set -eu; umask 077; eval "$1"; cd -- "$2"; t=$(mktemp -d); trap 'rm -rf -- "$t"' EXIT
+        let script = r#"set -eu; eval "$1"; cd -- "$2"; t=$(mktemp -d); trap 'rm -rf -- "$t"' EXIT
 cat >"$t/bundle"; git fetch -q "$t/bundle" '+refs/ccorch/rescue/*:refs/ccorch/rescue/*'"#;
         let argv = ["sh", "-c", script, "unbundle", &git_function(), dir];
         let command = self.host.command_as(self.user, "/", &argv).input(bundle);

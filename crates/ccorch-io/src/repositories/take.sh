@@ -9,6 +9,9 @@ printf %s "$3" | while read -r new old name; do
         # The target may have heard newer news of the remote.
         if [ -n "${old##*0000000000}" ] && ! git -C "$2" merge-base --is-ancestor "$old" "$new" </dev/null; then continue; fi ;;
     esac
-    if [ "$name" = "$current" ]; then git -C "$2" reset -q --keep "$new" </dev/null
+    if [ "$name" = "$current" ]; then
+        # Files with other inodes or times than the index knows would count as changed.
+        git -C "$2" update-index -q --refresh </dev/null || :
+        git -C "$2" reset -q --keep "$new" </dev/null
     else git -C "$2" update-ref "$name" "$new" "$old" </dev/null; fi
 done

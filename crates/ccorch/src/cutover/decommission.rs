@@ -25,6 +25,8 @@ const WORKSPACE_NOTE: &str = "STANDBY.txt";
 /// Switches off what ccorch would start. The heartbeat of the lease goes on until the next boot: it only looks.
 const OFF: &str = r#"
 set -eu
+# Without systemd there is nothing that a boot would start; the lease keeps everything down.
+if [ ! -d /run/systemd/system ]; then exit 0; fi
 # A NixOS host's units belong to its generation; there the lease alone keeps everything down, which it does everywhere.
 if [ ! -e /etc/NIXOS ]; then systemctl disable --quiet ccorch.target; fi
 systemctl stop ccorch.target ccorch-proxy.service ccorch-supervisor.service ccorch-resume.service ccorch-confirm.service
@@ -33,6 +35,9 @@ systemctl stop ccorch.target ccorch-proxy.service ccorch-supervisor.service ccor
 /// Makes a folder read-only over reboots. Arguments: the folder, the same as unit files write it.
 const READ_ONLY: &str = r#"
 set -eu
+if [ ! -d /run/systemd/system ]; then
+  echo "not read-only: without systemd nothing would keep it so over a reboot"; exit 0
+fi
 unit=$(systemd-escape --path --suffix=mount -- "$1"); file=/etc/systemd/system/$unit
 if [ ! -d "$1" ]; then echo "it is not there"; exit 0; fi
 if [ -e /etc/NIXOS ]; then echo "not read-only: the units of this host belong to its NixOS generation"; exit 0; fi
@@ -64,6 +69,7 @@ echo "read-only"
 /// The reverse. A shell that somebody left in the workspace does not keep it mounted.
 const WRITABLE: &str = r#"
 set -eu
+if [ ! -d /run/systemd/system ]; then exit 0; fi
 unit=$(systemd-escape --path --suffix=mount -- "$1"); file=/etc/systemd/system/$unit
 grep -qs '^Description=ccorch standby: ' "$file" || exit 0
 systemctl disable --quiet "$unit"

@@ -53,7 +53,13 @@ pub struct Options {
 
 /// Drives a cutover to its end. The journal may be new or one that an earlier run left unfinished.
 pub fn drive(loaded: &LoadedRig, log: &mut Log, options: Options) -> Result<ExitCode> {
-    if options.abort && !log.journal.goes_back() {
+    if options.abort && matches!(log.journal.next(), Next::Close(_)) {
+        // The arbiter may have been told already; a journal that turns back then could never be taken in hand again.
+        eprintln!(
+            "cutover {} is done but for its last line; `ccorch rollback` brings the rig back",
+            log.journal.id
+        );
+    } else if options.abort && !log.journal.goes_back() {
         log.append(Entry::TurnBack { why: "a person asked for it".into() })?;
     }
     let (plan, id) = (log.journal.plan.clone(), log.journal.id.clone());

@@ -272,6 +272,10 @@ impl<'a> Steps<'a> {
             hosted::write_lease(writer, &self.to.name, Standing::Standby, self.journal)?;
             self.sync(&self.to, &self.from, Pass::Early)?;
         }
+        if self.to.kind == SideKind::Ccorch {
+            // A standby by the lease from here on; the mark of a cutover that is over would outlive it.
+            hosted::unquiesce(&self.to, self.journal)?;
+        }
         Ok(())
     }
 }

@@ -7,10 +7,17 @@ use ccorch_io::{durable, systemd};
 
 use super::runtime::Runtime;
 use super::{Here, lease};
+use crate::supervisor::control;
 
 /// Starts the rig; what the orchestrator sessions hear is told before.
 pub fn rig(here: &Here) -> Result<()> {
+    // A supervisor that idled through the standby has old conversations in mind.
     if Runtime::of(here) == Runtime::Direct {
+        if let Err(error) = control::again(&here.paths) {
+            eprintln!(
+                "warning: no supervisor runs here yet; one that starts later has everything: {error:#}"
+            );
+        }
         return lease::tick(here).map(drop);
     }
     enable()?;

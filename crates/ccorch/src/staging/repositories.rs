@@ -177,6 +177,8 @@ fn move_branches(
         }
         if !begun && current.as_deref() == Some(branch) {
             make_way(pair, clones, commit, how)?;
+            // Restored from a copy, its files have other inodes than the index knows, and every one would count as changed.
+            target.git(&["update-index", "-q", "--refresh"]).output()?;
             target.git(&["reset", "-q", "--keep", commit]).run()?;
         } else {
             target.git(&["update-ref", &format!("refs/heads/{branch}"), commit]).run()?;

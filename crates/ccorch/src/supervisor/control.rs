@@ -35,6 +35,8 @@ pub enum Request {
     Status,
     /// Read the phase file again; how every loop is then.
     Phase,
+    /// Begin anew with what is on disk: a cutover brought the rig here. Agents stay.
+    Again,
     /// Let a loop run, now.
     Start {
         /// Which.
@@ -193,6 +195,19 @@ pub fn call(paths: &HostPaths, request: &Request) -> Result<Reply> {
 /// An answer to another question.
 pub fn unexpected(reply: &Reply) -> anyhow::Error {
     anyhow::anyhow!("the supervisor gave another answer than was asked for: {reply:?}")
+}
+
+/// Has the supervisor begin anew; it closes the connection when it does. An error when none listens.
+pub fn again(paths: &HostPaths) -> Result<()> {
+    let path = paths.control_socket();
+    let ask = || -> Result<()> {
+        let mut stream = UnixStream::connect(&path)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.write_all(format!("{}\n", serde_json::to_string(&Request::Again)?).as_bytes())?;
+        stream.read_to_string(&mut String::new())?;
+        Ok(())
+    };
+    ask().with_context(|| format!("ask the supervisor at {} to begin anew", path.display()))
 }
 
 /// How every loop is, by the supervisor's word.

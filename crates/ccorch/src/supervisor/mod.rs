@@ -19,10 +19,12 @@ mod report;
 mod requests;
 mod sources;
 
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use ccorch_io::{durable, lock, systemd};
 
 use crate::here::runtime::Runtime;
@@ -100,6 +102,7 @@ pub fn run(here: &Here) -> Result<()> {
         let until = loops.next_due().map_or(next_pulse, |due| due.min(next_pulse));
         match receiver.recv_timeout(until.saturating_duration_since(Instant::now())) {
             Ok(Event::Loop(report)) => loops.report(report),
+            Ok(Event::Request(control::Request::Again, _)) => return again(here),
             Ok(Event::Request(request, reply)) => loops.request(request, reply),
             Ok(Event::Hook(name)) => loops.hears(&name),
             Ok(Event::Inbox(name, hash)) => loops.inbox(&name, hash),
@@ -130,6 +133,15 @@ fn hand_on(here: &Here, loops: &mut Loops) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Becomes a new supervisor in the same process: what it had in mind is what the last cutover left, not what the next
+/// one brought. Returns only when that fails.
+fn again(here: &Here) -> Result<()> {
+    events::record(here, "supervisor-again", None, format!("pid {}", std::process::id()));
+    let me = std::env::current_exe().context("find this program's own path")?;
+    let error = Command::new(me).args(std::env::args_os().skip(1)).exec();
+    Err(error).context("the supervisor could not begin anew")
 }
 
 fn leave(here: &Here) -> Result<()> {

@@ -20,6 +20,8 @@ impl Loops {
                 self.look_at_phase();
                 return self.answer(&reply);
             }
+            // The main loop takes this one before.
+            Request::Again => return self.answer(&reply),
             Request::Start { name } => (name, Happens::Release),
             Request::Stop { name } => (name, Happens::Hold),
             Request::Restart { name } => (name, Happens::Restart),

@@ -1,0 +1,110 @@
+//! What must be true in a world: who is at work, who is not, and that no work was lost or done twice.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
+
+use super::host::processes;
+use super::world::{World, path};
+use super::{HOSTS, LOOPS};
+use crate::run::Run;
+use crate::wait;
+
+/// A loop commits every half second; one that waits after a failure, or on a loaded machine, gets far more.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Between two samples.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Every loop pushes new work from now on.
+pub fn at_work(_world: &World) -> Result<()> {
+    let before = work()?;
+    wait::until("new work of every loop", PATIENCE, || {
+        Ok(work()?.iter().zip(&before).all(|(now, then)| now > then).then_some(()))
+    })
+}
+
+/// The rig is at work on this host, and no agent runs on the other.
+pub fn works_on(world: &World, name: &str) -> Result<()> {
+    at_work(world)?;
+    for host in &world.hosts {
+        let agents = host.agents()?.len();
+        let wanted = if host.name == name { LOOPS.len() } else { 0 };
+        ensure!(agents == wanted, "{agents} agents run on {}, not {wanted}", host.name);
+    }
+    numbering()
+}
+
+/// Work that has reached the remotes, loop by loop.
+fn work() -> Result<Vec<usize>> {
+    let count = |(name, repository): &(&str, &str)| {
+        let git = format!("--git-dir={}", path(&format!("git/{repository}.git")).display());
+        // The remotes are another user's.
+        let read = ["git", "-c", "safe.directory=*", &git, "log", "--format=%s", "main"];
+        let subjects = Run::new(&read).env("GIT_CONFIG_COUNT", "1").env("GIT_CONFIG_KEY_0", "safe.directory");
+        let subjects = subjects.env("GIT_CONFIG_VALUE_0", "*").read()?;
+        Ok(subjects.lines().filter(|line| line.starts_with(&format!("{name}: work "))).count())
+    };
+    LOOPS.iter().map(count).collect()
+}
+
+/// On the remotes every loop's numbers go on without a gap or a repeat.
+pub fn numbering() -> Result<()> {
+    for (name, repository) in LOOPS {
+        let verify = ["verify-numbering", "--ref", "main", "--label", name, "--git"];
+        let run = Run::new(&[path("tools/bin/claude")]).args(&verify);
+        let run = run.arg(path(&format!("git/{repository}.git")));
+        let run = run.env("GIT_CONFIG_COUNT", "1").env("GIT_CONFIG_KEY_0", "safe.directory");
+        run.env("GIT_CONFIG_VALUE_0", "*").run()?;
+    }
+    Ok(())
+}
+
+/// A thread that looks all the time whether agents run on both hosts.
+#[derive(Debug)]
+pub struct Sampler {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<Result<usize>>,
+}
+
+impl Sampler {
+    /// Starts sampling.
+    pub fn start() -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let flag = Arc::clone(&stop);
+        let thread = thread::spawn(move || {
+            let mut samples = 0;
+            while !flag.load(Ordering::Relaxed) {
+                // Agents seen in two namespaces by one look, and still there at the next, ran at the same moment.
+                let (first, second) = (agents()?, agents()?);
+                let both: BTreeSet<u64> =
+                    first.intersection(&second).map(|(namespace, _)| *namespace).collect();
+                if both.len() >= HOSTS.len() {
+                    bail!("agents ran on both hosts at the same moment (sample {samples}): {second:?}");
+                }
+                samples += 1;
+                thread::sleep(PAUSE);
+            }
+            Ok(samples)
+        });
+        Self { stop, thread }
+    }
+
+    /// Stops; the number of samples, or the violation.
+    pub fn stop(self) -> Result<usize> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().map_err(|_| anyhow!("the sampler came to a sudden end"))?
+    }
+}
+
+fn agents() -> Result<BTreeSet<(u64, i32)>> {
+    // The world itself reads the agents' work with the agents' program.
+    let own = fs::metadata("/proc/self/ns/pid").context("this process has no namespace")?.ino();
+    let agents = processes()?.into_iter().filter(|one| one.name == "claude" && one.namespace != own);
+    Ok(agents.map(|one| (one.namespace, one.pid.as_raw_nonzero().get())).collect())
+}
