@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use xtask::{chaos, crash, nix, rehearse, test, testbed, vm};
+use xtask::{bench, chaos, crash, nix, rehearse, test, testbed, vm};
 
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", about = "Set-up and whole-system jobs of ccorch")]
@@ -14,6 +14,7 @@ struct Xtask {
 
 #[derive(Debug, Subcommand)]
 enum Job {
+    Bench(bench::BenchArgs),
     Chaos(chaos::ChaosArgs),
     Crash(crash::CrashArgs),
     Nix(nix::NixArgs),
@@ -25,6 +26,7 @@ enum Job {
 
 fn main() -> ExitCode {
     let result = match &Xtask::parse().job {
+        Job::Bench(args) => bench::run(args),
         Job::Chaos(args) => chaos::run(args),
         Job::Crash(args) => crash::run(args),
         Job::Nix(args) => nix::run(args),
