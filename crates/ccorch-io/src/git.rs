@@ -124,7 +124,7 @@ impl Clone<'_> {
 
     /// The commit that is checked out.
     pub fn head(&self) -> Result<String> {
-        Ok(self.git(&["rev-parse", "-q", "--verify", "HEAD"]).read()?)
+        self.git(&["rev-parse", "-q", "--verify", "HEAD"]).read()
     }
 
     /// Whether the clone has this commit with all that it needs. A torn transfer leaves commits without their files, so

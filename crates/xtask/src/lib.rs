@@ -1,6 +1,7 @@
 //! Set-up and whole-system jobs of ccorch: the test bed, and the scenario that is rehearsed in it.
 
 pub mod bed;
+pub mod bench;
 pub mod chaos;
 pub mod crash;
 pub mod local;

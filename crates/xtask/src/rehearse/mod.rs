@@ -4,7 +4,7 @@
 pub(crate) mod judge;
 pub(crate) mod operator;
 pub(crate) mod sampler;
-mod walk;
+pub(crate) mod walk;
 
 use std::process::ExitCode;
 

@@ -52,7 +52,8 @@ pub fn all(
     })
 }
 
-fn prepare(
+/// Check, provision, install, stage, and the lease: what comes before a first cutover.
+pub fn prepare(
     scenario: &Scenario,
     operator: &Operator,
     agent: &Path,

@@ -30,7 +30,7 @@ fn orchestrator() -> Vec<File> {
         file("README.md", "# cc-ci orchestrator\n\nPlans and prompts of the loops; see cc-ci-plan/.\n"),
         file("AGENTS.md", "# Routine\n\nRead the plan of the current phase, then the inbox, then work.\n"),
         file("REBOOTS.md", "# Reboots\n"),
-        file(".gitignore", "/cc-ci/\n/cc-ci-adv/\n/.cc-ci-logs/\n/.testenv\n"),
+        file(".gitignore", "/cc-ci/\n/cc-ci-adv/\n/clones/\n/.cc-ci-logs/\n/.testenv\n"),
         file(
             "cc-ci-plan/prompts/builder.md",
             "You are the Builder. Do what the plan says next and push it.\n",
