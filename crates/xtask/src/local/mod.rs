@@ -29,7 +29,7 @@ pub const LOOPS: [(&str, &str); 2] = [("builder", "build"), ("judge", "judge")];
 /// The workspace's path on both hosts.
 pub const WORKSPACE: &str = "/srv/w";
 /// No world takes longer; one that does is ended and failed.
-pub const LONGEST: Duration = Duration::from_secs(180);
+pub const LONGEST: Duration = Duration::from_secs(400);
 
 /// The programs that the hosts run, in one folder that worlds mount.
 #[derive(Debug)]
@@ -67,7 +67,9 @@ impl Inside {
     pub fn start(tools: &Tools, args: &[&str], log: PathBuf) -> Result<Self> {
         fs::create_dir_all(WORLD).with_context(|| format!("cannot make {WORLD}"))?;
         let out = File::create(&log).with_context(|| format!("cannot make {}", log.display()))?;
-        let child = Command::new("unshare")
+        // Nothing of a world outlives the run that started it, however that ends.
+        let child = Command::new("setpriv")
+            .args(["--pdeathsig", "KILL", "--", "unshare"])
             .args(["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"])
             .args(["--propagation", "private", "--"])
             .arg(std::env::current_exe()?)
