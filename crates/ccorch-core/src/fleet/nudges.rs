@@ -136,6 +136,11 @@ impl Nudges {
         self.0.iter().find(|nudge| nudge.id == id)
     }
 
+    /// Whether the first one is being told right now.
+    pub fn under_way(&self) -> bool {
+        self.0.first().is_some_and(|head| head.under_way.is_some())
+    }
+
     /// A try of which nothing was heard.
     pub fn overdue(&self, now: Millis) -> Option<String> {
         let head = self.0.first()?;

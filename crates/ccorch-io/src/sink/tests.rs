@@ -1,3 +1,5 @@
+//! Sinks against servers and programs that answer, refuse, fail and hang.
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;

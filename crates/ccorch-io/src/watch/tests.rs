@@ -1,3 +1,5 @@
+//! Watching files that are renamed over, truncated, removed, and not there yet.
+
 use std::fs;
 use std::sync::mpsc::{Receiver, channel};
 

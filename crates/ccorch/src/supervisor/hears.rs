@@ -8,9 +8,10 @@ use ccorch_core::fleet::{Happens, Signal};
 use ccorch_core::hook;
 use ccorch_core::names::LoopName;
 use ccorch_core::watchdog::signals::{self, Turn};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::hooks::Lost;
+use super::look::Seen;
 use super::loops::Loops;
 use crate::here::events;
 
@@ -58,6 +59,18 @@ pub struct Unsaid {
 }
 
 impl Loops {
+    pub(super) fn stall_after(&self, name: &LoopName) -> u64 {
+        let own = self.here.rig.loops.get(name).and_then(|spec| spec.stall_after);
+        own.or(self.here.rig.stall_after).map_or(1200, |s| s.0)
+    }
+
+    pub(super) fn looked(&mut self, name: &LoopName, seen: &Seen) {
+        let stall_after = SignedDuration::from_secs(i64::try_from(self.stall_after(name)).unwrap_or(1200));
+        let Some(one) = self.all.get_mut(name) else { return };
+        let verdict = one.eyes.judge(seen, stall_after);
+        self.tell(name, Happens::Looked(verdict));
+    }
+
     /// Something waits of a loop's hooks.
     pub fn hears(&mut self, name: &LoopName) {
         let heard = self.hooks.take(name);

@@ -58,6 +58,8 @@ pub(super) struct One {
     pub server: Option<u32>,
     /// When its latest start was asked for, by the wall clock that the record of its end uses.
     began: Timestamp,
+    /// What that start was to tell the agent; what is left for it later waits for the next.
+    given: Option<String>,
     /// Why the lease does not let it run.
     pub fenced: Option<String>,
     /// Starts and stops of one loop take turns.
@@ -105,6 +107,7 @@ impl Loops {
                 state,
                 server: None,
                 began: clock::now(),
+                given: None,
                 fenced: None,
                 turns: Arc::default(),
                 eyes: Eyes::default(),
@@ -260,6 +263,7 @@ impl Loops {
     pub(super) fn began(&mut self, name: &LoopName) {
         if let Some(one) = self.all.get_mut(name) {
             (one.began, one.fenced) = (clock::now(), None);
+            one.given = one.state.message.clone();
             one.eyes.forget();
             if one.state.stopping.take().is_some() {
                 self.keep.put(name, &one.state);
@@ -332,18 +336,6 @@ impl Loops {
     }
 
     /// How long an open turn of it may show no change, in seconds.
-    pub(super) fn stall_after(&self, name: &LoopName) -> u64 {
-        let own = self.here.rig.loops.get(name).and_then(|spec| spec.stall_after);
-        own.or(self.here.rig.stall_after).map_or(1200, |s| s.0)
-    }
-
-    fn looked(&mut self, name: &LoopName, seen: &Seen) {
-        let stall_after = SignedDuration::from_secs(i64::try_from(self.stall_after(name)).unwrap_or(1200));
-        let Some(one) = self.all.get_mut(name) else { return };
-        let verdict = one.eyes.judge(seen, stall_after);
-        self.tell(name, Happens::Looked(verdict));
-    }
-
     /// A loop's inbox has this content.
     pub fn inbox(&mut self, name: &LoopName, hash: String) {
         let path = self.here.rig.loops.get(name).and_then(|spec| spec.inbox.clone()).unwrap_or_default();
@@ -352,8 +344,14 @@ impl Loops {
 
     fn up(&mut self, name: &LoopName, pid: u32) {
         if let Some(one) = self.all.get_mut(name) {
-            // The message was part of the agent's first words.
-            one.state.message = None;
+            // It was part of the agent's first words.
+            let later = |all: String| match one.given.take() {
+                Some(given) => {
+                    all.strip_prefix(&given).map_or(all.clone(), |rest| rest.trim_start().to_owned())
+                }
+                None => all,
+            };
+            one.state.message = one.state.message.take().map(later).filter(|later| !later.is_empty());
         }
         self.watch(name, pid);
         self.tell(name, Happens::Started);
