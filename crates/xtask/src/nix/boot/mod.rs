@@ -46,7 +46,12 @@ pub fn run(nix: &Nix, bed: &Bed, programs: &Programs, check: &str) -> Result<Out
     let mut about = serde_json::Map::new();
     let mut replaced = BTreeSet::new();
     for (node, machine) in &test.machines {
-        let guest = Guest(bed.launch(&format!("nixos-{check}-{node}"), None)?);
+        let name = format!("nixos-{check}-{node}");
+        // A run that was killed leaves its guests.
+        if bed.instances()?.iter().any(|left| left.name == name) {
+            bed.instance(&name).delete()?;
+        }
+        let guest = Guest(bed.launch(&name, None)?);
         let packaged = units::of_package(nix, machine.package())?;
         replaced.append(&mut guest.becomes(machine, &packaged, programs, &work)?);
         about.insert(node.clone(), guest.described(bed, &work, machine)?);
