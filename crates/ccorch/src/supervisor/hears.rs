@@ -13,7 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::hooks::Lost;
 use super::look::Seen;
 use super::loops::Loops;
-use crate::here::events;
+use crate::here::{events, exits};
 
 /// Prompts that are remembered.
 const PROMPTS: usize = 32;
@@ -59,6 +59,25 @@ pub struct Unsaid {
 }
 
 impl Loops {
+    /// What was left for a loop's agent is over when an agent began with it: a start that is up has not read it yet.
+    pub(super) fn forget_what_was_given(&mut self, name: &LoopName) {
+        let Some(one) = self.all.get_mut(name).filter(|one| one.given.is_some()) else { return };
+        let paths = &self.here.paths;
+        let began = one.began;
+        let runs = exits::running(paths, name).is_some_and(|agent| agent.started >= began);
+        let ran = || exits::last(paths, name).is_some_and(|exit| exit.started >= began);
+        if !runs && !ran() {
+            return;
+        }
+        let given = one.given.take().unwrap_or_default();
+        let left = one.state.message.take().map(|all| match all.strip_prefix(&given) {
+            Some(later) => later.trim_start().to_owned(),
+            None => all,
+        });
+        one.state.message = left.filter(|left| !left.is_empty());
+        self.keep.put(name, &one.state);
+    }
+
     pub(super) fn stall_after(&self, name: &LoopName) -> u64 {
         let own = self.here.rig.loops.get(name).and_then(|spec| spec.stall_after);
         own.or(self.here.rig.stall_after).map_or(1200, |s| s.0)

@@ -57,12 +57,12 @@ pub(super) struct One {
     /// The tmux server that is watched; the end of any other is old news.
     pub server: Option<u32>,
     /// When its latest start was asked for, by the wall clock that the record of its end uses.
-    began: Timestamp,
+    pub began: Timestamp,
     /// What that start was to tell the agent; what is left for it later waits for the next.
-    given: Option<String>,
+    pub given: Option<String>,
     /// Why the lease does not let it run.
     pub fenced: Option<String>,
-    /// Starts and stops of one loop take turns.
+    /// Starts and stops of one loop take turns, and are reported in that order.
     turns: Arc<Mutex<()>>,
     pub eyes: Eyes,
     /// For whoever waits for a receipt.
@@ -102,12 +102,12 @@ impl Loops {
         post: Post,
     ) -> Result<Self> {
         let (keep, fleet, states) = Keep::open(&here)?;
-        let one = |(name, state)| {
+        let one = |(name, state): (LoopName, LoopState)| {
             let one = One {
+                given: state.message.clone(),
                 state,
                 server: None,
                 began: clock::now(),
-                given: None,
                 fenced: None,
                 turns: Arc::default(),
                 eyes: Eyes::default(),
@@ -251,16 +251,13 @@ impl Loops {
     /// To systemd a start under way and one more are one job: asking again is waiting for it.
     fn wait_for_start(&mut self, name: &LoopName) {
         self.tell(name, Happens::Found(Found::Starting));
-        let (here, runtime, turns, loop_name) =
-            (self.here.clone(), self.runtime, self.turns(name), name.clone());
+        let (here, runtime, loop_name) = (self.here.clone(), self.runtime, name.clone());
         self.began(name);
-        self.spawn(name, move || {
-            let _turn = turns.lock();
-            What::Started(runtime.start(&here, &loop_name))
-        });
+        self.in_turn(name, move || What::Started(runtime.start(&here, &loop_name)));
     }
 
     pub(super) fn began(&mut self, name: &LoopName) {
+        self.forget_what_was_given(name);
         if let Some(one) = self.all.get_mut(name) {
             (one.began, one.fenced) = (clock::now(), None);
             one.given = one.state.message.clone();
@@ -290,6 +287,7 @@ impl Loops {
 
     /// What is done every now and then: what the disk did not take is written, and the time is kept.
     pub fn pulse(&mut self) {
+        self.names().iter().for_each(|name| self.forget_what_was_given(name));
         if let Some(index) = self.unwritten.take() {
             self.perform(ccorch_core::fleet::Action::WritePhase(index));
             // What the files said meanwhile was passed over.
@@ -343,16 +341,6 @@ impl Loops {
     }
 
     fn up(&mut self, name: &LoopName, pid: u32) {
-        if let Some(one) = self.all.get_mut(name) {
-            // It was part of the agent's first words.
-            let later = |all: String| match one.given.take() {
-                Some(given) => {
-                    all.strip_prefix(&given).map_or(all.clone(), |rest| rest.trim_start().to_owned())
-                }
-                None => all,
-            };
-            one.state.message = one.state.message.take().map(later).filter(|later| !later.is_empty());
-        }
         self.watch(name, pid);
         self.tell(name, Happens::Started);
     }

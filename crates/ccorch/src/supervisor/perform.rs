@@ -12,8 +12,8 @@ use ccorch_core::watchdog::DialogKind;
 use ccorch_core::watchdog::life::State;
 use ccorch_io::process;
 
-use super::loops::{Loops, What};
-use super::{deliver, look};
+use super::loops::{Loops, Report, STACK, What};
+use super::{Event, deliver, look};
 use crate::here::letters::Letter;
 use crate::here::{Here, events, lease, loop_state, phases, runtime, unattended};
 
@@ -27,13 +27,9 @@ impl Loops {
             Action::Start(name) => self.start(&name),
             Action::Stop(name) => {
                 self.say_why(&name);
-                let (here, runtime, turns) = (self.here.clone(), self.runtime, self.turns(&name));
-                let loop_name = name.clone();
-                self.spawn(&name, move || {
-                    // A start that is under way comes first, so that it does not outlive its stop.
-                    let _turn = turns.lock();
-                    What::Stopped(runtime.stop(&here, &loop_name))
-                });
+                let (here, runtime, loop_name) = (self.here.clone(), self.runtime, name.clone());
+                // A start that is under way comes first, so that it does not outlive its stop.
+                self.in_turn(&name, move || What::Stopped(runtime.stop(&here, &loop_name)));
             }
             Action::Look(name) => {
                 let session = self.all.get(&name).and_then(|one| one.state.session);
@@ -95,11 +91,9 @@ impl Loops {
         }
         let session = self.all.get(name).and_then(|one| one.state.session);
         let agent = self.here.rig.loops.get(name).map(|spec| spec.agent);
-        let (here, runtime, turns, loop_name) =
-            (self.here.clone(), self.runtime, self.turns(name), name.clone());
+        let (here, runtime, loop_name) = (self.here.clone(), self.runtime, name.clone());
         self.began(name);
-        self.spawn(name, move || {
-            let _turn = turns.lock();
+        self.in_turn(name, move || {
             if let Err(error) = runtime.end_rest(&here, &loop_name) {
                 eprintln!("warning: loop {loop_name}: {error:#}");
             }
@@ -123,12 +117,25 @@ impl Loops {
     /// Reports to the main loop what `work` found.
     pub(super) fn spawn(&self, name: &LoopName, work: impl FnOnce() -> What + Send + 'static) {
         let (sender, name) = (self.sender.clone(), name.clone());
-        let work = move || {
-            let _ = sender.send(super::Event::Loop(super::loops::Report { name, what: work() }));
-        };
-        if let Err(error) = thread::Builder::new().stack_size(super::loops::STACK).spawn(work) {
-            eprintln!("warning: no thread for a loop: {error}");
-        }
+        thread_of_a_loop(move || {
+            let _ = sender.send(Event::Loop(Report { name, what: work() }));
+        });
+    }
+
+    /// The same for a start or stop: they take turns, and a turn lasts until its report is sent. A start whose report came
+    /// behind that of the stop after it would be taken for the next one.
+    pub(super) fn in_turn(&self, name: &LoopName, work: impl FnOnce() -> What + Send + 'static) {
+        let (sender, name, turns) = (self.sender.clone(), name.clone(), self.turns(name));
+        thread_of_a_loop(move || {
+            let _turn = turns.lock();
+            let _ = sender.send(Event::Loop(Report { name, what: work() }));
+        });
+    }
+}
+
+fn thread_of_a_loop(work: impl FnOnce() + Send + 'static) {
+    if let Err(error) = thread::Builder::new().stack_size(STACK).spawn(work) {
+        eprintln!("warning: no thread for a loop: {error}");
     }
 }
 

@@ -283,6 +283,20 @@ impl Drop for Place {
             let _ = child.wait();
         }
         for name in LOOPS {
+            // An agent and its parent outlive their terminal.
+            let file = self.env.root().join(format!("run/ccorch-loops/{name}/agent.json"));
+            let agent: Value =
+                fs::read(file).ok().and_then(|b| serde_json::from_slice(&b).ok()).unwrap_or_default();
+            let root = self.env.root().display().to_string();
+            let is_ours = |pid: u64| {
+                let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+                String::from_utf8_lossy(&environment).contains(&root)
+            };
+            if let (Some(parent), Some(pid)) = (agent["parent"].as_u64(), agent["pid"].as_u64())
+                && is_ours(parent)
+            {
+                let _ = Command::new("kill").args(["-KILL", &parent.to_string(), &pid.to_string()]).status();
+            }
             let socket = self.socket(name);
             if socket.exists() {
                 let _ = Command::new("tmux").arg("-S").arg(&socket).arg("kill-server").output();
