@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # What NixOS's switch-to-configuration does with units, on a machine that is no NixOS: compares the units of the running
 # system with those of the one this program lies in, puts the new files in place, and stops, restarts and starts what
 # changed as the units themselves ask (X-RestartIfChanged, X-StopIfChanged). Users, bootloader and activation scripts
