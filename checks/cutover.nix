@@ -47,6 +47,7 @@ let
       cutover = {
         from = "vm";
         to = "other";
+        confirm.settle = "5s";
       };
     };
   };

@@ -25,7 +25,7 @@ def retry(look, timeout=PATIENCE):
 def subtest(name):
     began = time.monotonic()
     yield
-    print(f"{name}: {time.monotonic() - began:.1f} s", file=sys.stderr)
+    print(f"{name}: {time.monotonic() - began:.1f} s")
 
 
 class Machine:
@@ -62,15 +62,20 @@ class Machine:
     def wait_until_succeeds(self, command, timeout=PATIENCE):
         self.start()
         last = None
+        tries = 0
 
         def look(final):
-            nonlocal last
+            nonlocal last, tries
+            tries += 1
             last = self.run(command)
             if final and last.returncode != 0:
                 print(f"{self.name}: `{command}`: {last.stdout}{last.stderr}", file=sys.stderr)
             return last.returncode == 0
 
+        began = time.monotonic()
         retry(look, timeout)
+        if "ccorch" in command:
+            print(f"  {command}: {time.monotonic() - began:.1f} s, tries: {tries}")
         return last.stdout
 
     def wait_for_file(self, path, timeout=PATIENCE):

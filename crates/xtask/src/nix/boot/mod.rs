@@ -28,7 +28,7 @@ pub const CHECKS: [&str; 4] = ["reboot", "switch", "supervisor", "cutover"];
 
 /// Debian's packages with the programs that a NixOS has by itself.
 const SYSTEM: &str = "bash coreutils diffutils findutils mawk libc-bin grep sed gzip less openssh-client procps util-linux \
-                      login systemd hostname tar sudo iproute2";
+                      login mount systemd hostname tar sudo iproute2";
 /// Those that the package's wrapper adds.
 const WRAPPED: &str = "git openssh-client rsync tmux util-linux";
 
@@ -81,11 +81,13 @@ fn drive(work: &TempDir, about: &Value, script: &str) -> Result<()> {
         std::fs::write(&path, text)?;
         Ok(path)
     };
-    Run::new(&["python3"])
+    let said = Run::new(&["python3"])
         .arg(place("driver.py", include_str!("driver.py"))?)
         .arg(place("about.json", &about.to_string())?)
         .arg(place("script.py", script)?)
-        .run()
+        .read()?;
+    said.lines().for_each(|line| println!("  {line}"));
+    Ok(())
 }
 
 /// A container, removed at the end.
