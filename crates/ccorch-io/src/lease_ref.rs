@@ -128,7 +128,7 @@ impl LeaseRef {
                 Ok(Swap::Lost)
             }
             (now, _) if !unchanged(&now, old) => Ok(Swap::Lost),
-            (_, Ok(output)) => Ok(Swap::Unknown(last_line(&output.error_text()))),
+            (_, Ok(output)) => Ok(Swap::Unknown(refusal(&output.text(), &output.error_text()))),
             (_, Err(error)) => Ok(Swap::Unknown(error.to_string())),
         }
     }
@@ -145,9 +145,8 @@ impl LeaseRef {
     fn demand(&self, what: &str, swap: Swap) -> Result<Commit> {
         match swap {
             Swap::Done(commit) => Ok(commit),
-            Swap::Lost | Swap::Unknown(_) => {
-                bail!("{} does not let {} be {what}d: {swap:?}", self.remote, self.name)
-            }
+            Swap::Lost => bail!("{}: {} was changed by somebody else", self.remote, self.name),
+            Swap::Unknown(why) => bail!("{} does not let {} be {what}d: {why}", self.remote, self.name),
         }
     }
 
@@ -198,6 +197,12 @@ fn unchanged(now: &Seen, old: Option<&Commit>) -> bool {
         (Seen::Holds(commit, _), Some(old)) => commit == old,
         _ => false,
     }
+}
+
+/// Why a push was refused: what the remote says of the ref (`! SOURCE:REF REASON` in porcelain), else git's last word.
+fn refusal(porcelain: &str, errors: &str) -> String {
+    let of_ref = porcelain.lines().find_map(|line| line.strip_prefix('!')?.rsplit_once('\t'));
+    of_ref.map_or_else(|| last_line(errors), |(_, reason)| reason.trim().to_owned())
 }
 
 fn last_line(text: &str) -> String {

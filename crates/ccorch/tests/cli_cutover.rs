@@ -39,12 +39,25 @@ fn a_dry_run_back_names_the_other_commands() {
     for said in [
         "vm: ccorch quiesce --journal ID --turn N",
         "pi: systemctl start -- demo.service",
-        "vm: ccorch lease write --about pi --active --journal ID --turn N",
+        "vm: ccorch lease write --about pi --active --for-its-owner --journal ID --turn N",
         "vm: systemctl disable ccorch.target",
         "expected downtime: unknown; no cutover from vm to pi has been measured",
     ] {
         assert!(ran.stdout.contains(said), "{said}\n{}", ran.stdout);
     }
+}
+
+#[test]
+fn an_adoption_stops_fences_and_starts_on_one_host() {
+    let env = Env::new();
+    env.write("ccorch.yaml", RIG);
+    let there = env.run(&["adopt", "pi", "--dry-run"]);
+    assert_eq!(there.status, Some(0), "{}", there.snapshot());
+    insta::assert_snapshot!(there.stdout);
+    let back = env.run(&["adopt", "pi", "--back", "--dry-run"]);
+    insta::assert_snapshot!(back.stdout);
+    let no = env.run(&["adopt", "vm"]);
+    insta::assert_snapshot!(no.snapshot());
 }
 
 #[test]

@@ -17,6 +17,8 @@ pub struct Handoff<'a> {
     pub epoch: Option<Epoch>,
     /// The phase, its index and how many there are; absent when the phases are over.
     pub phase: Option<(usize, &'a Phase, usize)>,
+    /// What a person runs to go back when it is over.
+    pub back: &'a str,
     /// Branches on which unfinished work was put away, each with its repository.
     pub rescued: &'a [String],
 }
@@ -42,8 +44,8 @@ impl Handoff<'_> {
         }
         lines.push("- The move is on trial until this host has confirmed itself: `ccorch status`.".into());
         lines.push(format!(
-            "- To go back, a person runs `ccorch cutover --abort` while cutover {} is unfinished, `ccorch rollback` later.",
-            self.journal
+            "- To go back, a person runs `ccorch cutover --abort` while cutover {} is unfinished, `{}` later.",
+            self.journal, self.back
         ));
         lines.join("\n") + "\n"
     }
@@ -64,6 +66,7 @@ mod tests {
             journal: "j1",
             epoch: Some(Epoch(3)),
             phase: Some((1, &phase, 4)),
+            back: "ccorch rollback",
             rescued: &rescued,
         };
         insta::assert_snapshot!(note.text(), @r"

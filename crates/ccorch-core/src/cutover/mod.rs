@@ -58,6 +58,10 @@ impl Step {
         Self::Decommission,
     ];
 
+    /// Those of a cutover in place: there is nothing to carry and nothing to compare.
+    pub const IN_PLACE: [Self; 6] =
+        [Self::Preflight, Self::Quiesce, Self::Fence, Self::Activate, Self::Verify, Self::Decommission];
+
     /// The name people and journals use.
     pub fn name(self) -> &'static str {
         match self {
@@ -131,6 +135,9 @@ pub enum NoPlan {
     /// Neither can speak to the arbiter.
     #[error("neither `{0}` nor `{1}` runs ccorch, so nobody could move the lease")]
     NoCcorch(HostName, HostName),
+    /// There is nothing to adopt, and nothing to go back to.
+    #[error("`{0}` has no rig of its owner's: its entry in the rig file has no `runs`")]
+    NotLegacy(HostName),
 }
 
 /// Plans a cutover.
@@ -150,6 +157,18 @@ pub fn plan(rig: &Rig, from: &HostName, to: &HostName) -> Result<Plan, NoPlan> {
     Ok(Plan { from, to, steps: Step::ALL.into() })
 }
 
+/// Plans a cutover in place: the rig that a host's owner runs becomes one that ccorch runs on the same host, or `back`.
+pub fn adoption(rig: &Rig, host: &HostName, back: bool) -> Result<Plan, NoPlan> {
+    let entry = rig.hosts.get(host).ok_or_else(|| NoPlan::UnknownHost(host.clone()))?;
+    if entry.runs.is_none() {
+        return Err(NoPlan::NotLegacy(host.clone()));
+    }
+    let side = |kind| Side { name: host.clone(), kind };
+    let (from, to) = (side(SideKind::Legacy), side(SideKind::Ccorch));
+    let (from, to) = if back { (to, from) } else { (from, to) };
+    Ok(Plan { from, to, steps: Step::IN_PLACE.into() })
+}
+
 /// What a cutover rests on, in one hash: the plan, the workspace, the lease's place, how legacy sides run, the loops.
 /// Addresses and keys of hosts are not in it: a person may have to correct them before a cutover can go on.
 pub fn plan_hash(rig: &Rig, plan: &Plan) -> String {
@@ -163,11 +182,17 @@ pub fn plan_hash(rig: &Rig, plan: &Plan) -> String {
 }
 
 impl Plan {
+    /// Whether source and target are one host, run by its owner's scripts on one side and by ccorch on the other.
+    pub fn in_place(&self) -> bool {
+        self.from.name == self.to.name
+    }
+
     /// What a step does, in one line for people.
     pub fn describe(&self, step: Step) -> String {
         let (from, to) = (&self.from.name, &self.to.name);
         let legacy = |side: &Side| side.kind == SideKind::Legacy;
         match step {
+            Step::Preflight if self.in_place() => format!("look at {from} and the lease; change nothing"),
             Step::Preflight => format!("look at {from}, {to} and the lease; change nothing"),
             Step::Presync => {
                 format!("carry clones, copies and agents' state from {from} to {to} while {from} works")
@@ -200,6 +225,10 @@ impl Plan {
                     "wait until {to} has confirmed itself: every loop works and has settled, proxy and health answer"
                 )
             }
+            Step::Decommission if self.in_place() => match self.from.kind {
+                SideKind::Legacy => format!("switch off the units that ran the rig on {from} before"),
+                SideKind::Ccorch => format!("switch off ccorch on {from}"),
+            },
             Step::Decommission => {
                 format!("switch off units and proxy of {from}, make its workspace read-only, leave a note")
             }
@@ -212,7 +241,11 @@ impl Plan {
         match step {
             Step::Quiesce => format!("lift the fence on {from}; start its loops again"),
             Step::Fence => format!("lease back to {from}; lift its fence"),
+            Step::Activate if self.in_place() => format!("stop what was started on {to}, lease to standby"),
             Step::Activate => format!("stop {to}, lease to standby, carry its work back to {from}"),
+            Step::Decommission if self.in_place() => {
+                "nothing here: the other undos enable again what was enabled".into()
+            }
             Step::Decommission => format!("make the workspace on {from} writable, remove the note"),
             _ => "nothing to undo".into(),
         }
@@ -246,6 +279,23 @@ mod tests {
         let plan = plan(&rig(), &host("pi"), &host("vm")).unwrap();
         assert_eq!((plan.from.kind, plan.to.kind), (SideKind::Legacy, SideKind::Ccorch));
         assert_eq!(plan.steps, Step::ALL);
+    }
+
+    #[test]
+    fn an_adoption_is_a_cutover_in_place_that_carries_nothing() {
+        let there = adoption(&rig(), &host("pi"), false).unwrap();
+        assert!(there.in_place());
+        assert_eq!((there.from.kind, there.to.kind), (SideKind::Legacy, SideKind::Ccorch));
+        let back = adoption(&rig(), &host("pi"), true).unwrap();
+        assert_eq!((back.from.kind, back.to.kind), (SideKind::Ccorch, SideKind::Legacy));
+        for plan in [there, back] {
+            let carries = |step: &Step| matches!(step, Step::Presync | Step::FinalSync | Step::Prove);
+            assert!(!plan.steps.iter().any(carries), "{:?}", plan.steps);
+            let left_out = Step::ALL.iter().filter(|step| !plan.steps.contains(step));
+            assert!(left_out.copied().all(|step| carries(&step)), "a new step is in both");
+        }
+        assert_eq!(adoption(&rig(), &host("vm"), false), Err(NoPlan::NotLegacy(host("vm"))));
+        assert_eq!(adoption(&rig(), &host("no"), false), Err(NoPlan::UnknownHost(host("no"))));
     }
 
     #[test]

@@ -21,6 +21,9 @@ pub struct Args {
     /// What the orchestrator sessions are told
     #[arg(long)]
     message: String,
+    /// What a person runs to go back later
+    #[arg(long, default_value = "ccorch rollback")]
+    back_by: String,
     /// The rig is here on trial: this host has so long to confirm itself
     #[arg(long, value_name = "DURATION")]
     confirm_within: Option<Seconds>,
@@ -63,7 +66,7 @@ pub fn run(context: &Context, args: &Args) -> Result<ExitCode> {
     }
     let journal = &args.by.journal;
     if args.confirm_within.is_some() {
-        handoff::write(&here, journal, &args.message)?;
+        handoff::write(&here, journal, &args.message, &args.back_by)?;
     } else {
         start::tell(&here, &args.message)?;
     }

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
-use ccorch_core::cutover::plan;
+use ccorch_core::cutover::{NoPlan, Plan, adoption, plan};
 use ccorch_core::names::HostName;
 use ccorch_core::safepoint::UnsavedPolicy;
 use ccorch_core::seconds::Seconds;
@@ -38,6 +38,23 @@ pub struct Args {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: ccorch rollback --dry-run && ccorch rollback")]
 pub struct RollbackArgs {
+    #[command(flatten)]
+    common: Common,
+}
+
+/// Have ccorch run the rig on the host where its owner's scripts run it now
+///
+/// A cutover in place: the host's units (`runs` of its entry in the rig file) are stopped and fenced, the loops start under
+/// ccorch with the conversations they had, and it is taken back if they do not work. `ccorch host install HOST` comes first.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: ccorch adopt pi --dry-run && ccorch adopt pi")]
+pub struct AdoptArgs {
+    /// The host
+    #[arg(value_name = "HOST")]
+    host: HostName,
+    /// Give it back to its owner's scripts and units, with the work done since
+    #[arg(long)]
+    back: bool,
     #[command(flatten)]
     common: Common,
 }
@@ -99,7 +116,17 @@ fn cut_over(
             .hint("give `--from` and `--to`, or put `cutover: { from, to }` into the rig file")
             .into());
     };
-    let plan = plan(&loaded.rig, &from, &to).map_err(|no| Problem::new(Kind::Rig, no.to_string()))?;
+    drive_by(loaded, plan(&loaded.rig, &from, &to), common)
+}
+
+/// Runs `ccorch adopt`.
+pub fn adopt(context: &Context, args: &AdoptArgs) -> Result<ExitCode> {
+    let loaded = context.rig()?;
+    drive_by(&loaded, adoption(&loaded.rig, &args.host, args.back), &args.common)
+}
+
+fn drive_by(loaded: &LoadedRig, plan: Result<Plan, NoPlan>, common: &Common) -> Result<ExitCode> {
+    let plan = plan.map_err(|no| Problem::new(Kind::Rig, no.to_string()))?;
     if common.dry_run {
         dry_run(loaded, &plan, common.json)?;
         return Ok(ExitCode::SUCCESS);

@@ -107,6 +107,9 @@ enum What {
         #[command(flatten)]
         by: ByDriver,
     },
+    /// Proves that the arbiter lets a lease be created, moved and deleted, on a probe beside it
+    #[command(hide = true)]
+    Probe,
     /// Waits for the end of the term (what ccorch-term.service runs)
     #[command(hide = true)]
     Guard,
@@ -123,6 +126,9 @@ enum What {
         about: HostName,
         #[arg(long)]
         active: bool,
+        /// By scripts and units of its owner's: where that is this host, its ccorch stays down
+        #[arg(long, requires = "active")]
+        for_its_owner: bool,
         #[command(flatten)]
         by: ByDriver,
     },
@@ -148,10 +154,14 @@ pub fn run(context: &Context, args: &Args) -> Result<ExitCode> {
             let lease = change::init(&here, holder)?;
             println!("{}", if *json { serde_json::to_string_pretty(&lease)? } else { sentence(&lease) });
         }
-        What::Write { about, active, by } => {
+        What::Write { about, active, for_its_owner, by } => {
             here.create_folders()?;
-            let state = if *active { Standing::Active } else { Standing::Standby };
-            let lease = change::write(&here, about, state, &by.driver())?;
+            let to = match (active, for_its_owner) {
+                (false, _) => change::To::Standby,
+                (true, false) => change::To::Active,
+                (true, true) => change::To::ActiveForItsOwner,
+            };
+            let lease = change::write(&here, about, to, &by.driver())?;
             println!("{}", serde_json::to_string(&lease)?);
         }
         What::Claim { journal, by, held } => {
@@ -163,6 +173,7 @@ pub fn run(context: &Context, args: &Args) -> Result<ExitCode> {
             println!("{}", serde_json::to_string(&owner)?);
         }
         What::Close { by } => change::close(&here, &by.driver())?,
+        What::Probe => change::probe(&here)?,
         What::Guard => term::guard(&here)?,
         What::Release { dry_run: true, .. } => {
             println!("would stop every loop on {} and make it standby", here.name);

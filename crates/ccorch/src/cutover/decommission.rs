@@ -85,6 +85,9 @@ pub fn perform(steps: &Steps<'_>, source: &Side, target: &Side) -> Result<String
         SideKind::Legacy => legacy::disable(source)?,
         SideKind::Ccorch => drop(source.script("switch ccorch off", OFF, &[]).run()?),
     }
+    if steps.plan().in_place() {
+        return Ok(format!("{} has one way to run the rig left", source.name));
+    }
     let record = Standby {
         rig: steps.rig().rig.clone(),
         journal: steps.journal().into(),

@@ -128,9 +128,10 @@ fn commands(rig: &Rig, plan: &Plan, step: Step) -> Vec<String> {
         }
         Step::Activate => {
             let lease = format!(
-                "{}: ccorch lease write --about {} --active --journal ID --turn N",
+                "{}: ccorch lease write --about {} --active{} --journal ID --turn N",
                 writer(to, from),
-                to.name
+                to.name,
+                if to.kind == SideKind::Legacy { " --for-its-owner" } else { "" }
             );
             let mut all = vec![lease];
             match to.kind {
@@ -155,6 +156,9 @@ fn commands(rig: &Rig, plan: &Plan, step: Step) -> Vec<String> {
                     vec![on(from, "systemctl disable ccorch.target; systemctl stop it and the proxy")]
                 }
             };
+            if plan.in_place() {
+                return all;
+            }
             all.push(on(from, &format!("a mount unit that keeps {root} read-only, and a note")));
             all
         }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use ccorch_core::cutover::SideKind;
 use ccorch_core::lease::{Lease, Owner, Standing, Turn};
-use ccorch_core::names::HostName;
 use ccorch_io::command::Command;
 use serde::Deserialize;
 
@@ -63,18 +63,35 @@ pub fn unquiesce(side: &Side, journal: &str) -> Result<()> {
 }
 
 /// Has the lease written by this host, about itself or on behalf of one that cannot.
-pub fn write_lease(writer: &Side, about: &HostName, state: Standing, journal: &str) -> Result<Lease> {
-    let mut args = vec!["lease", "write", "--about", about.as_str()];
+pub fn write_lease(writer: &Side, about: &Side, state: Standing, journal: &str) -> Result<Lease> {
+    let mut args = vec!["lease", "write", "--about", about.name.as_str()];
     if state == Standing::Active {
         args.push("--active");
+        if about.kind == SideKind::Legacy {
+            args.push("--for-its-owner");
+        }
     }
     let text = act(writer, journal, &args).read()?;
     Ok(serde_json::from_str(&text)?)
 }
 
-/// Starts the rig there; on trial, where the host has to confirm itself.
-pub fn activate(side: &Side, journal: &str, trial: Option<Trial>, adopt: bool, message: &str) -> Result<()> {
-    let mut args = vec!["activate", "--message", message];
+/// What a host is told that is to start the rig.
+#[derive(Debug, Default)]
+pub struct Start<'a> {
+    /// On trial, where the host has to confirm itself.
+    pub trial: Option<Trial>,
+    /// Whether the rig was its owner's, who kept no list of conversations.
+    pub adopt: bool,
+    /// What the orchestrator sessions are told.
+    pub message: String,
+    /// What a person runs to go back later, where it is not a rollback.
+    pub back: Option<&'a str>,
+}
+
+/// Starts the rig there.
+pub fn activate(side: &Side, journal: &str, start: &Start<'_>) -> Result<()> {
+    let (trial, mut args) = (start.trial, vec!["activate", "--message", &start.message]);
+    args.extend(start.back.iter().flat_map(|back| ["--back-by", back]));
     let within = trial.map(|trial| trial.timeout.to_string());
     let settle = trial.and_then(|trial| trial.settle).map(|settle| settle.to_string());
     if let Some(within) = &within {
@@ -86,7 +103,7 @@ pub fn activate(side: &Side, journal: &str, trial: Option<Trial>, adopt: bool, m
     if trial.is_some_and(|trial| trial.prove_reboot) {
         args.push("--prove-reboot");
     }
-    if adopt {
+    if start.adopt {
         args.push("--adopt-sessions");
     }
     act(side, journal, &args).run()?;
@@ -120,6 +137,12 @@ pub fn fence(side: &Side, journal: &str, by: &str) -> Result<String> {
     let turn = side.turn().to_string();
     let args = ["journal", "print", journal, "--turn", &turn, "--by", by];
     Ok(side.ccorch(&args).deadline(LONG).run()?.text())
+}
+
+/// Proves that the host can move the lease.
+pub fn probe(side: &Side) -> Result<()> {
+    side.ccorch(&["lease", "probe"]).deadline(LONG).run()?;
+    Ok(())
 }
 
 /// Who holds the lease.

@@ -282,7 +282,8 @@ fn ended(outcome: Outcome, plan: &Plan, id: &str, failure: Option<anyhow::Error>
         }
         crate::error::report(&error);
     }
-    eprintln!("the cutover was taken back; {} runs the rig (cutover {id})", plan.from.name);
+    let how = if plan.in_place() { "runs the rig as it did before" } else { "runs the rig" };
+    eprintln!("the cutover was taken back; {} {how} (cutover {id})", plan.from.name);
     Ok(ExitCode::from(Kind::RolledBack as u8))
 }
 

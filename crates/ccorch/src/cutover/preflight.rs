@@ -22,12 +22,15 @@ pub fn check(steps: &Steps<'_>) -> Result<String> {
     let mut note = |result: Result<()>| wrong.extend(result.err());
     note(source(&steps.from));
     note(target(steps));
+    if steps.plan().in_place() {
+        note(way_back(steps));
+    }
     for side in [&steps.from, &steps.to] {
         if side.kind == SideKind::Ccorch {
             note(installed(side));
         }
     }
-    note(lease(steps));
+    note(lease(steps).and_then(|()| movable(steps)));
     match wrong.len() {
         0 => {
             // Loops at work always have something open; the proof comes when they have stopped.
@@ -61,13 +64,20 @@ fn source(side: &Side) -> Result<()> {
         return Err(unfit(side, format!("there is no phase file {phase_file}"), hint));
     }
     if side.kind == SideKind::Legacy && legacy::is_fenced(side)? {
-        return Err(unfit(
-            side,
-            "its units are fenced already".into(),
-            "`ccorch lease show` tells where the rig runs",
-        ));
+        let hint = "`ccorch lease show` tells where the rig runs; on a host that was adopted, `ccorch adopt HOST --back` \
+                    gives it back, or its `runs` leaves the rig file for good";
+        return Err(unfit(side, "its units are fenced already".into(), hint));
     }
     Ok(())
+}
+
+/// A rig that was adopted goes back to units that are still fenced, and to nothing else.
+fn way_back(steps: &Steps<'_>) -> Result<()> {
+    if steps.to.kind == SideKind::Ccorch || legacy::is_fenced(&steps.to)? {
+        return Ok(());
+    }
+    let hint = "`ccorch lease show` tells where the rig runs";
+    Err(unfit(&steps.to, "its units are not fenced: it was not adopted".into(), hint))
 }
 
 fn target(steps: &Steps<'_>) -> Result<()> {
@@ -120,6 +130,12 @@ fn lease(steps: &Steps<'_>) -> Result<()> {
     let from = &steps.from.name;
     match view.counts() {
         Some(lease) if lease.holder == *from && lease.state == Standing::Active => Ok(()),
+        // Without an arbiter its own file tells, and says that its ccorch is down: its owner's rig is up.
+        Some(lease)
+            if lease.holder == *from && view.arbiter.is_none() && steps.from.kind == SideKind::Legacy =>
+        {
+            Ok(())
+        }
         Some(lease) => {
             let state = if lease.state == Standing::Active { "active" } else { "standby" };
             let message =
@@ -140,6 +156,12 @@ fn lease(steps: &Steps<'_>) -> Result<()> {
             Err(Problem::new(kind, format!("on {}: no lease: {why}", writer.name)).hint(hint).into())
         }
     }
+}
+
+/// Each host that will write the lease shows that it can, while nothing is stopped yet.
+fn movable(steps: &Steps<'_>) -> Result<()> {
+    let both = [&steps.from, &steps.to].into_iter().filter(|side| side.kind == SideKind::Ccorch);
+    both.map(hosted::probe).collect()
 }
 
 fn unfit(side: &Side, message: String, hint: &str) -> Error {

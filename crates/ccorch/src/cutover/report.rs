@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use ccorch_core::cutover::work::Gap;
-use ccorch_core::cutover::{Entry, Journal, Outcome, Step, page};
+use ccorch_core::cutover::{Entry, Journal, Outcome, Plan, SideKind, Step, page};
 use ccorch_io::durable;
 use jiff::Timestamp;
 
@@ -69,14 +69,28 @@ pub fn end(loaded: &LoadedRig, log: &Log, outcome: Outcome, json: bool) -> Resul
         Err(error) => eprintln!("warning: there is no report: {error:#}"),
     }
     if outcome == Outcome::Completed {
-        println!("cutover {} completed: {to} runs the rig", journal.id);
+        println!("cutover {} completed: {}", journal.id, result(&journal.plan));
     }
     Ok(())
 }
 
+fn result(plan: &Plan) -> String {
+    let to = &plan.to.name;
+    match (plan.in_place(), plan.to.kind) {
+        (false, _) => format!("{to} runs the rig"),
+        (true, SideKind::Ccorch) => {
+            format!(
+                "ccorch runs the rig on {to}; take `hosts.{to}.runs` out of the rig file when you are sure"
+            )
+        }
+        (true, SideKind::Legacy) => format!("{to} runs the rig as it did before ccorch"),
+    }
+}
+
 fn words(gap: &Gap, from: &str, to: &str) -> String {
     let seconds = gap.length().as_secs_f64();
-    format!("{seconds:.1} s, from the last sign of work on {from} to the first on {to}")
+    let first = if from == to { "to the first after it".to_owned() } else { format!("to the first on {to}") };
+    format!("{seconds:.1} s, from the last sign of work on {from} {first}")
 }
 
 /// Writes the page beside the journal; where.

@@ -44,7 +44,13 @@ pub fn measure(steps: &Steps<'_>, target_first: Option<Timestamp>) {
 fn try_measure(steps: &Steps<'_>, target_first: Option<Timestamp>) -> Result<()> {
     let source = look(steps, &steps.from)?;
     let target = look(steps, &steps.to)?;
-    let source_last = source.signs.last().copied().context("the source has left no sign of work")?;
+    let mut before = source.signs.iter().copied().rev();
+    let source_last = match steps.plan().in_place() {
+        // What came after the start is the other rig's work.
+        true => activated(steps).map(|at| source.of_host(at)).map(|at| before.find(|sign| *sign < at))?,
+        false => before.next(),
+    };
+    let source_last = source_last.context("the source has left no sign of work")?;
     let first = match target_first {
         Some(at) => at,
         // Nobody noted it there: the first one since the target was started, by the driver's word.

@@ -104,7 +104,9 @@ pub fn which(loaded: &LoadedRig, named: Option<&HostName>) -> Result<HostName> {
     if let Some(name) = named {
         return Ok(name.clone());
     }
-    let done = log::all(loaded)?.into_iter().rfind(|log| log.journal.outcome() == Some(Outcome::Completed));
+    let done = log::all(loaded)?
+        .into_iter()
+        .rfind(|log| log.journal.outcome() == Some(Outcome::Completed) && !log.journal.plan.in_place());
     let by_rig = || loaded.rig.cutover.as_ref().map(|cutover| cutover.from.clone());
     done.map(|log| log.journal.plan.from.name).or_else(by_rig).ok_or_else(|| {
         Problem::new(Kind::Rig, "no cutover has been made and the rig file names no direction")

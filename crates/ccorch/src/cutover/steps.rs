@@ -6,6 +6,7 @@ use ccorch_core::lease::{Standing, Turn};
 use ccorch_core::rig::Rig;
 use ccorch_core::safepoint::UnsavedPolicy;
 
+use super::hosted::Start;
 use super::side::Side;
 use super::verify::{self, Trial};
 use super::{decommission, hosted, legacy, preflight};
@@ -211,7 +212,7 @@ impl<'a> Steps<'a> {
         if side.kind == SideKind::Legacy {
             legacy::fence(side)?;
         }
-        let lease = hosted::write_lease(self.writer(), &side.name, Standing::Standby, self.journal)?;
+        let lease = hosted::write_lease(self.writer(), side, Standing::Standby, self.journal)?;
         Ok(format!("{} is standby at epoch {}", side.name, lease.epoch))
     }
 
@@ -223,15 +224,10 @@ impl<'a> Steps<'a> {
             legacy::unfence(side)?;
             legacy::start(side)?;
         }
-        hosted::write_lease(self.writer(), &side.name, Standing::Active, self.journal)?;
+        hosted::write_lease(self.writer(), side, Standing::Active, self.journal)?;
         if side.kind == SideKind::Ccorch {
-            hosted::activate(
-                side,
-                self.journal,
-                None,
-                false,
-                "The move was taken back; you are where you were.",
-            )?;
+            let message = "The move was taken back; you are where you were.".into();
+            hosted::activate(side, self.journal, &Start { message, ..Start::default() })?;
         }
         Ok(())
     }
@@ -241,19 +237,25 @@ impl<'a> Steps<'a> {
             verify::stamp(to)?;
         }
         let writer = if to.kind == SideKind::Ccorch { to } else { from };
-        let lease = hosted::write_lease(writer, &to.name, Standing::Active, self.journal)?;
+        let lease = hosted::write_lease(writer, to, Standing::Active, self.journal)?;
         match to.kind {
             SideKind::Legacy => {
                 legacy::unfence(to)?;
                 legacy::start(to)?;
             }
             SideKind::Ccorch => {
-                let adopt = from.kind == SideKind::Legacy;
-                let message = format!(
-                    "The rig moved from {} to this host, {} (cutover {}). The workspace is the same; the loops go on.",
-                    from.name, to.name, self.journal
-                );
-                hosted::activate(to, self.journal, Some(self.trial), adopt, &message)?;
+                let (adopt, back) =
+                    (from.kind == SideKind::Legacy, format!("ccorch adopt {} --back", to.name));
+                let in_place = self.plan.in_place();
+                let what = match in_place {
+                    true => format!("ccorch runs the rig on this host, {}, from here on", to.name),
+                    false => format!("The rig moved from {} to this host, {}", from.name, to.name),
+                };
+                let message =
+                    format!("{what} (cutover {}). The workspace is the same; the loops go on.", self.journal);
+                let back = in_place.then_some(back.as_str());
+                let start = Start { trial: Some(self.trial), adopt, message, back };
+                hosted::activate(to, self.journal, &start)?;
             }
         }
         Ok(format!("{} is active at epoch {}", to.name, lease.epoch))
@@ -269,8 +271,10 @@ impl<'a> Steps<'a> {
             legacy::fence(&self.to)?;
         }
         if ran {
-            hosted::write_lease(writer, &self.to.name, Standing::Standby, self.journal)?;
-            self.sync(&self.to, &self.from, Pass::Early)?;
+            hosted::write_lease(writer, &self.to, Standing::Standby, self.journal)?;
+            if !self.plan.in_place() {
+                self.sync(&self.to, &self.from, Pass::Early)?;
+            }
         }
         if self.to.kind == SideKind::Ccorch {
             // A standby by the lease from here on; the mark of a cutover that is over would outlive it.

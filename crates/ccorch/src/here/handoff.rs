@@ -8,11 +8,11 @@ use super::runtime::command_as;
 use super::{Here, lease};
 
 /// Writes the note, and leaves it for the supervisor to tell.
-pub fn write(here: &Here, journal: &str, message: &str) -> Result<()> {
+pub fn write(here: &Here, journal: &str, message: &str, back: &str) -> Result<()> {
     let rescued = rescued(here);
     let phase = here.phase().map(|(index, phase)| (index, phase, here.rig.phases.len()));
     let epoch = lease::file(here)?.map(|file| file.lease.epoch);
-    let note = Handoff { message, host: &here.name, journal, epoch, phase, rescued: &rescued }.text();
+    let note = Handoff { message, host: &here.name, journal, epoch, phase, back, rescued: &rescued }.text();
     durable::replace(&here.paths.state().join("HANDOFF.md"), note.as_bytes(), 0o644)?;
     durable::replace(&here.paths.handoff(), note.as_bytes(), 0o644)
 }

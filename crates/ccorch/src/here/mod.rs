@@ -17,6 +17,7 @@ pub mod receipt;
 pub mod runtime;
 pub mod start;
 pub mod status;
+pub mod strangers;
 pub mod unattended;
 
 use std::fs;

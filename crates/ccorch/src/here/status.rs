@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::runtime::Runtime;
+use super::strangers::{self, Stranger};
 use super::{Here, boot, confirm, events, exits, isolation, lease, phases};
 use crate::supervisor::control;
 
@@ -147,6 +148,9 @@ pub struct Status {
     /// Entries of the deferred lists (`machine-docs/DEFERRED.md`), where there are such lists.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deferred: Option<usize>,
+    /// Agents at work in the workspace that are no loop's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub strangers: Vec<Stranger>,
     /// What is not as it should be; empty when all is well.
     pub degraded: Vec<String>,
 }
@@ -183,6 +187,7 @@ pub fn collect(here: &Here) -> Result<Status> {
         reboots: boot::reboots(here)?.len(),
         provisional: None,
         deferred: phases::deferred(here),
+        strangers: strangers::all(here),
         degraded: Vec::new(),
     };
     status.degraded = degraded(&status, here.is_decommissioned());
@@ -197,6 +202,7 @@ pub fn collect(here: &Here) -> Result<Status> {
             Verdict::Confirmed | Verdict::Withdrawn => {}
         }
     }
+    status.degraded.extend(status.strangers.iter().map(Stranger::words));
     status.degraded.extend(here.phase_index().err().map(|error| format!("{error:#}")));
     Ok(status)
 }

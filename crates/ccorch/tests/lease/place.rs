@@ -62,6 +62,13 @@ impl Place {
         fs::rename(from, to).unwrap();
     }
 
+    /// The remote's refs.
+    pub fn refs(&self) -> String {
+        let argv = ["for-each-ref", "--format=%(refname)"];
+        let said = std::process::Command::new("git").arg("-C").arg(&self.remote).args(argv).output();
+        String::from_utf8(said.unwrap().stdout).unwrap()
+    }
+
     /// The remote takes no push, or takes them again; it can be read all the while.
     pub fn refuse_pushes(&self, refuse: bool) {
         let hook = self.remote.join("hooks/pre-receive");

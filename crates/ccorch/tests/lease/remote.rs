@@ -96,3 +96,43 @@ fn a_holder_that_runs_goes_on_while_the_remote_is_away_and_stops_for_a_stranger(
     ok(&place.a, &["lease", "tick"]);
     refused(&place.a.run(&["lease", "check"]), 6, &["standby"]);
 }
+
+#[test]
+fn what_runs_by_its_owners_scripts_holds_the_lease_and_keeps_its_ccorch_down() {
+    let place = Place::new("");
+    assert_eq!(Story::begin("j1").claim(&place.a, "ann@desk", None).status, Some(0));
+    let act = |verb: &[&'static str]| [verb, &["--journal", "j1", "--turn", "1"]].concat();
+    ok(&place.a, &act(&["lease", "write", "--about", "a"]));
+    for _ in 0..2 {
+        ok(&place.a, &act(&["lease", "write", "--about", "a", "--active", "--for-its-owner"]));
+        let now = show(&place.a);
+        assert_eq!((&now["arbiter"]["holder"], &now["arbiter"]["state"]), (&"a".into(), &"active".into()));
+        assert_eq!(now["file"]["state"], "standby");
+    }
+    refused(&place.a.run(&["lease", "check"]), 6, &["standby"]);
+    reboot(&place.a);
+    ok(&place.a, &["lease", "tick"]);
+    refused(&place.a.run(&["lease", "check"]), 6, &["standby"]);
+    // Another host cannot take it meanwhile, and its own ccorch becomes active by a cutover in place alone.
+    refused(&place.b.run(&act(&["lease", "write", "--about", "b", "--active"])), 6, &["`a` holds the lease"]);
+    ok(&place.a, &act(&["lease", "write", "--about", "a"]));
+    ok(&place.a, &act(&["lease", "write", "--about", "a", "--active"]));
+    ok(&place.a, &["lease", "tick"]);
+    ok(&place.a, &["lease", "check"]);
+}
+
+#[test]
+fn a_remote_that_takes_no_lease_is_known_before_anything_stops() {
+    let place = Place::new("");
+    let before = show(&place.a)["arbiter"].take();
+    ok(&place.a, &["lease", "probe"]);
+    place.refuse_pushes(true);
+    refused(
+        &place.a.run(&["lease", "probe"]),
+        7,
+        &["does not take a lease", "pre-receive hook declined", "lease.ref"],
+    );
+    place.refuse_pushes(false);
+    assert_eq!(show(&place.a)["arbiter"], before);
+    assert_eq!(place.refs().lines().count(), 1, "a probe is left: {}", place.refs());
+}

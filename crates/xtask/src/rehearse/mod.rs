@@ -1,6 +1,7 @@
 //! `cargo xtask rehearse`: the main job, from a legacy rig on a "pi" to a target that survives reboots, and back, and
 //! forth again, by the real verbs on real parts. It exits non-zero when anything is not as it must be.
 
+mod adopt;
 pub(crate) mod judge;
 pub(crate) mod operator;
 pub(crate) mod sampler;

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::judge;
 use super::operator::Operator;
+use super::{adopt, judge};
 use crate::bed::{Bed, Instance};
 use crate::report::Report;
 use crate::scenario::Scenario;
@@ -34,6 +34,7 @@ pub fn all(
         judge::silent(&vm)?;
         Ok(((), judge::at_work(scenario)?))
     })?;
+    adopt::there_and_back(scenario, operator, report)?;
     report.step("pi reboots", || {
         scenario.pi.restart()?;
         Ok(((), judge::at_work(scenario)?))

@@ -1,7 +1,7 @@
 //! Changes of the lease: a cutover's, a person's. Write order: to standby the file first, then the ref; to active the
 //! ref first, then the file.
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use ccorch_core::lease::{
     self as rules, Change, Driver, Epoch, Lease, LeaseFile, Owner, Refused, Standing, Turn, Wanted, supersede,
 };
@@ -14,8 +14,20 @@ use crate::error::{Kind, Problem};
 use crate::here::runtime::Runtime;
 use crate::here::{Here, driver, events};
 
-/// A cutover's change of the lease: about this host, or written on behalf of one that has no ccorch. Repeatable.
-pub fn write(here: &Here, about: &HostName, state: Standing, by: &Driver) -> Result<Lease> {
+/// What a cutover makes of a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum To {
+    /// Nothing runs there.
+    Standby,
+    /// Its ccorch runs the rig.
+    Active,
+    /// Scripts and units of its owner's run the rig; a ccorch on that host stays down.
+    ActiveForItsOwner,
+}
+
+/// A cutover's change of the lease: about this host, or written on behalf of one whose rig ccorch does not run. Repeatable.
+pub fn write(here: &Here, about: &HostName, to: To, by: &Driver) -> Result<Lease> {
+    let state = if to == To::Standby { Standing::Standby } else { Standing::Active };
     let _act = driver::admit(here, by, "an unknown driver")?;
     let _turn = turn(here)?;
     let (old, current) = current(here)?;
@@ -30,8 +42,12 @@ pub fn write(here: &Here, about: &HostName, state: Standing, by: &Driver) -> Res
         write_file(here, &LeaseFile { lease: lease.clone(), pending: None })?;
     }
     push(here, old.as_ref(), &current, &lease)?;
-    if about_me && state == Standing::Active {
-        keep_active(here, &lease)?;
+    if about_me {
+        match to {
+            To::Active => keep_active(here, &lease)?,
+            To::ActiveForItsOwner => write_file(here, &owners(&lease))?,
+            To::Standby => {}
+        }
     }
     if !about_me && arbiter(here).is_none() {
         // Without a remote this host's file is all there is to tell of the other's lease.
@@ -39,6 +55,11 @@ pub fn write(here: &Here, about: &HostName, state: Standing, by: &Driver) -> Res
     }
     events::record(here, "lease-written", None, format!("{about} {state:?} at epoch {}", lease.epoch));
     Ok(lease)
+}
+
+/// The file of a host whose rig is its owner's: the lease is this host's, and its ccorch is standby.
+fn owners(lease: &Lease) -> LeaseFile {
+    LeaseFile { lease: Lease { state: Standing::Standby, ..lease.clone() }, pending: None }
 }
 
 /// The file of an active host: with a mark of this boot for the same lease there is nothing to write.
@@ -197,6 +218,22 @@ fn push(here: &Here, old: Option<&Commit>, now: &Lease, lease: &Lease) -> Result
     }
 }
 
+/// Proves that the arbiter takes what a cutover will ask of it, before anything is stopped.
+pub fn probe(here: &Here) -> Result<()> {
+    let Some(arbiter) = arbiter(here) else { return Ok(()) };
+    let (_, lease) = current(here)?;
+    // A name of its own: what a killed run left is in nobody's way.
+    let lease = Lease { nonce: nonce(), ..lease };
+    arbiter.probe(&lease).map_err(|error| unfit(here, &error))
+}
+
+fn unfit(here: &Here, error: &anyhow::Error) -> anyhow::Error {
+    let hint = "some forges keep other refs than branches to themselves: `lease.ref: refs/heads/ccorch-lease/RIG` does \
+                everywhere; see also the rights of the lease's key";
+    let message = format!("on {}: the lease's remote does not take a lease: {error:#}", here.name);
+    Problem::new(Kind::Unfit, message).hint(hint).into()
+}
+
 /// Creates the lease: the only way a ref comes into being.
 pub fn init(here: &Here, holder: &HostName) -> Result<Lease> {
     let _turn = turn(here)?;
@@ -217,7 +254,7 @@ pub fn init(here: &Here, holder: &HostName) -> Result<Lease> {
         Some(Seen::Away(why)) => return Err(away(here, &why)),
         Some(Seen::Absent) => {
             if let Some(arbiter) = arbiter(here) {
-                arbiter.probe(&lease).context("the remote does not fit for the lease")?;
+                arbiter.probe(&lease).map_err(|error| unfit(here, &error))?;
             }
             push(here, None, &lease, &lease)?;
         }
@@ -227,7 +264,11 @@ pub fn init(here: &Here, holder: &HostName) -> Result<Lease> {
             }
         }
     }
-    if *holder == here.name || here.rig.lease.is_none() {
+    let its_owner_s = here.rig.hosts.get(holder).is_some_and(|host| host.runs.is_some());
+    if *holder == here.name && its_owner_s {
+        // Started here as well, the rig would run twice.
+        write_file(here, &owners(&lease))?;
+    } else if *holder == here.name || here.rig.lease.is_none() {
         write_file(here, &LeaseFile { lease: lease.clone(), pending: None })?;
     }
     Ok(lease)
