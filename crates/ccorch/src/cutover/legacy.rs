@@ -19,13 +19,14 @@ const STOP: Duration = Duration::from_secs(120);
 /// After the stop command, how long processes may take to leave; the same again after TERM.
 const LEAVE: Duration = Duration::from_secs(20);
 
-/// Lists processes whose working directory is in the workspace: `PID COMMAND`.
+/// Lists processes that work in the workspace, run a program of it or have a file of it open: `PID COMMAND`.
 const PROCESSES: &str = r#"
-for dir in /proc/[0-9]*; do
-  cwd=$(readlink "$dir/cwd" 2>/dev/null) || continue
-  case "$cwd/" in
-    "$1"/*) printf '%s %s\n' "${dir#/proc/}" "$(tr '\0' ' ' < "$dir/cmdline" 2>/dev/null | cut -c 1-80)" ;;
-  esac
+root=$(printf %s "$1" | sed 's/[][*?\\]/\\&/g')
+find /proc/[0-9]*/cwd /proc/[0-9]*/exe /proc/[0-9]*/fd -maxdepth 1 \( -lname "$root" -o -lname "$root/*" \) \
+  -printf '%p\n' 2>/dev/null | cut -d / -f 3 | sort -nu | while read -r pid; do
+  line=$(tr '\0' ' ' < "/proc/$pid/cmdline" 2>/dev/null | cut -c 1-80)
+  # What has just ended has none any more.
+  if [ -n "$line" ]; then printf '%s %s\n' "$pid" "$line"; fi
 done
 "#;
 
@@ -127,7 +128,7 @@ pub fn disable(side: &Side) -> Result<()> {
     Ok(())
 }
 
-/// Processes of the rig: those that work in the workspace.
+/// Processes of the rig: those that have to do with the workspace.
 pub fn processes(side: &Side) -> Result<Vec<String>> {
     let text = side.script("list processes in the workspace", PROCESSES, &[&side.workspace.root]).read()?;
     Ok(text.lines().map(Into::into).collect())
@@ -162,4 +163,39 @@ fn with<'a>(head: &[&'a str], tail: &'a [String]) -> Vec<&'a str> {
 
 fn with_str<'a>(head: &[&'a str], tail: &[&'a str]) -> Vec<&'a str> {
     head.iter().chain(tail).copied().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, File};
+    use std::process::{Child, Command, Stdio};
+
+    use super::PROCESSES;
+
+    #[test]
+    fn a_process_of_the_rig_is_known_by_its_folder_its_program_or_an_open_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path().canonicalize().unwrap();
+        let (root, beside) = (folder.join("a[b]*"), folder.join("a[b]*c"));
+        for dir in [&root, &beside] {
+            fs::create_dir(dir).unwrap();
+            fs::write(dir.join("log"), "").unwrap();
+        }
+        let log = |dir: &std::path::Path| Stdio::from(File::create(dir.join("log")).unwrap());
+        let start = |dir: &std::path::Path, out: Stdio| -> Child {
+            Command::new("sleep").arg("60").current_dir(dir).stdout(out).spawn().unwrap()
+        };
+        let away = std::path::Path::new("/");
+        let mut ours = [start(&root, Stdio::null()), start(away, log(&root))];
+        let mut others = [start(&beside, Stdio::null()), start(away, log(&beside))];
+        let output = Command::new("sh").args(["-c", PROCESSES, "ccorch"]).arg(&root).output().unwrap();
+        let found = String::from_utf8(output.stdout).unwrap();
+        for child in ours.iter_mut().chain(&mut others) {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+        let mut wanted: Vec<String> = ours.iter().map(|child| format!("{} sleep 60 ", child.id())).collect();
+        wanted.sort_by_key(|line| line.split(' ').next().and_then(|pid| pid.parse::<u32>().ok()));
+        assert_eq!(found.lines().collect::<Vec<_>>(), wanted);
+    }
 }

@@ -5,6 +5,7 @@ mod copies;
 mod decommission;
 mod dry_run;
 mod hosted;
+mod leftovers;
 mod legacy;
 mod live;
 mod log;

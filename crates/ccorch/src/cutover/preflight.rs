@@ -5,6 +5,7 @@ use ccorch_core::cutover::SideKind;
 use ccorch_core::lease::Standing;
 
 use super::hosted;
+use super::leftovers;
 use super::legacy;
 use super::side::Side;
 use super::steps::Steps;
@@ -68,7 +69,7 @@ fn source(side: &Side) -> Result<()> {
                     gives it back, or its `runs` leaves the rig file for good";
         return Err(unfit(side, "its units are fenced already".into(), hint));
     }
-    Ok(())
+    if side.kind == SideKind::Legacy { leftovers::check(side) } else { Ok(()) }
 }
 
 /// A rig that was adopted goes back to units that are still fenced, and to nothing else.
