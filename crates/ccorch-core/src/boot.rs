@@ -62,7 +62,24 @@ pub fn observe(last: Option<&BootState>, boot_id: &str, booted_at: Timestamp, re
     }
 }
 
+/// A smaller change of the wall clock is no news.
+const STEP: SignedDuration = SignedDuration::from_secs(5);
+/// A clock that is set later than this after the boot says nothing about it.
+const EARLY: SignedDuration = SignedDuration::from_hours(1);
+
 impl Reboot {
+    /// This reboot as the wall clock has it since it was set, by the network or by a person: a machine without a battery
+    /// for its clock boots in the past. `booted_at` is when it booted by the clock of now; nothing when that is no news.
+    pub fn amended(&self, booted_at: Timestamp, now: Timestamp) -> Option<Self> {
+        let step = booted_at.duration_since(self.booted_at).abs();
+        if step < STEP || now.duration_since(booted_at) > EARLY {
+            return None;
+        }
+        let away = booted_at.duration_since(self.last_alive).max(SignedDuration::ZERO);
+        let downtime_ms = u64::try_from(away.as_millis()).unwrap_or(0);
+        Some(Self { booted_at, downtime_ms, ..self.clone() })
+    }
+
     /// One sentence for people and for the orchestrator session.
     pub fn sentence(&self) -> String {
         let manner = if self.clean { "after a clean shutdown" } else { "without a clean shutdown" };
@@ -93,6 +110,16 @@ mod tests {
         assert_eq!((reboot.number, reboot.downtime_ms, reboot.clean), (4, 42_000, true));
         let sentence = "Reboot 4: up again at 1970-01-01T00:17:22Z after a clean shutdown, down for 42s.";
         assert_eq!(reboot.sentence(), sentence);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_after_the_boot_amends_it() {
+        let Seen::Rebooted(reboot) = observe(Some(&state("a")), "b", at(5), 0) else { panic!("no reboot") };
+        assert_eq!(reboot.amended(at(9), at(20)), None, "no news");
+        let amended = reboot.amended(at(1030), at(1060)).unwrap();
+        assert_eq!((amended.booted_at, amended.downtime_ms), (at(1030), 30_000));
+        assert_eq!(amended.amended(at(1030), at(1070)), None, "once");
+        assert_eq!(reboot.amended(at(1030), at(1030 + 3601)), None, "too late to be about the boot");
     }
 
     #[test]

@@ -1,8 +1,11 @@
 //! Recording boots: once per boot_id, whoever comes first; and the heartbeat that downtime is counted from.
 
+use std::path::Path;
+
 use anyhow::{Context, Result};
 use ccorch_core::boot::{BootState, Reboot, Seen, observe};
 use ccorch_io::{clock, durable, lock};
+use jiff::Timestamp;
 
 use super::runtime::command_as;
 use super::{Here, events};
@@ -36,13 +39,39 @@ pub fn record(here: &Here) -> Result<Seen> {
 /// The sign of life, and whether the machine is going down in order.
 pub fn heartbeat(here: &Here, shut_down: bool) -> Result<()> {
     let state = BootState { boot_id: clock::boot_id()?, heartbeat: clock::now(), shut_down };
-    durable::replace_json(&here.paths.boot(), &state, 0o644)
+    durable::replace_json(&here.paths.boot(), &state, 0o644)?;
+    let Some(reboot) = amend(&here.paths.reboots(), &state.boot_id, clock::boot_time()?)? else {
+        return Ok(());
+    };
+    events::record(here, "reboot-amended", None, reboot.sentence());
+    append(here, &format!("  - The clock was set since. {}\n", reboot.sentence()));
+    Ok(())
+}
+
+/// Has the log tell of this boot by the clock as it is set now; what is said anew, if anything is.
+fn amend(log: &Path, boot_id: &str, booted_at: Timestamp) -> Result<Option<Reboot>> {
+    let last = read(log)?.pop().filter(|reboot| reboot.boot_id == boot_id);
+    let Some(amended) = last.and_then(|last| last.amended(booted_at, clock::now())) else { return Ok(None) };
+    durable::append_line(log, &serde_json::to_string(&amended)?, 0o644)?;
+    Ok(Some(amended))
 }
 
 /// All reboots, oldest first. Damaged lines are passed over.
 pub fn reboots(here: &Here) -> Result<Vec<Reboot>> {
-    let text = durable::read_log(&here.paths.reboots())?;
-    Ok(text.lines().filter_map(|l| serde_json::from_str(l).ok()).collect())
+    read(&here.paths.reboots())
+}
+
+/// Of a boot that was amended the newest line counts.
+fn read(log: &Path) -> Result<Vec<Reboot>> {
+    let text = durable::read_log(log)?;
+    let mut all: Vec<Reboot> = Vec::new();
+    for reboot in text.lines().filter_map(|line| serde_json::from_str::<Reboot>(line).ok()) {
+        match all.last_mut() {
+            Some(last) if last.boot_id == reboot.boot_id => *last = reboot,
+            _ => all.push(reboot),
+        }
+    }
+    Ok(all)
 }
 
 /// The reboot of this very boot, if this boot is one.
@@ -51,15 +80,48 @@ pub fn of_this_boot(here: &Here) -> Option<Reboot> {
     reboots(here).ok()?.pop().filter(|reboot| reboot.boot_id == boot_id)
 }
 
+/// A line about a reboot, for people.
+fn tell_people(here: &Here, reboot: &Reboot) {
+    append(here, &format!("- {} Host `{}`, boot {}.\n", reboot.sentence(), here.name, reboot.boot_id));
+}
+
 /// Appends to the log in the workspace, with its user's own rights: the folder belongs to the agents, and a link they
 /// put there must not lead root astray.
-fn tell_people(here: &Here, reboot: &Reboot) {
+fn append(here: &Here, line: &str) {
     let path = here.in_workspace(&here.rig.workspace.reboot_log);
-    let line = format!("- {} Host `{}`, boot {}.\n", reboot.sentence(), here.name, reboot.boot_id);
     let append = command_as(&here.rig.workspace.user, &["tee", "-a", "--", &path.display().to_string()])
         .input(line)
         .run();
     if let Err(error) = append.context("the reboot log in the workspace was not written") {
         events::record(here, "warning", None, format!("{error:#}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_boot_in_the_past_is_told_anew_once_and_stays_one_reboot() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("reboots.jsonl");
+        let ago = |seconds| clock::now().checked_sub(jiff::SignedDuration::from_secs(seconds)).unwrap();
+        let reboot = |number, boot_id: &str| Reboot {
+            number,
+            booted_at: ago(9_000_000),
+            last_alive: ago(100),
+            downtime_ms: 0,
+            clean: false,
+            boot_id: boot_id.into(),
+        };
+        for reboot in [reboot(1, "a"), reboot(2, "b")] {
+            durable::append_line(&log, &serde_json::to_string(&reboot).unwrap(), 0o644).unwrap();
+        }
+        assert_eq!(amend(&log, "c", ago(60)).unwrap(), None, "a boot that is none of the log's");
+        let booted_at = ago(60);
+        let amended = amend(&log, "b", booted_at).unwrap().unwrap();
+        assert!((39_000..42_000).contains(&amended.downtime_ms), "{amended:?}");
+        assert_eq!(amend(&log, "b", booted_at).unwrap(), None, "once");
+        assert_eq!(read(&log).unwrap(), [read(&log).unwrap()[0].clone(), amended]);
     }
 }
