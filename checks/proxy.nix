@@ -3,7 +3,6 @@ inputs:
 let
   inherit (inputs) pkgs;
   keys = import ./lib/ssh-keys.nix inputs;
-  page = pkgs.writeTextDir "index.html" "reached";
 in
 import ./lib inputs {
   name = "ccorch-proxy";
@@ -24,9 +23,10 @@ import ./lib inputs {
       identity = "/etc/proxy-key";
       check = "localhost:8000";
     };
-    systemd.services.page = {
+    environment.etc."test-page/index.html".text = "reached";
+    systemd.services.test-page = {
       wantedBy = [ "multi-user.target" ];
-      serviceConfig.ExecStart = "${pkgs.python3}/bin/python3 -m http.server --bind 127.0.0.1 --directory ${page} 8000";
+      serviceConfig.ExecStart = "${pkgs.python3}/bin/python3 -m http.server --bind 127.0.0.1 --directory /etc/test-page 8000";
     };
     # sshd makes its keys at its first start; this machine then trusts itself.
     systemd.services.test-known-hosts = {
@@ -44,7 +44,7 @@ import ./lib inputs {
     fetch = "curl --fail --silent --max-time 5 --socks5-hostname 127.0.0.1:1055 http://localhost:8000/"
     vm.start(allow_reboot=True)
     for boot in ["first", "second"]:
-        vm.wait_for_unit("page.service")
+        vm.wait_for_unit("test-page.service")
         vm.wait_for_unit("ccorch-proxy.service")
         assert vm.wait_until_succeeds(fetch) == "reached", boot
         at_work(vm)

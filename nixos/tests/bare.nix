@@ -84,7 +84,9 @@ let
       name = builtins.concatStringsSep ".";
     in
     if property tree == "option" then
-      if found != [ ] && (tree.type or null) == lib.types.raw then
+      if tree.readOnly or false && builtins.length found > 1 then
+        throw "The option `${name path}' is read-only, but it's set multiple times"
+      else if found != [ ] && (tree.type or null) == lib.types.raw then
         (head found).value
       else if found != [ ] && (tree.type or null) == lib.types.lines then
         builtins.concatStringsSep "\n" (strongest found)

@@ -78,6 +78,7 @@ in
     "git"
     "jq"
     "openssh"
+    "python3"
     "rsync"
     "tailscale"
     "util-linux"

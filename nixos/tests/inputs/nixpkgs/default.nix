@@ -28,7 +28,6 @@ let
         name: _: text:
         builtins.seq text (drv name);
       testers.runNixOSTest = test: drv test.name;
-      writeTextDir = name: _: drv name;
     };
 in
 builtins.foldl' (pkgs: overlay: pkgs // overlay pkgs pkgs) base overlays
