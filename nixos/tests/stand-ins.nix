@@ -72,6 +72,7 @@ in
     writeShellScript = name: text: builtins.toFile name "#!/bin/sh\n${text}";
   }
   // lib.genAttrs [
+    "bash"
     "ccorch"
     "ccorch-agent-stub"
     "coreutils"
