@@ -1,5 +1,9 @@
 # Packages by the names that this project uses, none of which is built.
-{ overlays, ... }:
+{
+  overlays,
+  system ? "x86_64-linux",
+  ...
+}:
 let
   lib = import ./lib;
   drv = import ./drv.nix;
@@ -22,6 +26,7 @@ let
     // {
       inherit lib;
       path = ./.;
+      stdenv.hostPlatform = { inherit system; };
       callPackage = file: _: drv (builtins.baseNameOf file);
       mkShell = _: drv "shell";
       runCommand =
