@@ -1,4 +1,4 @@
-# SOCKS traffic goes through the rig's proxy, after a reboot too, and the unit counts as started when it answers.
+# SOCKS traffic goes through the rig's proxy, after a reboot and a power cut too, and the unit counts as started when it answers.
 inputs:
 let
   inherit (inputs) pkgs;
@@ -43,13 +43,17 @@ import ./lib inputs {
   script = ''
     fetch = "curl --fail --silent --max-time 5 --socks5-hostname 127.0.0.1:1055 http://localhost:8000/"
     vm.start(allow_reboot=True)
-    for boot in ["first", "second"]:
+    for boot in ["the first", "after a reboot", "after a power cut"]:
         vm.wait_for_unit("test-page.service")
         vm.wait_for_unit("ccorch-proxy.service")
         assert vm.wait_until_succeeds(fetch) == "reached", boot
         at_work(vm)
-        if boot == "first":
+        if boot == "the first":
             vm.reboot()
+        elif boot == "after a reboot":
+            in_mid_turn(vm)
+            vm.crash()
+            vm.start(allow_reboot=True)
     # It listens on the loopback alone.
     vm.fail("ss -Hltn 'sport = 1055' | grep -v 127.0.0.1")
   '';
