@@ -52,6 +52,14 @@ const ONCE: [(&str, &str); 7] = [
     ("templates/default", "template"),
 ];
 
+const TEMPLATE: [(&str, &str); 3] = [
+    ("devShells/x86_64-linux/default", "derivation"),
+    ("nixosConfigurations/vm", "nixos-configuration"),
+    ("packages/x86_64-linux/image", "derivation"),
+];
+
+const SHOW: &[&str] = &["flake", "show", "--json", "--all-systems"];
+
 /// All outputs by their place, with the type that `nix flake show` calls them.
 fn offered() -> Outputs {
     let mut all: Outputs = ONCE.iter().map(|(place, kind)| ((*place).into(), (*kind).into())).collect();
@@ -87,14 +95,27 @@ const REFUSED: [(&str, &str); 6] = [
 
 /// What the flake offers.
 pub fn flake(nix: &Nix) -> Result<Outcome> {
-    let shown = nix.run(&on_stand_ins(nix, &["flake", "show", "--json", "--all-systems"], "")).output()?;
+    let wanted = offered();
+    shows(nix, &on_stand_ins(nix, SHOW, ""), &wanted)?;
+    let template = TEMPLATE.iter().map(|(place, kind)| ((*place).into(), (*kind).into())).collect();
+    let flake = format!("path:{}", nix.src.display());
+    let mut argv = words(SHOW);
+    argv.extend(["--override-input".to_owned(), "ccorch".to_owned(), flake.clone()]);
+    argv.extend(stand_ins(nix, "ccorch/"));
+    argv.push(format!("{flake}?dir=templates/rig"));
+    shows(nix, &argv, &template).context("the template's flake")?;
+    let (ours, theirs) = (wanted.len(), template.len());
+    Ok(Outcome::Passed(format!("{ours} outputs, {theirs} of the template, no other, with stand-ins")))
+}
+
+fn shows(nix: &Nix, argv: &[String], wanted: &Outputs) -> Result<()> {
+    let shown = nix.run(argv).output()?;
     ensure!(shown.status.success(), "nix flake show: {}", tail(&shown));
     let shown: Value = serde_json::from_slice(&shown.stdout).context("nix flake show prints no JSON")?;
     let mut found = Outputs::new();
     outputs(&shown, "", &mut found);
-    let wanted = offered();
-    ensure!(found == wanted, "it shows\n{found:#?}\nand not\n{wanted:#?}");
-    Ok(Outcome::Passed(format!("{} outputs and no other, with stand-ins for the inputs", wanted.len())))
+    ensure!(found == *wanted, "it shows\n{found:#?}\nand not\n{wanted:#?}");
+    Ok(())
 }
 
 /// What is said of wrong input, and where.
@@ -137,13 +158,21 @@ pub fn manual(nix: &Nix) -> Result<Outcome> {
 
 /// A command on the flake whose inputs are the stand-ins beside the tests.
 fn on_stand_ins(nix: &Nix, command: &[&str], attribute: &str) -> Vec<String> {
-    let flake = format!("path:{}", nix.src.display());
-    let mut argv: Vec<String> = ["nix"].iter().chain(command).map(|word| (*word).to_owned()).collect();
-    argv.extend(["--no-write-lock-file", "--offline"].map(ToOwned::to_owned));
-    for input in ["nixpkgs", "sops-nix"] {
-        argv.extend(["--override-input".to_owned(), input.to_owned()]);
-        argv.push(format!("{flake}?dir=nixos/tests/inputs/{input}"));
-    }
-    argv.push(format!("{flake}{attribute}"));
+    let mut argv = words(command);
+    argv.extend(stand_ins(nix, ""));
+    argv.push(format!("path:{}{attribute}", nix.src.display()));
     argv
+}
+
+/// Where the stand-ins for this project's inputs are, as `of` names them.
+fn stand_ins(nix: &Nix, of: &str) -> Vec<String> {
+    let place = |input: &str| format!("path:{}?dir=nixos/tests/inputs/{input}", nix.src.display());
+    let input = |name: &str| ["--override-input".to_owned(), format!("{of}{name}"), place(name)];
+    ["nixpkgs", "sops-nix"].into_iter().flat_map(input).collect()
+}
+
+/// A command of Nix that asks no network and writes no lock.
+fn words(command: &[&str]) -> Vec<String> {
+    let fixed = ["--no-write-lock-file", "--offline"];
+    ["nix"].iter().chain(command).chain(&fixed).map(|word| (*word).to_owned()).collect()
 }
