@@ -101,6 +101,7 @@ pub fn run(args: &NixArgs) -> Result<ExitCode> {
     all.check("host modules", || rigs::machines(&nix, &tree));
     all.check("units", || units::plain(&nix, &tree));
     all.check("test scripts", || scripts::check(&nix));
+    all.check("secrets script", || scripts::look(&nix));
     all.check("test machines", || expression::cases(&nix, "nixos/tests/nodes.nix", &[]));
     all.check("module (alone)", || units::module_alone(&nix));
     all.check("module (lib)", || units::module_with_lib(&nix));
