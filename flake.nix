@@ -48,7 +48,16 @@
           default = pkgs.ccorch;
         }
         // lib.optionalAttrs (system == "x86_64-linux") {
-          incus-image = self.nixosConfigurations.cc-ci-orchestrator.config.system.build.qemuImage;
+          # Both halves that `incus image import` takes.
+          incus-image =
+            let
+              inherit (self.nixosConfigurations.cc-ci-orchestrator.config.system) build;
+            in
+            pkgs.runCommand "ccorch-incus-image" { } ''
+              mkdir $out
+              ln -s ${build.metadata}/tarball/*.tar.xz $out/metadata.tar.xz
+              ln -s ${build.qemuImage}/*.qcow2 $out/disk.qcow2
+            '';
         }
       );
 

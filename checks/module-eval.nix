@@ -5,6 +5,8 @@ let
   result = import ../nixos/tests/with-nixpkgs.nix {
     nixpkgs = pkgs.path;
     sopsNix = sops-nix;
+    packages = { inherit (pkgs) ccorch ccorch-agent-stub; };
+    inherit (pkgs.stdenv.hostPlatform) system;
   };
   plain = import ../nixos/tests/lib.nix;
   write = name: text: ''
@@ -15,6 +17,8 @@ let
 in
 assert lib.assertMsg (plain.failed == [ ]) "nixos/tests/lib.nix: ${toString plain.failed}";
 assert lib.assertMsg (result.failed == [ ]) "nixos/tests/module.nix: ${toString result.failed}";
+# What is rendered below names the package, which has to be one that can be built.
+assert lib.assertMsg (result.package == "${pkgs.ccorch}") "evaluated with ${result.package}";
 pkgs.runCommand "ccorch-module-eval" { nativeBuildInputs = [ pkgs.systemd ]; } ''
   cp -r ${pkgs.ccorch}/lib/systemd/system units
   chmod -R +w units

@@ -1,9 +1,8 @@
-# SOCKS traffic goes through the rig's proxy, after a reboot too, and the unit counts as started when it answers.
+# SOCKS traffic goes through the rig's proxy, after a reboot and a power cut too, and the unit counts as started when it answers.
 inputs:
 let
   inherit (inputs) pkgs;
   keys = import ./lib/ssh-keys.nix inputs;
-  page = pkgs.writeTextDir "index.html" "reached";
 in
 import ./lib inputs {
   name = "ccorch-proxy";
@@ -24,9 +23,10 @@ import ./lib inputs {
       identity = "/etc/proxy-key";
       check = "localhost:8000";
     };
-    systemd.services.page = {
+    environment.etc."test-page/index.html".text = "reached";
+    systemd.services.test-page = {
       wantedBy = [ "multi-user.target" ];
-      serviceConfig.ExecStart = "${pkgs.python3}/bin/python3 -m http.server --bind 127.0.0.1 --directory ${page} 8000";
+      serviceConfig.ExecStart = "${pkgs.python3}/bin/python3 -m http.server --bind 127.0.0.1 --directory /etc/test-page 8000";
     };
     # sshd makes its keys at its first start; this machine then trusts itself.
     systemd.services.test-known-hosts = {
@@ -43,13 +43,17 @@ import ./lib inputs {
   script = ''
     fetch = "curl --fail --silent --max-time 5 --socks5-hostname 127.0.0.1:1055 http://localhost:8000/"
     vm.start(allow_reboot=True)
-    for boot in ["first", "second"]:
-        vm.wait_for_unit("page.service")
+    for boot in ["the first", "after a reboot", "after a power cut"]:
+        vm.wait_for_unit("test-page.service")
         vm.wait_for_unit("ccorch-proxy.service")
         assert vm.wait_until_succeeds(fetch) == "reached", boot
         at_work(vm)
-        if boot == "first":
+        if boot == "the first":
             vm.reboot()
+        elif boot == "after a reboot":
+            in_mid_turn(vm)
+            vm.crash()
+            vm.start(allow_reboot=True)
     # It listens on the loopback alone.
     vm.fail("ss -Hltn 'sport = 1055' | grep -v 127.0.0.1")
   '';

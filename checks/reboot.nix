@@ -8,6 +8,7 @@ import ./lib inputs {
     vm.reboot()
     assert receipt(vm)["reboot"]["clean"]
     at_work(vm)
+    in_mid_turn(vm)
     vm.crash()
     vm.start(allow_reboot=True)
     assert not receipt(vm)["reboot"]["clean"]

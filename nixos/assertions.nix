@@ -8,11 +8,8 @@
 let
   cfg = config.services.ccorch;
   own = import ./lib.nix;
-  allowed =
-    package:
-    !(package.meta.unfree or false)
-    || (config.nixpkgs.config.allowUnfree or false)
-    || (config.nixpkgs.config.allowUnfreePredicate or (_: false)) package;
+  # nixpkgs itself is asked, which knows every way to allow one.
+  allowed = p: !(p.meta.unfree or false) || (builtins.tryEval p.drvPath).success;
   problems = own.problems {
     rig = cfg.settings;
     facts = {

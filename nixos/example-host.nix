@@ -17,7 +17,12 @@
     network.enable = true;
   };
 
+  # The images set that up; without this the scripts of dhcpcd would do the same a second time.
+  networking.useNetworkd = true;
   networking.firewall.enable = true;
+
+  # The images let root in at the console with an empty password.
+  users.users.root.initialHashedPassword = lib.mkForce "!";
 
   users.users.loops = {
     isNormalUser = true;

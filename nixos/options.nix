@@ -8,6 +8,8 @@
 let
   inherit (lib) mkOption types;
   cfg = config.services.ccorch;
+  # Named so before 2021.
+  code = lib.literalExpression or lib.literalExample;
   nullOr =
     type: description: example:
     mkOption {
@@ -30,7 +32,8 @@ in
     package = mkOption {
       type = types.package;
       default = pkgs.ccorch or (pkgs.callPackage ./package.nix { });
-      defaultText = "pkgs.ccorch";
+      defaultText = code "pkgs.ccorch";
+      example = code "inputs.ccorch.packages.x86_64-linux.ccorch";
       description = "The package that brings the program and its units.";
     };
 
@@ -44,7 +47,7 @@ in
     host = mkOption {
       type = types.str;
       default = config.networking.hostName;
-      defaultText = "config.networking.hostName";
+      defaultText = code "config.networking.hostName";
       example = "vm";
       description = "The name this machine has in the rig's `hosts`.";
     };
@@ -83,13 +86,14 @@ in
     agents = mkOption {
       type = types.listOf types.package;
       default = [ ];
-      example = "[ pkgs.claude-code ]";
+      example = code "[ pkgs.claude-code ]";
       description = "The agents' programs and their tools, put on the system's path, which the loops have.";
     };
 
     openFirewall = mkOption {
       type = types.bool;
       default = false;
+      example = true;
       description = "Whether to open sshd's ports, over which a cutover is driven. The proxy listens on the loopback only.";
     };
 
@@ -131,11 +135,13 @@ in
       name = mkOption {
         type = types.str;
         default = "orchestrator";
+        example = "foreman";
         description = "Its loop's name.";
       };
       workdir = mkOption {
         type = types.str;
         default = ".";
+        example = "cc-ci";
         description = "Its working directory, relative to the workspace.";
       };
       prompt =
@@ -147,16 +153,17 @@ in
     };
 
     secrets = {
-      file = nullOr types.path "The sops file that holds the items." "./secrets/cc-ci.yaml";
+      file = nullOr types.path "The sops file that holds the items." (code "./secrets/cc-ci.yaml");
       ageKeyFile = mkOption {
         type = types.str;
         default = cfg.settings.secrets.identity or "/var/lib/ccorch-secrets/age.key";
-        defaultText = "/var/lib/ccorch-secrets/age.key";
+        defaultText = code ''config.services.ccorch.settings.secrets.identity or "/var/lib/ccorch-secrets/age.key"'';
+        example = "/etc/ccorch/age.key";
         description = "The age identity on this machine: the only secret that has to be brought here.";
       };
       items = mkOption {
         default = cfg.settings.secrets.items or { };
-        defaultText = "the rig's `secrets.items`";
+        defaultText = code "config.services.ccorch.settings.secrets.items or { }";
         example.testenv.path = "/srv/cc-ci/.testenv";
         description = "The items of the sops file and the files they become.";
         type = types.attrsOf (
@@ -170,6 +177,7 @@ in
               mode = mkOption {
                 type = types.strMatching "0?[0-7]{3}";
                 default = "0600";
+                example = "0440";
                 description = "Its mode in octal.";
               };
               restartUnits = mkOption {

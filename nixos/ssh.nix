@@ -7,6 +7,7 @@ let
 in
 {
   config = lib.mkIf cfg.enable {
-    programs.ssh.extraConfig = own.sshConfig (byName // own.given cfg.ssh.hosts);
+    # Last: every line after a `Host` belongs to it.
+    programs.ssh.extraConfig = lib.mkAfter (own.sshConfig (byName // own.given cfg.ssh.hosts));
   };
 }

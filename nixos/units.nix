@@ -75,6 +75,9 @@ in
         systemd.services.ccorch-lease = {
           restartIfChanged = false;
           path = systemPath;
+          # Its key may be a secret, and its remote may be reached through the proxy.
+          wants = secrets;
+          after = secrets ++ [ "ccorch-proxy.service" ];
         };
         # Its deadline outlives a switch; the next renewal starts the new one.
         systemd.services.ccorch-term = {
@@ -96,6 +99,8 @@ in
           stopIfChanged = false;
           restartTriggers = [ (builtins.toJSON (cfg.settings.proxy or { })) ];
           path = proxyPath.${backend} or [ ];
+          # What `after` names is waited for only when somebody asks for it.
+          wants = secrets;
           after = secrets;
           serviceConfig = part "ccorch-proxy.service" "Service";
         };

@@ -1,5 +1,10 @@
 # One test of whole machines: nodes that have the module and the shared rig, and a script over the shared prelude.
-{ self, pkgs, ... }:
+{
+  self,
+  pkgs,
+  sops-nix,
+  ...
+}:
 {
   name,
   script,
@@ -11,7 +16,9 @@
   inherit name;
   nodes = builtins.mapAttrs (_: node: {
     imports = [
-      self.nixosModules.default
+      # Not `default`: the test driver gives its machines the packages, overlay and all, and refuses `nixpkgs.*`.
+      self.nixosModules.ccorch
+      sops-nix.nixosModules.sops
       ./machine.nix
       node
     ];

@@ -91,6 +91,7 @@ in
       "test-workspace.service"
     ];
     path = [
+      pkgs.bash
       pkgs.git
       pkgs.util-linux
     ];
@@ -128,6 +129,7 @@ in
       "sshd.service"
     ];
     path = [
+      pkgs.bash
       pkgs.git
       pkgs.openssh
       pkgs.util-linux

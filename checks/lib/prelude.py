@@ -7,6 +7,15 @@ def status(machine):
     return json.loads(machine.execute("ccorch status --json")[1])
 
 
+def loop(machine, name):
+    return next(one for one in status(machine)["loops"] if one["name"] == name)
+
+
+def in_mid_turn(machine):
+    # Returns while an agent has a turn under way.
+    retry(lambda _: any(one.get("life") == "working" for one in status(machine)["loops"]))
+
+
 def at_work(machine, loops=3, remote=None):
     # Every loop runs, nothing is degraded, and new work reaches the remote, which lies on the machine itself or another.
     remote = remote or machine

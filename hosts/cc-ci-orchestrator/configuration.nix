@@ -12,6 +12,9 @@
     openFirewall = true;
     agents = [ pkgs.claude-code ];
     settings = import ./rig.nix;
+    # Git hosts the lease and the loops use: `ssh-keyscan HOST`, compared with what the host publishes. Without a line for
+    # git.example.org the lease cannot be renewed, and no loop starts.
+    knownHosts = "";
     loops.sliceConfig = {
       MemoryHigh = "1400M";
       MemoryMax = "1700M";

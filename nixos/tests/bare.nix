@@ -30,20 +30,23 @@ let
       "if" = map (mapAttrs (_: lib.mkIf definition.condition)) (push definition.content);
       merge = concatMap push definition.contents;
       override = map (mapAttrs (_: lib.mkOverride definition.priority)) (push definition.content);
+      order = map (mapAttrs (_: lib.mkOrder definition.priority)) (push definition.content);
     }
     .${property definition} or [ definition ];
 
-  # A definition as values with their priorities; none where its condition does not hold.
+  # A definition as values with their priorities and places; none where its condition does not hold.
   discharge =
     definition:
     {
       "if" = if definition.condition then discharge definition.content else [ ];
       merge = concatMap discharge definition.contents;
       override = map (found: found // { inherit (definition) priority; }) (discharge definition.content);
+      order = map (found: found // { place = definition.priority; }) (discharge definition.content);
     }
     .${property definition} or [
       {
         priority = 100;
+        place = 1000;
         value = definition;
       }
     ];
@@ -53,7 +56,9 @@ let
     let
       lowest = foldl' (least: one: if one.priority < least then one.priority else least) 10000 found;
     in
-    catAttrs "value" (filter (one: one.priority == lowest) found);
+    catAttrs "value" (
+      builtins.sort (one: other: one.place < other.place) (filter (one: one.priority == lowest) found)
+    );
 
   merge =
     path: found:
@@ -84,7 +89,9 @@ let
       name = builtins.concatStringsSep ".";
     in
     if property tree == "option" then
-      if found != [ ] && (tree.type or null) == lib.types.raw then
+      if tree.readOnly or false && builtins.length found > 1 then
+        throw "The option `${name path}' is read-only, but it's set multiple times"
+      else if found != [ ] && (tree.type or null) == lib.types.raw then
         (head found).value
       else if found != [ ] && (tree.type or null) == lib.types.lines then
         builtins.concatStringsSep "\n" (strongest found)
@@ -153,7 +160,13 @@ let
       inherit priority content;
     };
     mkForce = lib.mkOverride 50;
+    mkOrder = priority: content: {
+      _type = "order";
+      inherit priority content;
+    };
+    mkAfter = lib.mkOrder 1500;
     mkDefault = lib.mkOverride 1000;
+    literalExpression = text: { inherit text; };
     mkOption = option: option // { _type = "option"; };
     mkEnableOption =
       description:

@@ -4,7 +4,8 @@
   nixpkgs ? null,
   nixpkgsLib ? null,
   sopsNix ? null,
-  # What stand-ins say of the machine.
+  # Packages of this project, where they can be built.
+  packages ? null,
   system ? "x86_64-linux",
 }:
 let
@@ -32,10 +33,10 @@ let
         options.system.switch.enable = lib.mkOption { default = true; };
       };
   # Trees of before September 2020 have no `pkgs.formats`.
-  packages =
+  overlay =
     _: prev:
-    {
-      inherit (standIns.pkgs) ccorch ccorch-agent-stub;
+    (if packages != null then packages else { inherit (standIns.pkgs) ccorch ccorch-agent-stub; })
+    // {
       util-linux = prev.util-linux or prev.utillinux;
     }
     // lib.optionalAttrs (!(prev ? formats)) { inherit (standIns.pkgs) formats; };
@@ -43,12 +44,12 @@ let
   whole =
     modules:
     (import (nixpkgs + "/nixos/lib/eval-config.nix") {
-      system = "x86_64-linux";
+      inherit system;
       modules = [
         ../.
         sops
         # The tests are about the module; the package has its own.
-        { nixpkgs.overlays = [ packages ]; }
+        { nixpkgs.overlays = [ overlay ]; }
         # Of the virtual machines that tests run in.
         { options.virtualisation.memorySize = lib.mkOption { default = 0; }; }
         oldOptions

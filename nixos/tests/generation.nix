@@ -14,17 +14,17 @@ let
   own = import ../lib.nix;
   standIns = import ./stand-ins.nix { inherit lib; };
   privateKey = "/the/private/key";
-  test = import (../../checks + "/${check}.nix") {
-    self.nixosModules.default = { };
+  checks = import ./checks.nix;
+  # `evaluate` brings both modules.
+  test = checks.test {
+    self.nixosModules.ccorch = { };
+    sops-nix.nixosModules.sops = { };
+    pkgs = checks.packages standIns.pkgs lib;
     sshKeys = {
       snakeOilPublicKey = publicKey;
       snakeOilPrivateKey = privateKey;
     };
-    pkgs = standIns.pkgs // {
-      inherit lib;
-      testers.runNixOSTest = test: test;
-    };
-  };
+  } "${check}.nix";
 
   # Units of the module and of the test; all else is the system's own.
   ours = name: lib.hasPrefix "ccorch" name || lib.hasPrefix "test-" name;

@@ -19,6 +19,8 @@ let
       services.tailscale.extraDaemonFlags = lib.mkOption { default = [ ]; };
     };
     config.fileSystems."/".device = "/dev/vda";
+    # There networkd does not know it.
+    config.networking.useDHCP = lib.mkForce false;
     config.users.users.root.openssh.authorizedKeys.keys = [ "ssh-ed25519 AAAA of a test" ];
     config.boot.loader.grub.device = "/dev/vda";
     config.nixpkgs.overlays = [

@@ -25,13 +25,11 @@ let
     "## `${option.name}`\n\n${option.description}\n\n- type: ${option.type}\n"
     + lib.optionalString (option ? default) (line "default" option.default)
     + lib.optionalString (option ? example) (line "example" option.example);
-  # A flag says all with its name.
-  needsExample = option: !(option ? example) && !(option ? default);
 in
 {
   count = builtins.length shown;
   undocumented = map (option: option.name) (
-    builtins.filter (option: (option.description or "") == "" || needsExample option) shown
+    builtins.filter (option: (option.description or "") == "" || !(option ? example)) shown
   );
   page = "# services.ccorch\n\n" + builtins.concatStringsSep "\n" (map entry shown);
 }

@@ -39,6 +39,16 @@ let
     )).success;
   force = value: { services.ccorch = value; };
 
+  # As nixpkgs has a package of a licence that is not free: what would build it can be had, or not.
+  unfree = drvPath: {
+    type = "derivation";
+    name = "some-agent-1";
+    pname = "some-agent";
+    outPath = "/nix/store/00000000000000000000000000000000-some-agent-1";
+    meta.unfree = true;
+    inherit drvPath;
+  };
+
   cases = {
     "a whole rig has no problem" = sentences { } == [ ];
     "disabled, the module does nothing" =
@@ -59,6 +69,21 @@ let
           "ccorch-secrets.service"
           "ccorch-proxy.service"
         ];
+    "the proxy waits for secrets and asks for them" =
+      let
+        proxy = unit "ccorch-proxy";
+      in
+      builtins.elem "ccorch-secrets.service" proxy.wants
+      && builtins.elem "ccorch-secrets.service" proxy.after;
+    "the lease waits for its key and for the proxy" =
+      let
+        lease = unit "ccorch-lease";
+      in
+      builtins.elem "ccorch-secrets.service" lease.wants
+      && builtins.all (name: builtins.elem name lease.after) [
+        "ccorch-secrets.service"
+        "ccorch-proxy.service"
+      ];
     "a changed rig restarts the supervisor" =
       builtins.elem whole.services.ccorch.rigFile (unit "ccorch-supervisor").restartTriggers;
     "the rig's heartbeat is the timer's" =
@@ -91,6 +116,15 @@ let
     "ssh reaches machines through the proxy" =
       lib.hasInfix "Host b1\n    HostName b1.example.ts.net\n    User ci\n    ProxyCommand" whole.programs.ssh.extraConfig
       && lib.hasInfix "Host b1.example.ts.net\n    ProxyCommand" whole.programs.ssh.extraConfig;
+    "entries for machines take no line of others' in" =
+      let
+        text =
+          (evaluate [
+            rig
+            { programs.ssh.extraConfig = "IdentityFile /of/everybody"; }
+          ]).programs.ssh.extraConfig;
+      in
+      builtins.match "(.*\n)?IdentityFile /of/everybody\n(.*\n)?Host b1\n.*" text != null;
     "the firewall stays closed" =
       let
         open =
@@ -134,6 +168,13 @@ let
         extraDaemonFlags = [ "--socks5-server=127.0.0.1:1055" ];
       };
     };
+    "an unfree agent that is refused" = says "is unfree and not allowed" (force {
+      agents = [ (unfree (throw "refused")) ];
+    });
+    "an unfree agent that is allowed, by whatever means" =
+      sentences (force {
+        agents = [ (unfree "/nix/store/00000000000000000000000000000000-agent.drv") ];
+      }) == [ ];
     "no sops file" = says "services.ccorch.secrets.file" (force {
       secrets.file = lib.mkForce null;
     });
@@ -169,6 +210,9 @@ in
 
   # The drop-ins as text, for systemd's own judgement.
   dropIns = lib.filterAttrs (name: _: packaged name) (import ./rendering.nix { inherit lib; } whole);
+
+  # The package that was evaluated with.
+  package = "${whole.services.ccorch.package}";
 
   # The rig as it would lie on the machine.
   rig = whole.services.ccorch.rendered;

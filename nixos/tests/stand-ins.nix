@@ -55,7 +55,7 @@ in
     # Nothing is built: the text that would be run stands for the result.
     runCommand =
       name: _: text:
-      builtins.toFile name text;
+      builtins.toFile name (builtins.unsafeDiscardStringContext text);
     # sops-nix's manifest and program.
     callPackage =
       file: _:
@@ -72,12 +72,14 @@ in
     writeShellScript = name: text: builtins.toFile name "#!/bin/sh\n${text}";
   }
   // lib.genAttrs [
+    "bash"
     "ccorch"
     "ccorch-agent-stub"
     "coreutils"
     "git"
     "jq"
     "openssh"
+    "python3"
     "rsync"
     "tailscale"
     "util-linux"

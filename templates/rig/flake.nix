@@ -27,7 +27,16 @@
         ];
       };
 
-      packages.${system}.image = self.nixosConfigurations.vm.config.system.build.qemuImage;
+      # Both halves that `incus image import` takes.
+      packages.${system}.image =
+        let
+          inherit (self.nixosConfigurations.vm.config.system) build;
+        in
+        pkgs.runCommand "rig-image" { } ''
+          mkdir $out
+          ln -s ${build.metadata}/tarball/*.tar.xz $out/metadata.tar.xz
+          ln -s ${build.qemuImage}/*.qcow2 $out/disk.qcow2
+        '';
 
       devShells.${system}.default = pkgs.mkShell {
         packages = [

@@ -17,6 +17,8 @@
   users.users.root.openssh.authorizedKeys.keys = [
     "ssh-ed25519 AAAA... put your own public key here"
   ];
+  # The image lets root in at the console with an empty password.
+  users.users.root.initialHashedPassword = lib.mkForce "!";
   users.users.loops.isNormalUser = true;
 
   services.ccorch = {

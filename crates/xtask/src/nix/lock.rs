@@ -9,6 +9,23 @@ use super::tool::Nix;
 
 const FILE: &str = "flake.lock";
 
+/// What is pinned: release, seconds since the epoch of its commit, and the hash of its source, as the lock files of other
+/// projects have them too.
+const PINNED: [(&str, &str, u64, &str); 2] = [
+    (
+        "nixpkgs",
+        "fd1462031fdee08f65fd0b4c6b64e22239a77870",
+        1_784_432_872,
+        "sha256-n3gKTBIV4ZA5VQpUakffBe3KGu4+mhPoA34rrqS0GkA=",
+    ),
+    (
+        "sops-nix",
+        "420f8d2e9882911f65cfac15cc706f639ba96cca",
+        1_781_943_681,
+        "sha256-NFHmA7H47adqiyp+0iEOyZOQhmigDqA/NBAlf4imB6U=",
+    ),
+];
+
 /// Judges the file, and has Nix lock the flake over again: pins that do not fit the inputs would change.
 pub fn check(nix: &Nix, tree: &Tree) -> Result<Outcome> {
     let before = tree.read(FILE)?;
@@ -19,28 +36,50 @@ pub fn check(nix: &Nix, tree: &Tree) -> Result<Outcome> {
         tree.read(FILE)? == before,
         "`nix flake lock` changes it: the pins do not fit the inputs of flake.nix"
     );
-    Ok(Outcome::Passed(format!("{}, unchanged by `nix flake lock`", pins.join(", "))))
+    let short = |pin: &Pin| format!("{} {}", pin.input, &pin.rev[..9]);
+    let pins = pins.iter().map(short).collect::<Vec<_>>().join(", ");
+    Ok(Outcome::Passed(format!("{pins}, unchanged by `nix flake lock`")))
 }
 
-/// Input and revision of each pin.
-fn pins(text: &str) -> Result<Vec<String>> {
+/// One input as it is locked.
+#[derive(Debug, PartialEq)]
+struct Pin {
+    input: String,
+    rev: String,
+    last_modified: u64,
+    nar_hash: String,
+}
+
+/// The pins, which have to be those that are known.
+fn pins(text: &str) -> Result<Vec<Pin>> {
     let lock: Value = serde_json::from_str(text).context("not JSON")?;
     ensure!(lock["version"] == 7, "expected version 7");
     let nodes = lock["nodes"].as_object().context("no nodes")?;
     let mut pins = Vec::new();
     for (name, node) in nodes.iter().filter(|(name, _)| *name != "root") {
-        let locked = |key: &str| node["locked"][key].as_str().unwrap_or_default();
-        let (rev, hash) = (locked("rev"), locked("narHash"));
+        let locked = |key: &str| node["locked"][key].as_str().unwrap_or_default().to_owned();
+        let pin = Pin {
+            input: name.clone(),
+            rev: locked("rev"),
+            last_modified: node["locked"]["lastModified"].as_u64().unwrap_or_default(),
+            nar_hash: locked("narHash"),
+        };
+        let known = PINNED.iter().any(|(input, rev, when, hash)| {
+            pin == Pin {
+                input: (*input).into(),
+                rev: (*rev).into(),
+                last_modified: *when,
+                nar_hash: (*hash).into(),
+            }
+        });
         ensure!(
-            rev.len() == 40 && rev.bytes().all(|b| b.is_ascii_hexdigit()),
-            "{name}: `{rev}` is not a revision"
+            known,
+            "not what is known of {name}: {pin:?}\nhint: after a wanted update, put it into {}",
+            file!()
         );
-        let digest = hash.strip_prefix("sha256-").unwrap_or_default();
-        ensure!(digest.len() == 44 && digest.ends_with('='), "{name}: `{hash}` is not a SHA-256 hash");
-        ensure!(node["locked"]["lastModified"].is_u64(), "{name}: no lastModified");
-        pins.push(format!("{name} {}", &rev[..9]));
+        pins.push(pin);
     }
-    ensure!(!pins.is_empty(), "no pins");
+    ensure!(pins.len() == PINNED.len(), "{} pins, expected {}", pins.len(), PINNED.len());
     Ok(pins)
 }
 
@@ -49,12 +88,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_projects_own_lock_is_well_formed() {
-        let text = include_str!("../../../../flake.lock");
-        assert_eq!(pins(text).unwrap(), ["nixpkgs fd1462031", "sops-nix 420f8d2e9"]);
-        let broken = text.replace("fd1462031", "main");
-        assert!(pins(&broken).unwrap_err().to_string().contains("not a revision"));
-        let broken = text.replace("sha256-NF", "sha1-NF");
-        assert!(pins(&broken).unwrap_err().to_string().contains("sops-nix"));
+    fn the_projects_own_lock_has_what_is_known_and_nothing_else() {
+        // Read when it runs: the package's source does not have it, and its tests are compiled there.
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../flake.lock");
+        let text = std::fs::read_to_string(file).unwrap();
+        assert_eq!(pins(&text).unwrap().len(), PINNED.len());
+        for (input, rev, when, hash) in PINNED {
+            for value in [rev, &when.to_string(), hash] {
+                // One character is enough.
+                let middle = value.len() / 2;
+                let other = if value.as_bytes()[middle] == b'7' { "8" } else { "7" };
+                let broken =
+                    text.replace(value, &format!("{}{other}{}", &value[..middle], &value[middle + 1..]));
+                assert_ne!(broken, text);
+                let error = pins(&broken).unwrap_err().to_string();
+                assert!(error.contains(input), "{error}");
+            }
+        }
+        assert!(pins(r#"{ "version": 7, "nodes": { "root": {} } }"#).is_err());
     }
 }

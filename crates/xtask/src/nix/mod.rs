@@ -98,8 +98,11 @@ pub fn run(args: &NixArgs) -> Result<ExitCode> {
     all.check("drop-ins", || rigs::drop_ins(&nix, &tree));
     all.check("host rig", || rigs::host_rig(&nix, &tree));
     all.check("host rigs", || rigs::host_rigs(&nix));
+    all.check("host modules", || rigs::machines(&nix, &tree));
     all.check("units", || units::plain(&nix, &tree));
     all.check("test scripts", || scripts::check(&nix));
+    all.check("secrets script", || scripts::look(&nix));
+    all.check("test machines", || expression::cases(&nix, "nixos/tests/nodes.nix", &[]));
     all.check("module (alone)", || units::module_alone(&nix));
     all.check("module (lib)", || units::module_with_lib(&nix));
     all.check("module", || units::module_with_nixpkgs(&nix));

@@ -7,11 +7,12 @@ use ccorch_core::rig::{self, Rig};
 use ccorch_core::{install, proxy, units};
 use serde_json::Value;
 
-use super::Outcome;
 use super::files::Tree;
 use super::tool::{Nix, string};
+use super::{Outcome, expression};
 
 const EXAMPLES: [&str; 2] = ["examples/cc-ci.yaml", "examples/two-debian-hosts.yaml"];
+const MACHINES: &str = "nixos/tests/machines.nix";
 const RENDERED: &str = "nixos/tests/rendered.nix";
 
 /// The drop-ins of the module are those that `ccorch host install` writes.
@@ -59,6 +60,19 @@ pub fn host_rigs(nix: &Nix) -> Result<Outcome> {
     good("templates/rig", &rigs["template"])?;
     let names = hosts.keys().cloned().collect::<Vec<_>>().join(", ");
     Ok(Outcome::Passed(format!("{names}, the template")))
+}
+
+/// Every host and the template's, with stand-ins for NixOS; the template with secrets and without.
+pub fn machines(nix: &Nix, tree: &Tree) -> Result<Outcome> {
+    let evaluate = |secrets: bool| expression::cases(nix, MACHINES, &[("secrets", secrets.to_string())]);
+    let file = tree.path().join("templates/rig/secrets/rig.yaml");
+    ensure!(!file.exists(), "the template brings secrets of its own");
+    let without = evaluate(false).context("without secrets in the template")?;
+    // Encrypted for somebody; it is not looked into.
+    std::fs::write(&file, "testenv: ENC[]\n").context("cannot write the template's secrets")?;
+    let with = evaluate(true).context("with secrets in the template");
+    std::fs::remove_file(&file)?;
+    with.map(|_| without)
 }
 
 /// With nixpkgs every host is a NixOS whose assertions hold.

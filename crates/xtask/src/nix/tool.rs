@@ -35,6 +35,14 @@ pub struct Inputs {
     pub sops_nix: Option<PathBuf>,
 }
 
+/// The lib of nixpkgs, as far as it serves.
+pub enum Lib {
+    /// Its folder, as Nix sees it.
+    Found(String),
+    /// There is none, or it is too old; in words.
+    Missing(String),
+}
+
 /// A Nix that works.
 pub struct Nix {
     root: Option<PathBuf>,
@@ -101,6 +109,21 @@ impl Nix {
             .into_iter()
             .filter_map(|(name, path)| Some((name, path.as_ref()?.display().to_string())))
             .collect()
+    }
+
+    /// The lib that is at hand: one of its own before that of a whole nixpkgs.
+    pub fn lib(&self) -> Result<Lib> {
+        let own = self.inputs.nixpkgs.as_ref().map(|nixpkgs| nixpkgs.join("lib"));
+        let Some(lib) = self.inputs.nixpkgs_lib.clone().or(own) else {
+            return Ok(Lib::Missing("neither NIXPKGS nor NIXPKGS_LIB names a folder".into()));
+        };
+        let lib = lib.display().to_string();
+        let about = self.eval("nixos/tests/suits.nix", &[("nixpkgsLib", lib.clone())])?;
+        if about["suits"] == true {
+            return Ok(Lib::Found(lib));
+        }
+        let version = about["version"].as_str().unwrap_or("?");
+        Ok(Lib::Missing(format!("the lib of nixpkgs {version} is too old; NIXPKGS_LIB may name another")))
     }
 
     /// A file of the project, as Nix sees it.

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
 use super::files::Tree;
-use super::tool::{Nix, string};
+use super::tool::{Lib, Nix, string};
 use super::{Outcome, expression};
 use crate::run::{Run, tail};
 
@@ -42,11 +42,11 @@ pub fn module_alone(nix: &Nix) -> Result<Outcome> {
 
 /// The module's tests over nixpkgs' lib, and its drop-ins before systemd.
 pub fn module_with_lib(nix: &Nix) -> Result<Outcome> {
-    let own = nix.inputs.nixpkgs.as_ref().map(|nixpkgs| nixpkgs.join("lib"));
-    let Some(lib) = nix.inputs.nixpkgs_lib.clone().or(own) else {
-        return Ok(Outcome::NotRun("neither NIXPKGS nor NIXPKGS_LIB names a folder".into()));
+    let lib = match nix.lib()? {
+        Lib::Found(lib) => lib,
+        Lib::Missing(why) => return Ok(Outcome::NotRun(why)),
     };
-    let mut arguments = vec![("nixpkgsLib", lib.display().to_string())];
+    let mut arguments = vec![("nixpkgsLib", lib)];
     arguments.extend(nix.inputs.sops_nix.as_ref().map(|path| ("sopsNix", path.display().to_string())));
     module(nix, "nixos/tests/with-lib.nix", &arguments)
 }

@@ -1,5 +1,9 @@
 # Packages by the names that this project uses, none of which is built.
-{ overlays, ... }:
+{
+  overlays,
+  system ? "x86_64-linux",
+  ...
+}:
 let
   lib = import ./lib;
   drv = import ./drv.nix;
@@ -22,13 +26,13 @@ let
     // {
       inherit lib;
       path = ./.;
+      stdenv.hostPlatform = { inherit system; };
       callPackage = file: _: drv (builtins.baseNameOf file);
       mkShell = _: drv "shell";
       runCommand =
         name: _: text:
         builtins.seq text (drv name);
       testers.runNixOSTest = test: drv test.name;
-      writeTextDir = name: _: drv name;
     };
 in
 builtins.foldl' (pkgs: overlay: pkgs // overlay pkgs pkgs) base overlays

@@ -8,6 +8,7 @@
         config.system.build = {
           toplevel = import ./drv.nix "nixos-system";
           qemuImage = import ./drv.nix "nixos-image";
+          metadata = import ./drv.nix "nixos-image-metadata";
         };
       };
     };

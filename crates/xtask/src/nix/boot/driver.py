@@ -92,7 +92,7 @@ class Machine:
         retry(look, timeout)
 
     def journal(self):
-        return self.run("ccorch status; journalctl -b --no-pager -n 200 | grep -vE ' (sshd|systemd-logind)\\[|session-|Session ' | tail -n 40").stdout
+        return self.run("systemctl --failed --no-legend; ccorch status; journalctl -b --no-pager -n 200 | grep -vE ' (sshd|systemd-logind)\\[|session-|Session ' | tail -n 40").stdout
 
     def control(self, *words):
         subprocess.run(self.incus + list(words), check=True, stdin=subprocess.DEVNULL)

@@ -16,8 +16,6 @@ pub type Texts = BTreeMap<String, String>;
 
 /// Where NixOS has the programs of every system.
 pub const SYSTEM_PATH: &str = "/nix/store/00000000000000000000000000000000-system-path";
-/// All programs of the container's Debian, in place of other packages.
-pub const DEBIAN: &str = "/nix/store/00000000000000000000000000000000-debian";
 /// What the package's wrapper adds to the path.
 pub const RUNTIME: &str = "/nix/store/00000000000000000000000000000000-runtime-inputs";
 /// Where a login finds programs.
@@ -108,14 +106,15 @@ impl Machine {
         self.base.sshd.contains("HostKey ")
     }
 
-    /// Lays the machine out below `root`; the path of its system there, and the store paths that Debian stands in for.
+    /// Lays the machine out below `root`; the path of its system there, and the store paths that are not in it, each
+    /// with those of Debian's packages that have its programs.
     pub fn lay_out(
         &self,
         name: &str,
         packaged: &Texts,
         programs: &Programs,
         root: &Path,
-    ) -> Result<(String, BTreeSet<String>)> {
+    ) -> Result<(String, BTreeMap<String, &'static str>)> {
         let base = &self.base;
         let system = format!("{STORE}00000000000000000000000000000000-nixos-system-{name}");
         base.write(&system, packaged, programs, root)?;
@@ -138,16 +137,9 @@ impl Machine {
             let name = if *bin == base.package { "ccorch" } else { "claude" };
             link(root, &format!("{SYSTEM_PATH}/bin/{name}"), &format!("{bin}/bin/{name}"))?;
         }
-        let mut replaced = BTreeSet::new();
-        for generation in self.specialisations.values().chain([base]) {
-            for path in generation.store_paths() {
-                if below(root, &path).symlink_metadata().is_err() {
-                    link(root, &path, DEBIAN)?;
-                    replaced.insert(path);
-                }
-            }
-        }
-        Ok((system, replaced))
+        let named = self.specialisations.values().chain([base]).flat_map(Generation::store_paths);
+        let others = named.filter(|path| below(root, path).symlink_metadata().is_err());
+        Ok((system, others.map(|path| (debian(&path), path)).map(|(of, path)| (path, of)).collect()))
     }
 }
 
@@ -174,7 +166,7 @@ impl Generation {
         etc("ssh/sshd_config.d/00-nixos.conf", &format!("SetEnv PATH={LOGIN_PATH}\n{}\n", self.sshd))?;
         etc("tmpfiles.d/00-nixos.conf", &format!("{}\n", self.tmpfiles.join("\n")))?;
         for (path, text) in &self.scripts {
-            put(root, path, format!("#!/bin/sh\n{text}").as_bytes(), 0o755)?;
+            put(root, path, format!("#!/bin/bash\nset -e\n{text}").as_bytes(), 0o755)?;
         }
         let switch = include_bytes!("switch.py");
         put(root, &format!("{system}/bin/switch-to-configuration"), switch, 0o755)?;
@@ -191,6 +183,29 @@ impl Generation {
     fn store_paths(&self) -> BTreeSet<String> {
         let texts = self.drop_ins.values().chain(self.units.values()).chain(self.scripts.values());
         texts.flat_map(|text| store_paths(text)).collect()
+    }
+}
+
+/// Debian's packages with the programs of a package of nixpkgs. Of one that is not known here there are none: a script
+/// finds what its unit has on its path, and no more.
+fn debian(path: &str) -> &'static str {
+    let name = path.trim_start_matches(STORE).split_once('-').map_or("", |(_, name)| name);
+    let versioned = |(at, _): &(usize, &str)| name[at + 1..].starts_with(|c: char| c.is_ascii_digit());
+    let end = name.match_indices('-').find(versioned).map_or(name.len(), |(at, _)| at);
+    match &name[..end] {
+        "bash" => "bash",
+        "coreutils" => "coreutils",
+        "findutils" => "findutils",
+        "git" => "git",
+        "gnugrep" => "grep",
+        "gnused" => "sed",
+        "jq" => "jq",
+        "openssh" => "openssh-client",
+        "python3" => "python3-minimal",
+        "rsync" => "rsync",
+        "systemd" => "systemd",
+        "util-linux" => "util-linux",
+        _ => "",
     }
 }
 
@@ -234,5 +249,14 @@ mod tests {
             store_paths(text).collect::<Vec<_>>(),
             ["/nix/store/abc-coreutils-8.31", "/nix/store/x-y"]
         );
+    }
+
+    #[test]
+    fn a_store_path_stands_for_one_package() {
+        assert_eq!(debian("/nix/store/abc-coreutils-8.31"), "coreutils");
+        assert_eq!(debian("/nix/store/abc-util-linux-2.36-bin"), "util-linux");
+        assert_eq!(debian("/nix/store/abc-gnugrep"), "grep");
+        assert_eq!(debian("/nix/store/abc-unit-test-home.service"), "");
+        assert_eq!(debian("/nix/store/nothing"), "");
     }
 }

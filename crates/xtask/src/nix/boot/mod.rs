@@ -2,13 +2,13 @@
 //! bed, whose systemd boots it, and the test's own script is run on it, word for word.
 //!
 //! Replaced are: the package's and the agent's programs (built by cargo in place of Nix, at the same store paths),
-//! every other store path that a unit names (Debian's programs), the programs on the system's path (Debian's, and
-//! no more than a NixOS has by itself or the machine declares), stage 2 of the boot (`/run/current-system` is a link that
+//! every other store path that a unit names (the programs of Debian's package of that name, and no more), the programs on
+//! the system's path (Debian's, and no more than a NixOS has by itself or the machine declares), stage 2 of the boot (`/run/current-system` is a link that
 //! systemd-tmpfiles makes) and switch-to-configuration (`switch.py`).
 
 mod generation;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 pub use self::generation::Programs;
-use self::generation::{DEBIAN, Machine, RUNTIME, SYSTEM_PATH, Test, Texts};
+use self::generation::{Machine, RUNTIME, SYSTEM_PATH, Test, Texts};
 use super::tool::{Nix, string};
 use super::{Outcome, units};
 use crate::bed::{Bed, Instance};
@@ -44,7 +44,7 @@ pub fn run(nix: &Nix, bed: &Bed, programs: &Programs, check: &str) -> Result<Out
         .context("not a test of whole machines")?;
     let mut guests = Vec::new();
     let mut about = serde_json::Map::new();
-    let mut replaced = BTreeSet::new();
+    let mut replaced = BTreeMap::new();
     for (node, machine) in &test.machines {
         let name = format!("nixos-{check}-{node}");
         // A run that was killed leaves its guests.
@@ -101,7 +101,7 @@ impl Guest {
         packaged: &Texts,
         programs: &Programs,
         work: &TempDir,
-    ) -> Result<BTreeSet<String>> {
+    ) -> Result<BTreeMap<String, &'static str>> {
         let root = work.path().join(&self.0.name);
         let (system, replaced) = machine.lay_out(&self.0.name, packaged, programs, &root)?;
         let packed = work.path().join("store.tar");
@@ -111,21 +111,22 @@ impl Guest {
         self.0.push_file(public.as_bytes(), "/root/.ssh/authorized_keys", "0600", "root:root")?;
         self.0.push_file(&std::fs::read(work.path().join("key"))?, "/root/key", "0600", "root:root")?;
         let declared = machine.programs();
+        let others: String =
+            replaced.iter().map(|(path, of)| format!("programs {path}/bin {of}\n")).collect();
         self.0.script(&formatdoc! {"
             tar -C / --no-same-owner -xf /root/store.tar
             rm /root/store.tar
             programs() {{ # FOLDER PACKAGE...
                 into=$1; shift
                 mkdir -p $into
+                test $# -gt 0 || return 0
                 dpkg -L \"$@\" | grep -E '^(/usr)?/s?bin/[^/]+$' | while read -r file; do
                     test -e $into/${{file##*/}} || ln -s $file $into/
                 done
+                test ! -e $into/bash || ln -s bash $into/sh
             }}
-            mkdir -p {DEBIAN}/bin
-            ln -s /usr/sbin/* /usr/bin/* {DEBIAN}/bin/ 2>/dev/null || test -e {DEBIAN}/bin/runuser
-            ln -s /usr/lib /usr/share {DEBIAN}/
+            {others}
             programs {SYSTEM_PATH}/bin {SYSTEM} {declared}
-            ln -s bash {SYSTEM_PATH}/bin/sh
             programs {RUNTIME}/bin {WRAPPED}
             mkdir -p /nix/var/nix/profiles /run/wrappers/bin
             ln -s {system} /nix/var/nix/profiles/system
