@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
+use super::agents::Agents;
 use super::operator::Operator;
 use crate::bed::Instance;
 use crate::scenario::{LOOPS, Scenario, WORKSPACE, work_of};
@@ -14,6 +15,8 @@ use crate::wait;
 const PHASE: u64 = 2;
 /// A loop that works commits every second; a loaded machine gets far more.
 const WORK: Duration = Duration::from_secs(90);
+/// A boot takes about three seconds; a loaded machine gets far more.
+const BOOT: Duration = Duration::from_secs(120);
 
 /// How much work of each loop has reached the remote.
 pub fn work(scenario: &Scenario) -> Result<Vec<usize>> {
@@ -94,14 +97,31 @@ pub fn told(vm: &Instance, count: usize) -> Result<()> {
     })
 }
 
-/// No agent runs there.
+/// No agent runs there, by pgrep's own word; a host that boots is asked until it answers.
 pub fn silent(instance: &Instance) -> Result<()> {
-    let output = instance.exec(&["pgrep", "-a", "-x", "claude"])?;
-    ensure!(
-        !output.status.success(),
-        "agents run on {}: {}",
-        instance.name,
-        String::from_utf8_lossy(&output.stdout)
-    );
+    let agents = wait::until(&format!("{} to say which agents it runs", instance.name), BOOT, || {
+        Ok(match Agents::on(instance) {
+            Agents::Unknown(_) => None,
+            known => Some(known),
+        })
+    })?;
+    match agents {
+        Agents::AtWork(list) => bail!("agents run on {}: {list}", instance.name),
+        Agents::None | Agents::Unknown(_) => Ok(()),
+    }
+}
+
+/// Its boot is over, and well: `running`. `degraded` means that a unit failed, and on the bed's machines none may.
+pub fn booted(instance: &Instance) -> Result<()> {
+    // The status says the same as the word; before the bus is there the word is another, and asked again.
+    let ask = ["sh", "-c", "systemctl is-system-running --wait || :"];
+    let state = wait::until(&format!("the end of the boot of {}", instance.name), BOOT, || {
+        let state = instance.read(&ask)?;
+        Ok(["running", "degraded"].contains(&state.as_str()).then_some(state))
+    })?;
+    if state == "degraded" {
+        let failed = instance.read(&["systemctl", "list-units", "--failed", "--no-legend", "--plain"])?;
+        bail!("units of {} failed: {failed}", instance.name);
+    }
     Ok(())
 }

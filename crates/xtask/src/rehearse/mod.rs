@@ -1,6 +1,7 @@
 //! `cargo xtask rehearse`: the main job, from a legacy rig on a "pi" to a target that survives reboots, and back, and
 //! forth again, by the real verbs on real parts. It exits non-zero when anything is not as it must be.
 
+mod agents;
 pub(crate) mod judge;
 pub(crate) mod operator;
 pub(crate) mod sampler;
@@ -52,7 +53,8 @@ pub fn run(args: &RehearseArgs) -> Result<ExitCode> {
     let samples = sampler.stop();
     result?;
     let samples = samples?;
-    println!("\nnever both hosts at work: {samples} samples");
+    samples.of_both()?;
+    println!("\nnever both hosts at work: {samples}");
     println!("\n{:<14}{:>9}", "STEP", "TIME");
     for (name, took) in report.steps() {
         println!("{name:<14}{:>7.1} s", took.as_secs_f64());
