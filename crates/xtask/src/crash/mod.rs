@@ -53,7 +53,7 @@ pub fn run(args: &CrashArgs) -> Result<ExitCode> {
     let operator = Operator::new(&scenario.place, &ccorch)?;
     let secrets = Secrets::of(&scenario.place)?;
     let sampler = Sampler::start(bed.instance("pi"), bed.instance("vm"));
-    let watch = Watch::start(secrets.clone());
+    let watch = Watch::start(secrets.clone(), &bed.instance("pi"))?;
     let mut drivers = Drivers::new(&operator, scenario.place.folder.join("outputs"))?;
     let result =
         walk::all(&bed, &scenario, &operator, &mut drivers, &agent, args.only.as_deref(), &mut report);
