@@ -1,4 +1,5 @@
-//! `ccorch host install` against machines that cannot take it: refused before anything is changed.
+//! Machines that cannot take `ccorch host install`, or do not answer as they must: refused before anything is changed,
+//! and the same command goes through when the machine is mended.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod machines;
@@ -50,6 +51,42 @@ fn a_file_that_is_no_program_is_refused_here() {
     let bed = bed("/tmp/x.git");
     let error = bed.fails(&["host", "install", "vm", "--binary", "/etc/passwd"], 7);
     assert!(error.contains("/etc/passwd is not a Linux program"), "{error}");
+}
+
+/// Neither leaves anything that a second run does not repair.
+#[test]
+fn a_host_key_that_changed_and_a_dead_sshd_are_refused_until_they_are_mended() {
+    let mut bed = Bed::new();
+    let url = bed.remote("x.git");
+    bed.rig(&RIG.replace("URL", &url).replace("ccorch-no-such-tool", "git"));
+    bed.pi.sh("/srv/w", &format!("git clone -q {url} ."));
+    let right = fs::read_to_string(bed.path("ccorch.yaml")).unwrap();
+    let wrong = right.replace(&bed.vm.host_key, &bed.pi.host_key);
+    assert_ne!(wrong, right);
+    fs::write(bed.path("ccorch.yaml"), wrong).unwrap();
+    let error = bed.fails(&["stage", "vm"], 5);
+    assert!(error.contains("Host key verification failed") && error.contains("hint: "), "{error}");
+    assert_eq!(fs::read_dir(bed.vm.path("/srv/w")).unwrap().count(), 0);
+
+    fs::write(bed.path("ccorch.yaml"), right).unwrap();
+    bed.vm.stop();
+    let error = bed.fails(&["stage", "vm"], 4);
+    assert!(error.contains("Connection refused") && error.contains("hint: "), "{error}");
+
+    bed.vm.start("");
+    bed.ok(&["stage", "vm"]);
+    assert!(bed.vm.path("/srv/w/.git").is_dir());
+}
+
+#[test]
+fn a_takeover_tried_dry_looks_whether_the_holder_is_dead_and_does_nothing() {
+    let mut bed = bed("/tmp/x.git");
+    let argv = ["takeover", "--source-is-dead", "pi", "--to", "vm", "--dry-run"];
+    assert!(bed.fails(&argv, 6).contains("it answers by ssh"));
+    bed.pi.stop();
+    assert_eq!(bed.ok(&argv), "pi does not answer; would give the lease to vm and start the rig there\n");
+    // For real it would fail: there is no ccorch on the vm.
+    assert_eq!(fs::read_dir(bed.vm.path("/var/lib")).unwrap().count(), 0);
 }
 
 #[test]

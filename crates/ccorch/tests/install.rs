@@ -139,7 +139,8 @@ fn installed_once_kept_and_taken_back() {
     let proxy = vm.inside("ssh -G inner.example.org | grep -i proxycommand");
     assert_eq!(proxy, "proxycommand /usr/local/bin/ccorch connect %h %p");
     let installed = vm.snapshot();
-    for args in [&["host", "install", "vm", "--ssh-config"][..], &["host", "install", "vm"]] {
+    let all_options = &["host", "install", "vm", "--ssh-config", "--install-packages"];
+    for args in [&all_options[..], &["host", "install", "vm"]] {
         assert_eq!(vm.ok(args), "vm: nothing to do\n");
     }
     assert_eq!(vm.snapshot(), installed, "a second run changes nothing");
@@ -156,6 +157,13 @@ fn installed_once_kept_and_taken_back() {
     assert!(vm.ok(&["host", "install", "vm", "--json"]).contains("verify the units"));
     assert_eq!(vm.ok(&["host", "install", "vm"]), "vm: nothing to do\n");
 
+    let installed = vm.snapshot();
+    let would = vm.ok(&["host", "uninstall", "vm", "--dry-run"]);
+    for line in ["vm: would stop ccorch.target and remove", "  /etc/ccorch", "  /usr/local/bin/ccorch"] {
+        assert!(would.lines().any(|l| l == line), "{line}: {would}");
+    }
+    assert_eq!(vm.snapshot(), installed, "a dry run changes nothing");
+    assert_eq!(vm.inside("systemctl is-enabled ccorch.target"), "enabled");
     let removed = vm.ok(&["host", "uninstall", "vm"]);
     assert!(removed.contains("ccorch is gone"), "{removed}");
     assert_eq!(vm.inside("ls /etc/ccorch /usr/local/bin /etc/ssh/ssh_config.d; find /etc/systemd -name 'ccorch*' ! -name '*.d'"), "/etc/ssh/ssh_config.d:\n\n/usr/local/bin:");
@@ -179,6 +187,13 @@ fn what_cannot_run_there_is_not_switched_to() {
         error.contains("nothing was switched")
             && error.contains("hint: name a ccorch built for that machine")
     );
+    fs::write(&file, of_a_newer_libc()).unwrap();
+    let error = vm.fails(&["host", "install", "vm", "--binary", "foreign"], 7);
+    assert!(error.contains("version `GLIBC_9.") && error.contains("' not found"), "{error}");
+    assert!(
+        error.contains("nothing was switched")
+            && error.contains("hint: name a ccorch built for that machine")
+    );
     let error = vm.fails(&["host", "install", "vm", "--binary", "/bin/true"], 7);
     assert!(error.contains("of itself"), "{error}");
 
@@ -195,4 +210,23 @@ fn what_cannot_run_there_is_not_switched_to() {
 
     vm.inside("mv /usr/bin/tmux.away /usr/bin/tmux");
     vm.ok(&["host", "install", "vm"]);
+}
+
+/// This very program, asking for a C library that is not there yet: the newest version it names, with another number.
+fn of_a_newer_libc() -> Vec<u8> {
+    let mut bytes = fs::read(env!("CARGO_BIN_EXE_ccorch")).unwrap();
+    // As the table of version names has it: two digits, and a NUL at both ends.
+    let names: Vec<usize> =
+        bytes.windows(12).enumerate().filter(|(_, w)| is_version(w)).map(|(at, _)| at).collect();
+    let newest = names.iter().map(|at| bytes[at + 9..at + 11].to_vec()).max().unwrap();
+    for at in names {
+        if bytes[at + 9..at + 11] == newest {
+            bytes[at + 7] = b'9';
+        }
+    }
+    bytes
+}
+
+fn is_version(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"\0GLIBC_2.") && bytes[9..11].iter().all(u8::is_ascii_digit) && bytes[11] == 0
 }

@@ -291,6 +291,19 @@ fn an_instance_whose_sshd_does_not_run() {
     err|     | ssh: connect to host ADDRESS port 22: Connection refused
     err| hint: see that NAME is up and its sshd answers at the address of the rig file
     ");
+    // The same command goes through as soon as it runs.
+    let mut incus = std::process::Command::new("incus");
+    incus.env("INCUS_DIR", &host.bed.incus_dir).args([
+        "--project",
+        &host.bed.project,
+        "exec",
+        &host.name,
+        "--",
+    ]);
+    incus.args(["sh", "-ec", "systemctl unmask --quiet ssh.service; systemctl start ssh.service"]);
+    assert!(incus.stdin(std::process::Stdio::null()).status().unwrap().success());
+    let repaired = host.run(&[]);
+    assert!(repaired.starts_with("status 0\n"), "{repaired}");
 }
 
 #[test]

@@ -14,6 +14,7 @@ use ccorch_core::rig::Rig;
 use ccorch_core::units::{LOOPS_SLICE, drop_ins};
 use embedded::UNITS;
 
+const RESUME: &str = include_str!("../src/command/resume.rs");
 /// Where the units expect the program; the machine that runs these tests has none there.
 const INSTALLED: &str = "/usr/local/bin/ccorch";
 
@@ -145,10 +146,52 @@ fn every_line_that_executes_something_calls_a_verb_that_exists() {
     assert!(verbs >= 9, "only {verbs} lines were found");
 }
 
+/// What a unit says under a key of its lists, `After` or `Wants`.
+fn ordered<'a>(unit: &str, key: &str) -> Vec<&'a str> {
+    let text = UNITS.iter().find(|(name, _)| *name == unit).unwrap().1;
+    let values = text.lines().filter_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+    values.flat_map(str::split_whitespace).collect()
+}
+
+/// What a unit may be ordered on beside the rig's own: each is there once a boot. Anything that an activation of the
+/// system starts anew (a firewall, a tailscaled, units that write /etc) would take the loops along.
+const LASTING: [&str; 3] = ["network-online.target", "nss-lookup.target", "dbus.service"];
+
+#[test]
+fn units_are_ordered_on_what_lasts_and_want_what_would_not_come_by_itself() {
+    let own = |name: &&str| UNITS.iter().any(|(unit, _)| unit == name);
+    let mut seen = 0;
+    for (unit, _) in UNITS {
+        let (after, wants) = (ordered(unit, "After"), ordered(unit, "Wants"));
+        for name in after.iter().chain(&ordered(unit, "Before")) {
+            assert!(own(name) || LASTING.contains(name), "{unit} is ordered on {name}");
+            seen += 1;
+        }
+        // Passive: without a Wants= the order is kept with something that may never be started.
+        if after.contains(&"network-online.target") {
+            assert!(wants.contains(&"network-online.target"), "{unit}: After= alone is inert");
+        }
+    }
+    assert!(seen >= 9, "only {seen} orderings were found");
+    for (path, text) in drop_ins(&example()) {
+        for line in text.lines().filter(|line| line.starts_with("After=") || line.starts_with("Before=")) {
+            let names = line.split_once('=').unwrap().1.split_whitespace();
+            names.for_each(|name| assert!(own(&name) || LASTING.contains(&name), "{path}: {line}"));
+        }
+    }
+}
+
 /// Facts of systemd that the units stand on, each with the line that must stay.
 #[test]
 fn lines_that_were_paid_for_stay() {
     let text = |unit: &str| UNITS.iter().find(|(name, _)| *name == unit).unwrap().1;
+    let has = |unit: &str, line: &str| assert!(text(unit).lines().any(|l| l == line), "{unit}: {line}");
+    // TERM to the supervisor alone: it asks systemctl whether the machine shuts down.
+    has("ccorch-supervisor.service", "KillMode=mixed");
+    has("ccorch-supervisor.service", "WatchdogSec=60");
+    // A oneshot would wait for the target that waits for it, and so would a start that waits.
+    has("ccorch-resume.service", "Type=exec");
+    assert!(RESUME.contains(r#"["start", "--no-block", "ccorch.target"]"#), "resume waits for the target");
     for line in [
         // With `mixed` the agents' own handlers never run.
         "KillMode=control-group",
@@ -161,8 +204,10 @@ fn lines_that_were_paid_for_stay() {
         // Each its own: with one folder for all, one loop's stop takes the others' sockets.
         "RuntimeDirectory=ccorch-loops/%i",
     ] {
-        assert!(text("ccorch-loop@.service").lines().any(|l| l == line), "{line}");
+        has("ccorch-loop@.service", line);
     }
+    // At a shutdown the bus goes last, and the stop can ask for its own reason.
+    assert!(ordered("ccorch-loop@.service", "After").contains(&"dbus.service"));
     for (unit, text) in UNITS.iter().filter(|(name, _)| *name != "ccorch-proxy.service") {
         // Their mounts hide a container's own boot_id, and boot_id is what a reboot is known by.
         for key in ["ProtectKernelTunables=", "ProtectControlGroups=", "ProtectProc=", "ProcSubset="] {

@@ -113,6 +113,11 @@ fn a_rescue_keeps_everything_and_touches_nothing() {
     pi.sh(IN, "git add held; echo 3 >held; git rm -q --cached .gitignore; rm .gitignore");
     pi.put("/srv/w/cc-ci/new file", "x\n");
     let before = state(&bed);
+    let dry = bed.ccorch(&["unsaved", "--rescue", "--dry-run"]);
+    assert_eq!(dry.status.code(), Some(1), "there is something to rescue");
+    let shown = String::from_utf8(dry.stdout).unwrap();
+    assert!(shown.contains("is not committed") && shown.contains("the stash holds"), "{shown}");
+    assert_eq!((state(&bed), pushed(&bed)), (before.clone(), Vec::new()), "a dry run rescues nothing");
     let said = bed.ok(&["unsaved", "--rescue"]);
     assert!(
         said.starts_with("pi: rescued from /srv/w/cc-ci: ccorch/rescue/pi/") && said.ends_with(", pushed\n"),

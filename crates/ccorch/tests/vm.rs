@@ -152,6 +152,10 @@ fn a_machine_that_does_not_boot_is_reported_kept_and_stopped_by_force() {
     let status: serde_json::Value = serde_json::from_str(&status.stdout).unwrap();
     assert_eq!((&status["state"], &status["memory_mib"]), (&"running".into(), &256.into()), "{status}");
 
+    assert_eq!(place.env.run(&["vm", "stop", "vm", "--dry-run"]).stdout, "vm: would be stopped\n");
+    assert_eq!(place.env.run(&["vm", "start", "vm", "--dry-run"]).stdout, "vm: runs already\n");
+    assert_eq!(place.env.run(&["vm", "status", "vm"]).status, Some(0), "a dry run stops nothing");
+
     // It runs, so a larger disk has to wait for its stop.
     place.rig("8GiB", "");
     assert_snapshot!(place.ccorch(&["provision", "vm", "--dry-run"]), @r"
@@ -189,6 +193,14 @@ fn a_machine_that_does_not_boot_is_reported_kept_and_stopped_by_force() {
       would be started with cpus 1, memory 256 MiB, ssh on 127.0.0.1:PORT
     --- status 0
     ");
+
+    assert_snapshot!(place.ccorch(&["vm", "start", "vm", "--dry-run"]), @r"
+    $ ccorch vm start vm --dry-run
+    --- stdout
+    vm: would be started; ssh would answer on 127.0.0.1:PORT
+    --- status 0
+    ");
+    assert_eq!(place.env.run(&["vm", "status", "vm"]).status, Some(1), "a dry run starts nothing");
 
     let taken = TcpListener::bind(("127.0.0.1", place.port)).unwrap();
     assert_snapshot!(place.ccorch(&["vm", "start", "vm", "--timeout", "3s"]), @r"

@@ -5,24 +5,24 @@
 #[path = "../../ccorch/tests/documents/mod.rs"]
 mod documents;
 
+use std::fs;
 use std::process::Command;
 
 use documents::{anchors, commands, inline_commands, links, root, text, words};
 
-/// What the rehearsal does not run, and why.
-const NOT_REHEARSED: [(&str, &str); 12] = [
-    ("adopt --dry-run", "the rehearsal runs exactly this, before the adoption"),
-    ("notify --dry-run", "ccorch's own tests of notifications send to real servers"),
-    ("schema", "needs no host: run as it stands by ccorch's own test of the README"),
-    ("rollback --dry-run", "needs no host: run as it stands by ccorch's own test of the README"),
-    ("cutover --dry-run", "needs no host: run as it stands by ccorch's own test of the README"),
-    ("forget-source --dry-run", "the rehearsal runs exactly this, as its last step"),
-    ("lease show", "each cutover of the rehearsal asks it of the hosts"),
-    ("secrets recipient", "the rehearsed rig has no secrets"),
-    ("loops list", "the rehearsal reads the same table in `status`"),
-    ("loops attach", "needs a person's terminal"),
-    ("loops logs", "for people: nothing in the rehearsal depends on its wording"),
-    ("loops restart", "the rehearsal has loops end by crash, reboot and power cut"),
+/// What the rehearsal does not run as the README has it, and which test does: its file, and words of it.
+const NOT_REHEARSED: [(&str, &str, &str); 3] = [
+    ("ccorch schema > ccorch.schema.json", "crates/ccorch/tests/readme.rs", "[\"schema\" | \"check\", ..]"),
+    (
+        "ccorch host install vm --ssh-config --install-packages",
+        "crates/ccorch/tests/install.rs",
+        "[\"host\", \"install\", \"vm\", \"--ssh-config\", \"--install-packages\"]",
+    ),
+    (
+        "ccorch secrets recipient --host vm",
+        "crates/ccorch/tests/host_systemd/secrets.rs",
+        "secrets recipient",
+    ),
 ];
 
 /// Commands of other programs that the README has, and who tries them.
@@ -32,47 +32,59 @@ const OTHER_PROGRAMS: [(&str, &str); 3] = [
     ("nixos-rebuild switch --flake .#cc-ci-orchestrator", "belongs to the flake: checked below"),
 ];
 
-/// The verb with its sub-verb; `--dry-run` is another walk.
-fn verb(command: &str) -> String {
-    let words = words(command);
-    let nested = ["host", "lease", "loops", "proxy", "secrets", "vm"].contains(&words[1]);
-    let verb = words[1..if nested { 3 } else { 2 }].join(" ");
-    if words.contains(&"--dry-run") { verb + " --dry-run" } else { verb }
+/// What the rehearsal hands to the program, without white space, so that it does not matter where lines break.
+fn rehearsed() -> String {
+    let folder = root().join("crates/xtask/src/rehearse");
+    let files = fs::read_dir(folder).unwrap().map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap());
+    squeezed(&files.collect::<String>())
+}
+
+fn squeezed(text: &str) -> String {
+    text.split_whitespace().collect::<String>().replace(",]", "]")
+}
+
+/// A command of the README as the rehearsal's source would have it.
+fn as_source(command: &str) -> String {
+    let words: Vec<String> = words(command)[1..].iter().map(|word| format!("\"{word}\"")).collect();
+    format!("operator,&[{}]", words.join(","))
 }
 
 #[test]
-fn the_walk_through_is_rehearsed() {
-    let files = ["walk.rs", "adopt.rs", "judge.rs"];
-    let walk: String = files.iter().map(|file| text(&format!("crates/xtask/src/rehearse/{file}"))).collect();
-    let rehearsed = |verb: &str| {
-        let words: Vec<String> =
-            verb.trim_end_matches(" --dry-run").split(' ').map(|word| format!("\"{word}\"")).collect();
-        !verb.ends_with("--dry-run") && walk.contains(&format!("(&[{}", words.join(", ")))
-    };
+fn the_walk_through_is_rehearsed_as_it_stands() {
+    let source = rehearsed();
+    // Whoever of the operator's methods takes it.
+    let source = ["operator.runs(&", "operator.reads(&", "attach(operator,&"]
+        .iter()
+        .fold(source, |source, call| source.replace(call, "operator,&"));
     let readme = text("README.md");
-    let verbs: Vec<String> =
-        commands(&readme).iter().filter(|c| c.starts_with("ccorch ")).map(|c| verb(c)).collect();
-    assert!(verbs.len() > 15, "only {} commands found", verbs.len());
-    // A dry run of what is rehearsed differs by doing nothing, which the verbs' own tests see to.
-    let excepted = |verb: &str| NOT_REHEARSED.iter().any(|(excepted, _)| *excepted == verb);
-    for verb in &verbs {
-        let known = rehearsed(verb) || excepted(verb) || on_hosts_elsewhere(verb);
-        assert!(known, "`ccorch {verb}` is in the README, but neither rehearsed nor excepted with a reason");
+    let all: Vec<String> = commands(&readme).into_iter().filter(|c| c.starts_with("ccorch ")).collect();
+    assert!(all.len() > 25, "only {} commands found", all.len());
+    let excepted = |command: &str| NOT_REHEARSED.iter().any(|(excepted, ..)| *excepted == command);
+    for command in &all {
+        let run = source.contains(&as_source(command));
+        assert!(run || excepted(command), "`{command}` is in the README; the rehearsal does not run it");
+        assert!(!(run && excepted(command)), "`{command}` is excepted, but rehearsed");
     }
-    for (verb, _) in NOT_REHEARSED {
-        assert!(verbs.iter().any(|v| v == verb), "`{verb}` is excepted, but not in the README");
-        assert!(!rehearsed(verb), "`{verb}` is excepted, but rehearsed");
+    for (command, test, there) in NOT_REHEARSED {
+        assert!(all.iter().any(|c| c == command), "`{command}` is excepted, but not in the README");
+        assert!(text(test).contains(there), "{test} does not try `{command}`");
     }
 }
 
-/// Run on real hosts by other tests of ccorch.
-fn on_hosts_elsewhere(verb: &str) -> bool {
-    let (test, argument) = match verb {
-        "provision --dry-run" => ("provision_incus.rs", "\"--dry-run\""),
-        "host uninstall --dry-run" => ("install.rs", "\"uninstall\""),
-        _ => return false,
-    };
-    text(&format!("crates/ccorch/tests/{test}")).contains(argument)
+/// What holds for every change is what the README says: the formatter, the lints, and its test command to the letter.
+#[test]
+fn what_runs_for_every_change_is_the_readme_s_test_command() {
+    let readme = text("README.md");
+    let test: Vec<String> =
+        commands(&readme).into_iter().filter(|c| c.starts_with("cargo xtask test")).collect();
+    assert_eq!(test.len(), 1, "{test:?}");
+    let script = text(".ci/run");
+    let lines: Vec<&str> = script.lines().filter(|line| line.starts_with("cargo ")).collect();
+    let [fmt, clippy, last] = lines[..] else { panic!("three commands of cargo were expected: {lines:?}") };
+    assert!(fmt.starts_with("cargo fmt --all --check"), "{fmt}");
+    assert!(clippy.starts_with("cargo clippy --workspace --all-targets") && clippy.ends_with("-D warnings"));
+    assert_eq!(last, test[0]);
+    assert_eq!(script.lines().last(), Some(last), "something comes after the tests");
 }
 
 #[test]

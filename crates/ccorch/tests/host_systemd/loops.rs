@@ -27,7 +27,7 @@ type Step = (&'static str, fn(&Container));
 fn loops_live_and_die_apart() {
     let vm = Container::installed("apart", RIG);
     vm.push(Path::new("tests/host_systemd/agent.sh"), "/usr/local/bin/agent");
-    let steps: [Step; 13] = [
+    let steps: [Step; 14] = [
         ("the units are installed as they are", installed_units),
         ("a start on a host without the lease is refused", refused),
         ("the holder starts", starts),
@@ -40,6 +40,7 @@ fn loops_live_and_die_apart() {
         ("root and another user at an agent's tmux", strangers_at_tmux),
         ("an agent that has something to say", speaks),
         ("a supervisor that restarts or is killed", supervisor),
+        ("a supervisor that hangs", hung_supervisor),
         ("an upgrade", upgrade),
     ];
     for (what, step) in steps {
@@ -273,6 +274,30 @@ fn supervisor(vm: &Container) {
     vm.until("a restart of one", || (vm.report("one")["restarts"] == 2).then_some(()));
     vm.until_loop("one", "running");
     untouched(vm, &before, &["one"]);
+}
+
+/// It is stopped, so it answers nobody and feeds no watchdog: systemd ends it and starts another, and no agent with it.
+fn hung_supervisor(vm: &Container) {
+    let before = agents(vm);
+    let unit = "ccorch-supervisor.service";
+    let pid = || vm.tells(&format!("systemctl show --value -p MainPID {unit}"));
+    // A short time, for the test's sake; a running service takes it over at its next start.
+    let folder = format!("/run/systemd/system/{unit}.d");
+    vm.tells(&format!(
+        "mkdir -p {folder}; printf '[Service]\\nWatchdogSec=5\\n' >{folder}/90-short.conf; systemctl daemon-reload; systemctl restart {unit}"
+    ));
+    vm.until_well();
+    let hung = pid();
+    vm.tells(&format!("kill -s STOP {hung}"));
+    vm.until("another supervisor", || {
+        let now = pid();
+        (now != "0" && now != hung).then_some(())
+    });
+    vm.until_holds(&format!("journalctl -u {unit} --no-pager | grep -q 'Watchdog timeout'"));
+    vm.until_well();
+    untouched(vm, &before, &[]);
+    vm.tells(&format!("rm -r {folder}; systemctl daemon-reload; systemctl restart {unit}"));
+    vm.until_well();
 }
 
 fn upgrade(vm: &Container) {

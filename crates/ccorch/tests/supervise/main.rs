@@ -9,6 +9,7 @@ mod confirm;
 mod control;
 mod crash;
 mod damage;
+mod dry;
 mod fleet;
 mod hardship;
 mod hooks;

@@ -14,7 +14,7 @@ const LONG: Duration = Duration::from_secs(60);
 /// The stand-in for an agent is built once.
 static BUILT: std::sync::Once = std::sync::Once::new();
 /// The loops of the rig.
-const LOOPS: [&str; 3] = ["boss", "builder", "watch"];
+pub const LOOPS: [&str; 3] = ["boss", "builder", "watch"];
 
 /// Says which words it was started with, then waits to be ended.
 const AGENT: &str = r#"#!/bin/sh

@@ -25,12 +25,20 @@ pub struct Instance {
     api: Api,
     /// Its name; `NAME.incus` resolves to its address in all others.
     pub name: String,
+    /// Whether what changes the machine is printed before it is done.
+    announced: bool,
 }
 
 impl Instance {
     /// One that exists.
     pub fn new(api: &Api, name: &str) -> Self {
-        Self { api: api.clone(), name: name.to_owned() }
+        Self { api: api.clone(), name: name.to_owned(), announced: false }
+    }
+
+    /// The same machine; what is done to it by [`Self::restart`], [`Self::stop_force`], [`Self::start`] and
+    /// [`Self::does`] is printed before.
+    pub fn announced(&self) -> Self {
+        Self { announced: true, ..self.clone() }
     }
 
     /// Creates one from the bed's image and waits until it is ready.
@@ -124,19 +132,24 @@ impl Instance {
 
     /// Shuts it down well and boots it; returns when sshd answers again.
     pub fn restart(&self) -> Result<()> {
-        self.incus(&["restart", "--timeout", "60", &self.name]).run()?;
+        self.visibly(&["restart", "--timeout", "60", &self.name])?;
         self.reachable().map(drop)
     }
 
     /// Cuts its power.
     pub fn stop_force(&self) -> Result<()> {
-        self.incus(&["stop", "--force", &self.name]).run()
+        self.visibly(&["stop", "--force", &self.name])
     }
 
     /// Boots it; returns when sshd answers.
     pub fn start(&self) -> Result<()> {
-        self.incus(&["start", &self.name]).run()?;
+        self.visibly(&["start", &self.name])?;
         self.reachable().map(drop)
+    }
+
+    /// Runs a command inside as root for its effect; a failure is an error.
+    pub fn does(&self, argv: &[&str]) -> Result<()> {
+        self.visibly(&[&["exec", &self.name, "--"], argv].concat())
     }
 
     /// The kernel's name for this boot.
@@ -155,6 +168,13 @@ impl Instance {
         let line = self.read(&["cat", "/etc/ssh/ssh_host_ed25519_key.pub"])?;
         let words: Vec<&str> = line.split_whitespace().take(2).collect();
         Ok(words.join(" "))
+    }
+
+    fn visibly(&self, arguments: &[&str]) -> Result<()> {
+        if self.announced {
+            println!("\n$ incus {}", arguments.join(" "));
+        }
+        self.incus(arguments).run().with_context(|| format!("on instance {}", self.name))
     }
 
     fn incus(&self, arguments: &[&str]) -> Run<'static> {

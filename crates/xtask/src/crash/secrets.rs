@@ -8,13 +8,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 
 use crate::bed::Instance;
 use crate::scenario::Place;
+use crate::wait;
 
 /// Between two looks at all processes.
 const PAUSE: Duration = Duration::from_millis(20);
+
+/// Until a planted word is seen; a loaded machine gets far more than it takes.
+const CONTROL: Duration = Duration::from_secs(60);
+/// Ends the process with the planted word.
+const FOUND: &str = "/run/control-of-the-watch";
 
 /// Where the search's patterns lie on a host: nobody but root reads them.
 const PATTERNS: &str = "/root/.secrets-of-the-bed";
@@ -69,38 +75,73 @@ fn line_of(file: &Path) -> Result<String> {
     lines.max_by_key(|line| line.len()).map(str::to_owned).context("an empty key")
 }
 
-/// Looks at the arguments and environment of every process of this machine, which has those of all containers, until it is stopped.
+/// What everybody on a machine may see of a process: the file below `/proc/PID`, and its name.
+const SEEN: [(&str, &str); 2] = [("cmdline", "arguments"), ("environ", "environment")];
+
+/// One look at every process of this machine, which has those of all containers.
+fn look(secrets: &Secrets, seen: &[(&str, &str)]) -> Result<()> {
+    for entry in fs::read_dir("/proc").context("cannot read /proc")?.flatten() {
+        for (file, what) in seen {
+            let line = fs::read(entry.path().join(file)).unwrap_or_default();
+            let what = format!("the {what} of process {}", entry.file_name().to_string_lossy());
+            secrets.not_in(&what, &String::from_utf8_lossy(&line))?;
+        }
+    }
+    Ok(())
+}
+
+/// Looks at all processes until it is stopped.
 pub struct Watch {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<Result<usize>>,
 }
 
 impl Watch {
-    /// Starts looking.
-    pub fn start(secrets: Secrets) -> Self {
+    /// Starts looking, once it is known that a look finds what a process of this host shows.
+    pub fn start(secrets: Secrets, host: &Instance) -> Result<Self> {
+        control(host)?;
         let stop = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&stop);
         let thread = thread::spawn(move || {
             let mut looks = 0;
             while !flag.load(Ordering::Relaxed) {
-                for entry in fs::read_dir("/proc").context("cannot read /proc")?.flatten() {
-                    for (file, what) in [("cmdline", "arguments"), ("environ", "environment")] {
-                        let line = fs::read(entry.path().join(file)).unwrap_or_default();
-                        let what = format!("the {what} of process {}", entry.file_name().to_string_lossy());
-                        secrets.not_in(&what, &String::from_utf8_lossy(&line))?;
-                    }
-                }
+                look(&secrets, &SEEN)?;
                 looks += 1;
                 thread::sleep(PAUSE);
             }
             Ok(looks)
         });
-        Self { stop, thread }
+        Ok(Self { stop, thread })
     }
 
     /// Stops; how often it looked, or what it saw.
     pub fn stop(self) -> Result<usize> {
         self.stop.store(true, Ordering::Relaxed);
-        self.thread.join().map_err(|_| anyhow!("the watch came to a sudden end"))?
+        let looks = self.thread.join().map_err(|_| anyhow!("the watch came to a sudden end"))??;
+        ensure!(looks > 0, "the watch never looked");
+        Ok(looks)
     }
+}
+
+/// Plants a word in the arguments and the environment of a process in the container, and demands that a look finds both.
+/// The word goes there through standard input: no process of this machine outside has it.
+fn control(host: &Instance) -> Result<()> {
+    let name = "the control of the watch";
+    let word = format!("seen-by-everybody-{}", std::process::id());
+    let planted = Secrets(vec![(name.to_owned(), word.clone())]);
+    let process = format!(
+        "rm -f {FOUND}; CONTROL={word} timeout 120 sh -c 'until [ -e {FOUND} ]; do sleep 0.1; done' {word}"
+    );
+    thread::scope(|scope| {
+        let process = scope.spawn(|| host.script(&process));
+        let found = SEEN.iter().try_for_each(|one| {
+            wait::until(&format!("{name} to be seen in the {} of a process", one.1), CONTROL, || {
+                let found = look(&planted, &[*one]);
+                Ok(found.is_err_and(|error| error.to_string().contains(name)).then_some(()))
+            })
+        });
+        host.does(&["touch", FOUND])?;
+        process.join().map_err(|_| anyhow!("the control came to a sudden end"))??;
+        found
+    })
 }

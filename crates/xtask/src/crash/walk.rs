@@ -200,7 +200,7 @@ impl Stage<'_, '_> {
     /// A fenced pi that reboots starts nothing.
     fn pi_reboots(&self) -> Result<()> {
         self.pi.restart()?;
-        self.pi.exec(&["systemctl", "is-system-running", "--wait"])?;
+        judge::booted(self.pi)?;
         judge::silent(self.pi)
     }
 

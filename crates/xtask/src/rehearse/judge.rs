@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
+use super::agents::Agents;
 use super::operator::Operator;
 use crate::bed::Instance;
 use crate::scenario::{LOOPS, Scenario, WORKSPACE, work_of};
@@ -14,6 +15,8 @@ use crate::wait;
 const PHASE: u64 = 2;
 /// A loop that works commits every second; a loaded machine gets far more.
 const WORK: Duration = Duration::from_secs(90);
+/// A boot takes about three seconds; a loaded machine gets far more.
+const BOOT: Duration = Duration::from_secs(120);
 
 /// How much work of each loop has reached the remote.
 pub fn work(scenario: &Scenario) -> Result<Vec<usize>> {
@@ -34,28 +37,36 @@ pub fn at_work(scenario: &Scenario) -> Result<String> {
 
 /// On the remote, every loop's numbers go on without a gap or a repeat.
 pub fn numbering(scenario: &Scenario) -> Result<()> {
-    for (name, repository) in LOOPS {
-        let folder = format!("/srv/git/ci/{repository}.git");
-        let verify = ["claude", "verify-numbering", "--git", &folder, "--ref", "main", "--label", name];
-        scenario
-            .git
-            .read(&[&["runuser", "-u", "git", "--"], &verify[..]].concat())
-            .with_context(|| format!("the numbering of {name} is broken"))?;
-    }
-    Ok(())
+    LOOPS.iter().try_for_each(|(name, repository)| numbering_of(&scenario.git, name, repository))
+}
+
+/// One loop's numbers in one repository of the git host.
+pub fn numbering_of(git: &Instance, name: &str, repository: &str) -> Result<()> {
+    let folder = format!("/srv/git/ci/{repository}.git");
+    let verify = ["claude", "verify-numbering", "--git", &folder, "--ref", "main", "--label", name];
+    git.read(&[&["runuser", "-u", "git", "--"], &verify[..]].concat())
+        .with_context(|| format!("the numbering of {name} is broken"))
+        .map(drop)
 }
 
 /// The target's own status: nothing degraded, the right phase, every loop running, so many reboots.
-pub fn well(operator: &Operator, reboots: u64) -> Result<Value> {
-    let status = operator.looks(&["status", "--host", "vm", "--json"])?;
+pub fn well(operator: &Operator, reboots: u64) -> Result<()> {
+    is_well(&operator.looks(&["status", "--host", "vm", "--json"])?, reboots)
+}
+
+fn is_well(status: &Value, reboots: u64) -> Result<()> {
     let degraded = status["degraded"].as_array().context("the status has no list of what is degraded")?;
     ensure!(degraded.is_empty(), "degraded: {degraded:?}");
     ensure!(status["phase"]["index"] == PHASE, "the phase is {}", status["phase"]);
     ensure!(status["reboots"] == reboots, "{} reboots are recorded, not {reboots}", status["reboots"]);
     let loops = status["loops"].as_array().context("the status has no loops")?;
-    ensure!(loops.len() == LOOPS.len(), "{} loops", loops.len());
-    ensure!(loops.iter().all(|one| one["state"] == "running"), "a loop does not run: {loops:?}");
-    Ok(status)
+    for (name, _) in LOOPS {
+        let one = loops.iter().find(|one| one["name"] == name);
+        let one = one.with_context(|| format!("loop {name} is missing: {loops:?}"))?;
+        ensure!(one["state"] == "running", "loop {name} does not run: {one}");
+    }
+    ensure!(loops.len() == LOOPS.len(), "{} loops: {loops:?}", loops.len());
+    Ok(())
 }
 
 /// The receipt of this boot proves that every part came back.
@@ -94,14 +105,66 @@ pub fn told(vm: &Instance, count: usize) -> Result<()> {
     })
 }
 
-/// No agent runs there.
+/// No agent runs there, by pgrep's own word; a host that boots is asked until it answers.
 pub fn silent(instance: &Instance) -> Result<()> {
-    let output = instance.exec(&["pgrep", "-a", "-x", "claude"])?;
-    ensure!(
-        !output.status.success(),
-        "agents run on {}: {}",
-        instance.name,
-        String::from_utf8_lossy(&output.stdout)
-    );
+    let agents = wait::until(&format!("{} to say which agents it runs", instance.name), BOOT, || {
+        Ok(match Agents::on(instance) {
+            Agents::Unknown(_) => None,
+            known => Some(known),
+        })
+    })?;
+    match agents {
+        Agents::AtWork(list) => bail!("agents run on {}: {list}", instance.name),
+        Agents::None | Agents::Unknown(_) => Ok(()),
+    }
+}
+
+/// Its boot is over, and well: `running`. `degraded` means that a unit failed, and on the bed's machines none may.
+pub fn booted(instance: &Instance) -> Result<()> {
+    // The status says the same as the word; before the bus is there the word is another, and asked again.
+    let ask = ["sh", "-c", "systemctl is-system-running --wait || :"];
+    let state = wait::until(&format!("the end of the boot of {}", instance.name), BOOT, || {
+        let state = instance.read(&ask)?;
+        Ok(["running", "degraded"].contains(&state.as_str()).then_some(state))
+    })?;
+    if state == "degraded" {
+        let failed = instance.read(&["systemctl", "list-units", "--failed", "--no-legend", "--plain"])?;
+        bail!("units of {} failed: {failed}", instance.name);
+    }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn status() -> Value {
+        let running = |(name, _): &(&str, &str)| json!({ "name": name, "state": "running" });
+        let loops: Vec<Value> = LOOPS.iter().map(running).collect();
+        json!({ "degraded": [], "phase": { "index": PHASE }, "reboots": 1, "loops": loops })
+    }
+
+    #[test]
+    fn each_fault_in_a_status_is_found() {
+        is_well(&status(), 1).unwrap();
+        let faults: [(&str, Value, &str); 6] = [
+            ("/degraded", json!(["the supervisor does not answer"]), "degraded: "),
+            ("/phase/index", json!(PHASE + 1), "the phase is"),
+            ("/reboots", json!(2), "2 reboots are recorded, not 1"),
+            ("/loops/1/state", json!("held"), "loop adversary does not run"),
+            ("/loops/1/name", json!("somebody"), "loop adversary is missing"),
+            ("/loops", Value::Null, "has no loops"),
+        ];
+        for (place, fault, found) in faults {
+            let mut status = status();
+            *status.pointer_mut(place).unwrap() = fault;
+            let error = format!("{:#}", is_well(&status, 1).unwrap_err());
+            assert!(error.contains(found), "{place}: {error}");
+        }
+        let mut fewer = status();
+        fewer["loops"].as_array_mut().unwrap().pop();
+        assert!(is_well(&fewer, 1).unwrap_err().to_string().contains("loop orchestrator is missing"));
+    }
 }

@@ -2,6 +2,9 @@
 //! forth again, by the real verbs on real parts. It exits non-zero when anything is not as it must be.
 
 mod adopt;
+mod agents;
+mod everyday;
+mod faults;
 pub(crate) mod judge;
 pub(crate) mod operator;
 pub(crate) mod sampler;
@@ -17,7 +20,7 @@ use crate::report::Report;
 use crate::scenario::Scenario;
 use crate::testbed;
 use operator::Operator;
-use sampler::Sampler;
+use sampler::{Sampler, Samples};
 
 /// Rehearse the main job on the test bed: move a legacy rig to a fresh machine, reboot it, bring it back, move it again.
 ///
@@ -39,29 +42,30 @@ impl RehearseArgs {
     }
 }
 
-/// Runs the rehearsal.
+/// Runs the rehearsal; the table of steps comes at the end, whatever the end is.
 pub fn run(args: &RehearseArgs) -> Result<ExitCode> {
     let layout = Layout::here(args.dir.as_deref())?;
     let mut report = Report::default();
-    let ccorch = report.step("build", || testbed::build("ccorch"))?;
-    let agent = report.step("agent", || testbed::build("agent-stub"))?;
-    let bed = Bed::up(&layout, &mut report)?;
-    let scenario = Scenario::set_up(&bed, &agent, &mut report)?;
-    let operator = Operator::new(&scenario.place, &ccorch)?;
-    let sampler = Sampler::start(bed.instance("pi"), bed.instance("vm"));
-    let result = walk::all(&bed, &scenario, &operator, &agent, &mut report);
-    let samples = sampler.stop();
-    result?;
-    let samples = samples?;
-    println!("\nnever both hosts at work: {samples} samples");
-    println!("\n{:<14}{:>9}", "STEP", "TIME");
-    for (name, took) in report.steps() {
-        println!("{name:<14}{:>7.1} s", took.as_secs_f64());
-    }
-    println!("{:<14}{:>7.1} s", "all", report.total().as_secs_f64());
-    println!("\nthe rig moved and survived");
+    let samples = rehearse(&layout, &mut report);
+    println!("\n{}", report.table());
+    println!("never both hosts at work: {}\n\nthe rig moved and survived", samples?);
     if args.down {
         Bed::down(&layout, false, &mut report)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn rehearse(layout: &Layout, report: &mut Report) -> Result<Samples> {
+    let ccorch = report.step("build", || testbed::build("ccorch"))?;
+    let agent = report.step("agent", || testbed::build("agent-stub"))?;
+    let bed = Bed::up(layout, report)?;
+    let scenario = Scenario::set_up(&bed, &agent, report)?;
+    let operator = Operator::new(&scenario.place, &ccorch)?;
+    let sampler = Sampler::start(bed.instance("pi"), bed.instance("vm"));
+    let result = walk::all(&bed, &scenario, &operator, &agent, report);
+    let samples = sampler.stop();
+    result?;
+    let samples = samples?;
+    samples.of_both()?;
+    Ok(samples)
 }

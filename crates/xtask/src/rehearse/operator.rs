@@ -1,5 +1,6 @@
 //! The operator: runs the real program with their own rig file and state, each command printed before it runs.
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -14,6 +15,8 @@ pub struct Operator {
     ccorch: PathBuf,
     rig: PathBuf,
     home: PathBuf,
+    /// What was announced last.
+    last: RefCell<String>,
 }
 
 impl Operator {
@@ -23,7 +26,7 @@ impl Operator {
         let ssh = home.join(".ssh");
         std::fs::create_dir_all(&ssh).with_context(|| format!("cannot make {}", ssh.display()))?;
         std::fs::copy(&place.known_hosts, ssh.join("known_hosts")).context("cannot copy known_hosts")?;
-        Ok(Self { ccorch: ccorch.into(), rig: place.rig_file.clone(), home })
+        Ok(Self { ccorch: ccorch.into(), rig: place.rig_file.clone(), home, last: RefCell::default() })
     }
 
     /// Runs a command that has to succeed; its output goes to the terminal.
@@ -48,8 +51,11 @@ impl Operator {
         Ok(text)
     }
 
-    /// The JSON that a command prints, whatever its exit status; not announced, because it only looks.
+    /// The JSON that a command prints, whatever its exit status; announced once however often it looks.
     pub fn looks(&self, args: &[&str]) -> Result<Value> {
+        if *self.last.borrow() != args.join(" ") {
+            self.announce(args);
+        }
         let output = self.output(args)?;
         serde_json::from_slice(&output.stdout).with_context(|| {
             format!(
@@ -65,7 +71,19 @@ impl Operator {
     }
 
     fn announce(&self, args: &[&str]) {
-        println!("\n$ ccorch {}", args.join(" "));
+        let line = args.join(" ");
+        println!("\n$ ccorch {line}");
+        *self.last.borrow_mut() = line;
+    }
+
+    /// A command of this operator on a terminal of its own, which `script` makes; announced, not run yet.
+    pub fn on_a_terminal(&self, args: &[&str]) -> Command {
+        self.announce(args);
+        let mut command = self.dressed(Command::new("script"));
+        // The name of the program may have any letter in it; a shell takes it from the environment.
+        command.args(["-qec", &format!("exec \"$CCORCH\" {}", args.join(" ")), "/dev/null"]);
+        command.env("CCORCH", &self.ccorch).env("TERM", "xterm");
+        command
     }
 
     /// Where the journals of cutovers lie.
@@ -75,10 +93,14 @@ impl Operator {
 
     /// A command of this operator, not run yet.
     pub fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(&self.ccorch);
-        command.args(args).env_clear().env("HOME", &self.home).env("CCORCH_RIG", &self.rig);
+        let mut command = self.dressed(Command::new(&self.ccorch));
+        command.args(args).stdin(Stdio::null()).stderr(Stdio::inherit());
+        command
+    }
+
+    fn dressed(&self, mut command: Command) -> Command {
+        command.env_clear().env("HOME", &self.home).env("CCORCH_RIG", &self.rig);
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
-        command.stdin(Stdio::null()).stderr(Stdio::inherit());
         command
     }
 }
