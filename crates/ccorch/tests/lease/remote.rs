@@ -51,6 +51,8 @@ fn a_push_that_does_not_arrive_leaves_nobody_active_and_is_gone_on_with() {
     place.refuse_pushes(false);
     ok(&place.b, &active);
     ok(&place.b, &["lease", "tick"]);
+    refused(&place.b.run(&["lease", "check"]), 6, &["cutover j1 keeps the loops down"]);
+    ok(&place.b, &["activate", "--journal", "j1", "--turn", "1", "--message", "moved"]);
     ok(&place.b, &["lease", "check"]);
 }
 

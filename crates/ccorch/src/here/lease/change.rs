@@ -31,6 +31,10 @@ pub fn write(here: &Here, about: &HostName, state: Standing, by: &Driver) -> Res
     }
     push(here, old.as_ref(), &current, &lease)?;
     if about_me && state == Standing::Active {
+        if super::check(here).is_err() {
+            // A heartbeat may come before the cutover's activation, and nothing starts before that.
+            here.set_quiesced(Some(&by.journal))?;
+        }
         keep_active(here, &lease)?;
     }
     if !about_me && arbiter(here).is_none() {
