@@ -54,6 +54,7 @@ pub fn run(context: &Context, args: &Args) -> Result<ExitCode> {
     let _act = driver::admit(&here, &args.by.driver(), "an unknown driver")?;
     if lease::check(&here).is_ok() {
         // Already at work: a repeated call must not start anything twice.
+        start::rest(&here)?;
         confirm::start_watching(&here)?;
         return Ok(ExitCode::SUCCESS);
     }

@@ -72,7 +72,12 @@ pub fn drive(loaded: &LoadedRig, log: &mut Log, options: Options) -> Result<Exit
             Next::Perform(step) => forward(loaded, log, &steps, step, &mut first_failure)?,
             Next::Probe(step) => probe(loaded, log, &steps, step, &mut first_failure)?,
             Next::Undo(step) => undo(log, &steps, step)?,
-            Next::Close(outcome) => close(log, &steps, outcome)?,
+            Next::Close(outcome) => {
+                if may_be_claimed(log, first_failure.as_ref()) {
+                    claim_unheard(loaded, log, &steps)?;
+                }
+                close(log, &steps, outcome)?;
+            }
             Next::Over(outcome) => {
                 report::end(loaded, log, outcome, options.json)?;
                 return ended(outcome, &plan, &id, first_failure);
@@ -113,6 +118,33 @@ fn take_again(loaded: &LoadedRig, log: &mut Log, steps: &Steps<'_>) -> Result<()
             Ok(())
         }
         claimed => claimed,
+    }
+}
+
+/// Whether this journal does not say that the cutover was taken in hand, and the arbiter may: whoever dies or is cut off
+/// between the two leaves it so. A preflight that failed before that in this very run is known not to.
+fn may_be_claimed(log: &Log, failure: Option<&anyhow::Error>) -> bool {
+    log.journal.turn().is_none()
+        && log.journal.status(Step::Preflight) != Status::Pending
+        && failure.is_none_or(|error| error.downcast_ref::<preflight::NothingChanged>().is_some())
+}
+
+/// Takes in hand what the arbiter names this cutover's, so that it can be closed there; else it would stand in the way of
+/// the next one.
+fn claim_unheard(loaded: &LoadedRig, log: &mut Log, steps: &Steps<'_>) -> Result<()> {
+    match hosted::lease(steps.claimer()) {
+        Ok(view) if view.owner().is_some_and(|owner| owner.open && owner.journal == log.journal.id) => {
+            claim(loaded, log, steps)
+        }
+        Ok(_) => Ok(()),
+        Err(error) => {
+            eprintln!(
+                "warning: whether the arbiter was told of cutover {} is not known: {error:#}; if a new one is refused \
+                 because of it, `ccorch cutover --abort` closes it",
+                log.journal.id
+            );
+            Ok(())
+        }
     }
 }
 

@@ -17,6 +17,12 @@ pub fn write(here: &Here, journal: &str, message: &str, back: &str) -> Result<()
     durable::replace(&here.paths.handoff(), note.as_bytes(), 0o644)
 }
 
+/// The rig is not here after all: the note says what is no longer so, to people and to a session that has not heard it yet.
+pub fn forget(here: &Here) -> Result<()> {
+    durable::remove(&here.paths.state().join("HANDOFF.md"))?;
+    durable::remove(&here.paths.handoff())
+}
+
 /// Branches of rescued work, local or of a remote. A repository that cannot be asked has none to tell of.
 fn rescued(here: &Here) -> Vec<String> {
     let mut all = Vec::new();

@@ -23,6 +23,19 @@ pub fn rig(here: &Here) -> Result<()> {
     enable()?;
     // A supervisor that idled through the standby has old conversations in mind.
     systemd::systemctl(&["restart", "ccorch-supervisor.service"])?;
+    units()
+}
+
+/// What a call of [`rig`] that died half way did not get to; nothing that runs is touched.
+pub fn rest(here: &Here) -> Result<()> {
+    if Runtime::of(here) == Runtime::Direct {
+        return Ok(());
+    }
+    enable()?;
+    units()
+}
+
+fn units() -> Result<()> {
     systemd::systemctl(&["start", "ccorch-lease.service"])?;
     systemd::systemctl(&["start", "--no-block", "ccorch.target"])?;
     Ok(())

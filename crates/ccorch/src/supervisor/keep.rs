@@ -15,6 +15,7 @@ use ccorch_io::{clock, durable};
 use rustix::time::{ClockId, clock_gettime};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::here::loop_state::LoopState;
 use crate::here::{Here, events, loop_state};
@@ -34,6 +35,10 @@ pub struct Keep {
     clock: Steady,
     /// What was written last, so that nothing is written twice.
     written: BTreeMap<LoopName, LoopState>,
+    /// What is on the disk, as far as this supervisor knows.
+    disk: BTreeMap<LoopName, Value>,
+    /// Whether something else is: a cutover brought it while this host was standby.
+    overtaken: bool,
     /// Whether the disk took the latest write.
     takes: bool,
 }
@@ -61,6 +66,11 @@ fn aside<T: DeserializeOwned>(here: &Here, path: &Path) {
     events::record(here, "state-damaged", None, format!("{error:#}; {kept}"));
 }
 
+/// A loop's state as it lies there; nothing when it is missing or damaged.
+fn on_disk(here: &Here, name: &LoopName) -> Option<Value> {
+    durable::read_json(&here.paths.loop_state(name)).ok().flatten()
+}
+
 fn file(here: &Here) -> PathBuf {
     here.paths.state().join("fleet.json")
 }
@@ -80,9 +90,14 @@ impl Keep {
             None => (Steady::begin(&boot_id, up(), clock::now()), Shared::default()),
         };
         let mut states = BTreeMap::new();
+        let mut disk = BTreeMap::new();
         let mut memories: BTreeMap<LoopName, Memory> = BTreeMap::new();
         for name in here.rig.loops.keys() {
-            let state = loop_state::read(here, name).unwrap_or_default();
+            // One look for both: what comes between two would never be noticed.
+            let value = on_disk(here, name);
+            let state = value.clone().and_then(|value| serde_json::from_value::<LoopState>(value).ok());
+            let state = state.unwrap_or_default();
+            disk.extend(value.map(|value| (name.clone(), value)));
             let mut memory = state.memory.clone();
             if state.desired == Desired::Held {
                 memory.state = State::Held;
@@ -90,9 +105,11 @@ impl Keep {
             memories.insert(name.clone(), memory);
             states.insert(name.clone(), state);
         }
-        let mut keep = Self { here: here.clone(), boot_id, clock, written: states.clone(), takes: true };
+        let (written, here) = (states.clone(), here.clone());
+        let mut keep = Self { here, boot_id, clock, written, disk, overtaken: false, takes: true };
         let now = keep.now();
-        Ok((keep, Fleet::new(Fleets::of(&here.rig), shared, memories, now), states))
+        let fleets = Fleets::of(&keep.here.rig);
+        Ok((keep, Fleet::new(fleets, shared, memories, now), states))
     }
 
     /// Now, in engine time.
@@ -100,16 +117,27 @@ impl Keep {
         self.clock.at(&self.boot_id, up(), clock::now())
     }
 
-    /// Writes a loop's state if it is another than what was written last.
+    /// Writes a loop's state if it is another than what was written last. What somebody else wrote meanwhile stays.
     pub fn put(&mut self, name: &LoopName, state: &LoopState) {
-        if self.written.get(name) == Some(state) {
+        if self.overtaken || self.written.get(name) == Some(state) {
+            return;
+        }
+        let found = on_disk(&self.here, name);
+        if found.is_some() && found.as_ref() != self.disk.get(name) {
+            self.overtaken = true;
             return;
         }
         let done = loop_state::write(&self.here, name, state);
         if done.is_ok() {
             self.written.insert(name.clone(), state.clone());
+            self.disk.extend(serde_json::to_value(state).ok().map(|value| (name.clone(), value)));
         }
         self.took(done);
+    }
+
+    /// Whether a loop's state on the disk is not this supervisor's: what it has in mind is worth nothing any more.
+    pub fn overtaken(&self) -> bool {
+        self.overtaken
     }
 
     /// Writes what is not one loop's, and the time.

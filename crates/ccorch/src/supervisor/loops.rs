@@ -148,10 +148,19 @@ impl Loops {
             if shared {
                 self.keep.put_shared(&self.fleet);
             }
+            if self.keep.overtaken() {
+                self.pending.clear();
+                return;
+            }
             for action in actions {
                 self.perform(action);
             }
         }
+    }
+
+    /// Whether a cutover brought the loops' state while this supervisor idled.
+    pub fn overtaken(&self) -> bool {
+        self.keep.overtaken()
     }
 
     pub(super) fn tell(&mut self, name: &LoopName, happens: Happens) {

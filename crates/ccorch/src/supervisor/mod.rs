@@ -86,6 +86,9 @@ pub fn run(here: &Here) -> Result<()> {
     let pulse = systemd::watchdog_interval().unwrap_or(HEARTBEAT).min(HEARTBEAT);
     let mut next_pulse = Instant::now();
     loop {
+        if loops.overtaken() {
+            return again(here);
+        }
         let now = Instant::now();
         if now >= next_pulse {
             // Only a main loop that really turns feeds systemd's watchdog.

@@ -112,6 +112,7 @@ fn what_is_taken_back_never_confirms_itself() {
     turn(&place, "boss", "");
     place.ok(&["quiesce", "--journal", "j1", "--turn", "2"]);
     assert_eq!(verdict(&place)["verdict"], "withdrawn");
+    assert!(!place.state("HANDOFF.md").exists(), "the rig is not here, whatever the note said");
     // A driver that slept through it comes with the same cutover: the window stays as it is.
     place.ok(&["activate", "--journal", "j1", "--turn", "2", "--message", "x", "--confirm-within", "50s"]);
     assert_eq!(verdict(&place)["verdict"], "withdrawn");

@@ -3,6 +3,7 @@
 // The lint spares `#[test]` functions alone; what helps them may fail a test just so.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod carried;
 #[path = "../common/mod.rs"]
 mod common;
 mod confirm;

@@ -18,7 +18,7 @@ use crate::run::Run;
 /// Folders of a host that are looked at.
 const FOLDERS: [&str; 5] = ["etc/ccorch", "var/lib", "srv", "home", "root"];
 /// What each run has of its own: records of what happened, not what is so. A trailing `/` means all below.
-const OWN: [&str; 13] = [
+const OWN: [&str; 15] = [
     "var/lib/ccorch/journals/",
     "var/lib/ccorch/lease.git/",
     "var/lib/ccorch/reboots.jsonl",
@@ -32,9 +32,11 @@ const OWN: [&str; 13] = [
     ".lock",
     ".old",
     "last-exit.json",
+    "last-stop.json",
+    "began.json",
 ];
 
-/// A driver whose cutover is over is as if there had been none.
+/// What is over is as if it had never been.
 const CLOSED: &str = "closed";
 
 /// One line each.
@@ -139,11 +141,18 @@ fn content(host: &Host, name: &str) -> Option<String> {
             let file = read()?;
             let lease = file.get("lease").unwrap_or(&file);
             let pending = file.get("pending").is_some_and(|pending| !pending.is_null());
+            // To every rule of the lease a host that stands by is one that never had it.
+            if lease["holder"] == host.name && lease["state"] == "standby" && !pending {
+                return Some(CLOSED.into());
+            }
             Some(format!("{} {}{}", lease["holder"], lease["state"], if pending { " pending" } else { "" }))
         }
         "var/lib/ccorch/driver.json" if read()?["open"] == false => Some(CLOSED.into()),
         "var/lib/ccorch/driver.json" => Some("a cutover is open".into()),
-        "var/lib/ccorch/confirm.json" => Some("a window".into()),
+        "var/lib/ccorch/confirm.json" if read()?["verdict"] == "withdrawn" => Some(CLOSED.into()),
+        "var/lib/ccorch/confirm.json" => Some(format!("a window: {}", read()?["verdict"])),
+        // Where loops left their records.
+        _ if name.starts_with("var/lib/ccorch-loops") && host.path(name).is_dir() => Some(CLOSED.into()),
         _ if name.starts_with("etc/ccorch/") || name == "srv/w/.logs/phase" => {
             fs::read_to_string(host.path(name)).ok()
         }

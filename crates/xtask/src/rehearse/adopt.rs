@@ -9,7 +9,7 @@ use crate::scenario::{LOOPS, Scenario};
 
 /// From the legacy rig at work to the legacy rig at work.
 pub fn there_and_back(scenario: &Scenario, operator: &Operator, report: &mut Report) -> Result<()> {
-    let pi = &scenario.pi;
+    let pi = scenario.pi.announced();
     let runs =
         |unit: &str| Ok::<_, anyhow::Error>(pi.exec(&["systemctl", "is-active", unit])?.status.success());
     report.step("install pi", || {
@@ -25,7 +25,7 @@ pub fn there_and_back(scenario: &Scenario, operator: &Operator, report: &mut Rep
     })?;
     report.step("pi reboots", || {
         pi.restart()?;
-        judge::receipt(pi)?;
+        judge::receipt(&pi)?;
         let status = operator.looks(&["status", "--host", "pi", "--json"])?;
         let loops = status["loops"].as_array().map_or(0, Vec::len);
         ensure!(loops == LOOPS.len() && status["degraded"] == serde_json::json!([]), "{status}");

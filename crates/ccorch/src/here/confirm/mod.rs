@@ -17,7 +17,7 @@ use ccorch_io::{clock, durable, systemd};
 
 use super::runtime::Runtime;
 use super::status::{LoopWord, Status, collect, word};
-use super::{Here, events, lease, letters, loop_state};
+use super::{Here, events, handoff, lease, letters, loop_state};
 use evidence::Baseline;
 
 /// The unit that watches.
@@ -65,7 +65,8 @@ pub fn withdraw(here: &Here, journal: &str) -> Result<()> {
     match read(here)? {
         Some(mut window) if window.journal == journal || window.verdict == Verdict::Open => {
             window.verdict = rule(window.verdict, Event::Withdraw);
-            durable::replace_json(&file(here), &window, 0o644)
+            durable::replace_json(&file(here), &window, 0o644)?;
+            if window.journal == journal { handoff::forget(here) } else { Ok(()) }
         }
         _ => Ok(()),
     }

@@ -42,12 +42,16 @@ pub fn write(here: &Here, about: &HostName, to: To, by: &Driver) -> Result<Lease
         write_file(here, &LeaseFile { lease: lease.clone(), pending: None })?;
     }
     push(here, old.as_ref(), &current, &lease)?;
-    if about_me {
-        match to {
-            To::Active => keep_active(here, &lease)?,
-            To::ActiveForItsOwner => write_file(here, &owners(&lease))?,
-            To::Standby => {}
+    match to {
+        To::Active if about_me => {
+            if super::check(here).is_err() {
+                // A heartbeat may come before the cutover's activation, and nothing starts before that.
+                here.set_quiesced(Some(&by.journal))?;
+            }
+            keep_active(here, &lease)?;
         }
+        To::ActiveForItsOwner if about_me => write_file(here, &owners(&lease))?,
+        _ => {}
     }
     if !about_me && arbiter(here).is_none() {
         // Without a remote this host's file is all there is to tell of the other's lease.
