@@ -161,8 +161,8 @@ fn lease(steps: &Steps<'_>) -> Result<()> {
 
 /// Each host that will write the lease shows that it can, while nothing is stopped yet.
 fn movable(steps: &Steps<'_>) -> Result<()> {
-    let both = [&steps.from, &steps.to].into_iter().filter(|side| side.kind == SideKind::Ccorch);
-    both.map(hosted::probe).collect()
+    let mut both = [&steps.from, &steps.to].into_iter().filter(|side| side.kind == SideKind::Ccorch);
+    both.try_for_each(hosted::probe)
 }
 
 fn unfit(side: &Side, message: String, hint: &str) -> Error {
