@@ -12,8 +12,8 @@ def loop(machine, name):
 
 
 def in_mid_turn(machine):
-    # Returns while an agent has a turn under way.
-    retry(lambda _: any(one.get("life") == "working" for one in status(machine)["loops"]))
+    # Returns while an agent is at a unit of its work: git runs for it. Asked there, since that is over in a moment.
+    machine.succeed("timeout 120 bash -c 'until pgrep -u loops -x git; do sleep 0.01; done'")
 
 
 def at_work(machine, loops=3, remote=None):

@@ -72,8 +72,18 @@ let
       rig = cfg.rendered;
       host = config.environment.etc."ccorch/host".text;
       knownHosts = config.environment.etc."ccorch/known_hosts".text;
-      keys = lib.mapAttrs (_: file: { inherit (file) mode user; }) (
-        lib.filterAttrs (_: file: file.source or null == privateKey) config.environment.etc
+      keys = lib.mapAttrs (_: file: {
+        inherit (file) mode;
+        user = file.user or "root";
+      }) (lib.filterAttrs (_: file: file.source or null == privateKey) config.environment.etc);
+      # Files of the test's own.
+      files = lib.mapAttrs (_: file: file.text) (
+        lib.filterAttrs (
+          name: file: lib.hasPrefix "test-" name && file.text or null != null
+        ) config.environment.etc
+      );
+      users = builtins.attrNames (
+        lib.filterAttrs (_: user: user.isNormalUser or false) config.users.users
       );
       ssh = config.programs.ssh.extraConfig;
       sshd = config.services.openssh.extraConfig;

@@ -53,6 +53,8 @@ struct Generation {
     host: String,
     known_hosts: String,
     keys: BTreeMap<String, Key>,
+    files: Texts,
+    users: Vec<String>,
     ssh: String,
     sshd: String,
     authorized: BTreeMap<String, Vec<String>>,
@@ -94,6 +96,11 @@ impl Machine {
     /// Files below `/etc` that are the private key.
     pub fn keys(&self) -> impl Iterator<Item = (&String, &Key)> {
         self.base.keys.iter()
+    }
+
+    /// People that it has.
+    pub fn users(&self) -> &[String] {
+        &self.base.users
     }
 
     /// Public keys by the user whom they let in.
@@ -162,6 +169,9 @@ impl Generation {
         etc("ccorch/rig.json", &format!("{:#}\n", self.rig))?;
         etc("ccorch/host", &self.host)?;
         etc("ccorch/known_hosts", &self.known_hosts)?;
+        for (path, text) in &self.files {
+            etc(path, text)?;
+        }
         etc("ssh/ssh_config.d/00-nixos.conf", &self.ssh)?;
         etc("ssh/sshd_config.d/00-nixos.conf", &format!("SetEnv PATH={LOGIN_PATH}\n{}\n", self.sshd))?;
         etc("tmpfiles.d/00-nixos.conf", &format!("{}\n", self.tmpfiles.join("\n")))?;

@@ -24,7 +24,7 @@ use crate::bed::{Bed, Instance};
 use crate::run::Run;
 
 /// The tests whose scripts are run.
-pub const CHECKS: [&str; 4] = ["reboot", "switch", "supervisor", "cutover"];
+pub const CHECKS: [&str; 5] = ["reboot", "switch", "supervisor", "proxy", "cutover"];
 
 /// Debian's packages with the programs that a NixOS has by itself.
 const SYSTEM: &str = "bash coreutils diffutils findutils mawk libc-bin grep sed gzip less openssh-client procps util-linux \
@@ -111,6 +111,7 @@ impl Guest {
         self.0.push_file(public.as_bytes(), "/root/.ssh/authorized_keys", "0600", "root:root")?;
         self.0.push_file(&std::fs::read(work.path().join("key"))?, "/root/key", "0600", "root:root")?;
         let declared = machine.programs();
+        let users = machine.users().join(" ");
         let others: String =
             replaced.iter().map(|(path, of)| format!("programs {path}/bin {of}\n")).collect();
         self.0.script(&formatdoc! {"
@@ -132,7 +133,7 @@ impl Guest {
             ln -s {system} /nix/var/nix/profiles/system
             cp -a {system}/etc/. /etc/
             echo 'L+ /run/current-system - - - - /nix/var/nix/profiles/system' > /etc/tmpfiles.d/00-current-system.conf
-            useradd --create-home --gid users --shell /bin/bash loops
+            for user in {users}; do useradd --create-home --gid users --shell /bin/bash $user; done
             # There units belong to the generation: nothing else can put one there.
             touch /etc/NIXOS
             echo '/etc/systemd/system /etc/systemd/system none bind,ro 0 0' >> /etc/fstab
