@@ -38,6 +38,10 @@ const NEEDED: &[&str] = &[
 /// What Debian 12 has in its backports only (or too old without them).
 const FROM_BACKPORTS: &[&str] = &["incus-base", "incus-client", "qemu-system-x86", "golang-go"];
 
+/// Where all of them are.
+const KNOWN_TO: &str = "hint: Debian 12 and 13 have all of them, and Ubuntu 24.04 and newer with the component `universe`; \
+                        else install what it is by other means";
+
 /// Ours alone, so that nothing of the machine's own is edited.
 const BACKPORTS_FILE: &str = "/etc/apt/sources.list.d/ccorch-testbed-backports.sources";
 
@@ -55,6 +59,11 @@ pub fn ensure_all(needed: &[&str]) -> Result<String> {
     let release = os_release()?;
     let backports = add_backports(&release)?;
     apt(&["update"])?;
+    let unknown = unknown(&missing)?;
+    if !unknown.is_empty() {
+        let system = format!("{} {}", release.id, release.codename);
+        bail!("{system} has no package {}\n{KNOWN_TO}", unknown.join(", "));
+    }
     let mut install = vec!["install", "--yes", "--no-install-recommends"];
     if let Some(suite) = &backports {
         install.extend(["--target-release", suite]);
@@ -85,6 +94,27 @@ fn missing(needed: &[&str]) -> Result<Vec<String>> {
     // It exits 1 when one of them is unknown, and still lists the others.
     let output = Run::new(&query).output()?;
     Ok(not_installed(needed, &String::from_utf8_lossy(&output.stdout)))
+}
+
+/// Those of these packages that apt could not install from anywhere.
+fn unknown(wanted: &[String]) -> Result<Vec<String>> {
+    let words = [&["apt-cache".to_owned(), "policy".to_owned()], wanted].concat();
+    Ok(without_candidate(wanted, &Run::new(&words).env("LC_ALL", "C").read()?))
+}
+
+/// `policy` is what `apt-cache policy` says; of a name that it never heard it says nothing.
+fn without_candidate(wanted: &[String], policy: &str) -> Vec<String> {
+    let mut known = BTreeSet::new();
+    let mut name = "";
+    for line in policy.lines() {
+        match line.trim().strip_prefix("Candidate: ") {
+            Some(candidate) if candidate != "(none)" => _ = known.insert(name),
+            Some(_) => {}
+            None if !line.starts_with(' ') => name = line.trim_end_matches(':'),
+            None => {}
+        }
+    }
+    wanted.iter().filter(|name| !known.contains(name.as_str())).cloned().collect()
 }
 
 fn not_installed(needed: &[&str], listing: &str) -> Vec<String> {
@@ -163,6 +193,15 @@ mod tests {
             })
             .collect();
         assert_eq!(not_installed(NEEDED, &listing), ["git", "tmux"]);
+    }
+
+    #[test]
+    fn a_package_that_no_source_has_is_named() {
+        let policy = "git:\n  Installed: (none)\n  Candidate: 1:2.39\n  Version table:\n     1:2.39 500\n\
+                      mail-transport-agent:\n  Installed: (none)\n  Candidate: (none)\n  Version table:\n";
+        let wanted = ["git", "mail-transport-agent", "incus-base"].map(ToOwned::to_owned);
+        assert_eq!(without_candidate(&wanted, policy), ["mail-transport-agent", "incus-base"]);
+        assert_eq!(without_candidate(&wanted[..1], policy), Vec::<String>::new());
     }
 
     #[test]
