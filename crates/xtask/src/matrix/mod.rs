@@ -21,11 +21,19 @@ pub use pool::{Job, Pool};
 /// Break every step of a cutover at both sides of its act, in every way, and see it completed or taken back
 ///
 /// Needs root. Each cell is a world of its own: two hosts without systemd, real git remotes, agents that commit all the
-/// while. A cell is FAULT-SIDE-STEP-END; a failing one is printed with both hosts' and the driver's last words.
+/// while. A cell is FAULT-SIDE-STEP-END; a failing one is printed with both hosts' and the driver's last words. Every step,
+/// side and fault is broken, and one of resume and abort follows: which one alternates, and is the other way around with the
+/// next seed.
 #[derive(Debug, Args)]
 pub struct MatrixArgs {
-    /// Only cells whose name begins with this
-    #[arg(long, value_name = "CELL")]
+    /// Both ends of each
+    #[arg(long, conflicts_with = "seed")]
+    all: bool,
+    /// Which half [default: the number of the day]
+    #[arg(long, value_name = "SEED")]
+    seed: Option<u64>,
+    /// Only cells whose name begins with this, both ends
+    #[arg(long, value_name = "CELL", conflicts_with = "seed")]
     only: Option<String>,
     /// So many cells at a time
     #[arg(long, default_value_t = 4)]
@@ -81,10 +89,12 @@ impl Ground {
 
 /// Runs all of it.
 pub fn run(args: &MatrixArgs) -> Result<ExitCode> {
-    let cells: Vec<Cell> = Cell::all()
-        .into_iter()
-        .filter(|cell| args.only.as_ref().is_none_or(|only| cell.name().starts_with(only)))
-        .collect();
+    let seed = args.seed.unwrap_or_else(today);
+    let cells = match &args.only {
+        Some(only) => Cell::all().into_iter().filter(|cell| cell.name().starts_with(only)).collect(),
+        None if args.all => Cell::all(),
+        None => Cell::half(seed),
+    };
     if cells.is_empty() {
         bail!("no cell is called so; `cargo xtask matrix --list` prints them all");
     }
@@ -93,7 +103,22 @@ pub fn run(args: &MatrixArgs) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let mut report = Report::default();
+    if !args.all && args.only.is_none() {
+        println!("the half of seed {seed}");
+    }
     let ground = Ground::prepare(&mut report)?;
+    let failed = on(&ground, &cells, args.jobs)?;
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Today's number, so that two days in a row play all cells.
+pub fn today() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs() / (24 * 60 * 60))
+}
+
+/// Plays these cells; how many failed.
+pub fn on(ground: &Ground, cells: &[Cell], jobs: usize) -> Result<usize> {
     let began = Instant::now();
     let job = |cell: &Cell| Job {
         name: cell.name(),
@@ -107,7 +132,7 @@ pub fn run(args: &MatrixArgs) -> Result<ExitCode> {
         ],
         again: format!("cargo xtask matrix --only {}", cell.name()),
     };
-    let failed = Pool { ground: &ground, jobs: args.jobs }.run(cells.iter().map(job).collect())?;
+    let failed = Pool { ground, jobs }.run(cells.iter().map(job).collect())?;
     println!("{} cells in {:.1} s, {failed} failed", cells.len(), began.elapsed().as_secs_f64());
-    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(failed)
 }
