@@ -75,7 +75,6 @@ pub fn run(context: &Context, args: &Args) -> Result<ExitCode> {
     if let Some(terms) = args.terms(&here) {
         confirm::open(&here, journal, terms)?;
     }
-    here.set_quiesced(None)?;
     start::rig(&here)?;
     confirm::start_watching(&here)?;
     Ok(ExitCode::SUCCESS)

@@ -9,7 +9,8 @@ use super::runtime::Runtime;
 use super::{Here, lease};
 use crate::supervisor::control;
 
-/// Starts the rig; what the orchestrator sessions hear is told before.
+/// Starts the rig; what the orchestrator sessions hear is told before. The mark that keeps loops down is lifted only when a
+/// supervisor that knows of it all is there: the old one would start them at once.
 pub fn rig(here: &Here) -> Result<()> {
     // A supervisor that idled through the standby has old conversations in mind.
     if Runtime::of(here) == Runtime::Direct {
@@ -18,11 +19,13 @@ pub fn rig(here: &Here) -> Result<()> {
                 "warning: no supervisor runs here yet; one that starts later has everything: {error:#}"
             );
         }
+        here.set_quiesced(None)?;
         return lease::tick(here).map(drop);
     }
     enable()?;
     // A supervisor that idled through the standby has old conversations in mind.
     systemd::systemctl(&["restart", "ccorch-supervisor.service"])?;
+    here.set_quiesced(None)?;
     units()
 }
 
