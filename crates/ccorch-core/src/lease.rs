@@ -1,5 +1,5 @@
 //! The lease: which host may run the loops. Facts in, verdict out; DESIGN of the write order and of both places is in
-//! ARCHITECTURE.md.
+//! docs/state-machines.md.
 //!
 //! Two places hold it: a file on each host and a ref in a git remote, the arbiter. The ref's value is one [`Lease`];
 //! a host's file is the same with a [`Pending`] mark, so that a crash between the push and the file is told apart from

@@ -13,7 +13,14 @@ use rustix::fs::{FlockOperation, flock};
 /// A held lock; released when dropped.
 #[derive(Debug)]
 pub struct Lock {
-    _file: File,
+    file: File,
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing it would not do while a process that is being started has a copy of it, until its exec closes that.
+        let _ = flock(&self.file, FlockOperation::Unlock);
+    }
 }
 
 /// Somebody else holds the lock.
@@ -41,7 +48,7 @@ pub fn acquire(path: &Path, who: &str) -> Result<Lock> {
     }
     // On a full disk the next one is not told who holds it; held it is.
     let _ = file.set_len(0).and_then(|()| writeln!(file, "{who}"));
-    Ok(Lock { _file: file })
+    Ok(Lock { file })
 }
 
 /// Waits for one's turn, for short sections that several processes of one host share.
@@ -49,12 +56,26 @@ pub fn wait(path: &Path) -> Result<Lock> {
     let opened = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path);
     let file = opened.with_context(|| format!("open lock {}", path.display()))?;
     flock(&file, FlockOperation::LockExclusive).with_context(|| format!("lock {}", path.display()))?;
-    Ok(Lock { _file: file })
+    Ok(Lock { file })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_copy_in_a_process_that_was_started_meanwhile_holds_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let first = acquire(&path, "first").unwrap();
+        let copy = first.file.try_clone().unwrap();
+        let mut child = std::process::Command::new("sleep").arg("60").stdin(copy).spawn().unwrap();
+        drop(first);
+        let second = acquire(&path, "second");
+        child.kill().unwrap();
+        child.wait().unwrap();
+        second.unwrap();
+    }
 
     #[test]
     fn the_second_is_told_who_holds_it_and_the_third_gets_it() {
