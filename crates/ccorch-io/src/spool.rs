@@ -46,9 +46,16 @@ pub fn leave(dir: &Path, bytes: &[u8], full: Full) -> Result<()> {
         // Somebody else may have taken it.
         let _ = std::fs::remove_file(dir.join(name));
     }
-    // By name they are in the order in which they were left.
-    let name = format!("{:020}-{}", clock::now().as_nanosecond().max(0), uuid::Uuid::new_v4().simple());
+    let name = format!("{:020}-{}", turn(waiting.last()), uuid::Uuid::new_v4().simple());
     durable::replace(&dir.join(name), bytes, 0o600)
+}
+
+/// Names sort in the order in which things were left. It is the time in nanoseconds, and behind the `last` that waits
+/// whatever a clock that was set back says.
+fn turn(last: Option<&OsString>) -> u128 {
+    let now = u128::try_from(clock::now().as_nanosecond()).unwrap_or(0);
+    let last = last.and_then(|name| name.to_str()?.split('-').next()?.parse::<u64>().ok());
+    last.map_or(now, |last| now.max(u128::from(last) + 1))
 }
 
 /// An open folder.
@@ -143,6 +150,19 @@ mod tests {
         let waiting = spool.list().unwrap();
         assert_eq!((waiting.len(), waiting.contains(&names[1])), (MOST, false));
         assert_eq!(spool.read(&waiting[MOST - 1], None).unwrap(), b"y");
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_changes_no_order() {
+        let dir = tempfile::tempdir().unwrap();
+        let in_an_hour = clock::now().as_nanosecond() + 3_600_000_000_000;
+        fs::write(dir.path().join(format!("{in_an_hour:020}-0")), "0").unwrap();
+        leave(dir.path(), b"1", Full::Refuse).unwrap();
+        leave(dir.path(), b"2", Full::Refuse).unwrap();
+        let spool = Spool::open(dir.path(), &[]).unwrap().unwrap();
+        let read: Vec<Vec<u8>> =
+            spool.list().unwrap().iter().map(|name| spool.read(name, None).unwrap()).collect();
+        assert_eq!(read, [b"0", b"1", b"2"]);
     }
 
     #[test]
