@@ -75,21 +75,21 @@ import ./lib inputs {
     move = "ccorch --rig /etc/ccorch/rig.json "
     with subtest("over, and back"):
         other.succeed(move + "stage other")
-        # A loop that is stopped before its push is a reason to refuse, and to ask again.
-        other.wait_until_succeeds(move + "cutover")
+        # A loop that is stopped before its push would be a reason to refuse.
+        other.wait_until_succeeds(move + "cutover --rescue")
         vm.fail("pgrep -x claude")
         at_work(other, remote=vm)
-        other.wait_until_succeeds(move + "rollback")
+        other.wait_until_succeeds(move + "rollback --rescue")
         other.fail("pgrep -x claude")
         at_work(vm)
     with subtest("the source reboots in the middle"):
-        other.succeed(f"systemd-run --unit=move {move} cutover")
+        other.succeed(f"systemd-run --unit=move {move} cutover --rescue")
         retry(lambda _: not holds("vm", "active"))
         vm.crash()
         vm.start(allow_reboot=True)
         vm.wait_for_unit("multi-user.target")
         # Whatever the first run came to, the same command goes on from its journal.
-        other.wait_until_succeeds(move + "cutover")
+        other.wait_until_succeeds(move + "cutover --rescue")
         vm.fail("pgrep -x claude")
         at_work(other, remote=vm)
   '';

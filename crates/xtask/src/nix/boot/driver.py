@@ -64,16 +64,19 @@ class Machine:
         last = None
         tries = 0
 
-        def look(final):
+        def look(_):
             nonlocal last, tries
             tries += 1
             last = self.run(command)
-            if final and last.returncode != 0:
-                print(f"{self.name}: `{command}`: {last.stdout}{last.stderr}", file=sys.stderr)
             return last.returncode == 0
 
         began = time.monotonic()
-        retry(look, timeout)
+        try:
+            retry(look, timeout)
+        except Exception as error:
+            # The end of what is said is what a report shows.
+            said = f"{last.stdout}{last.stderr}" if last else ""
+            raise Exception(f"{self.name}: `{command}`: {error}, {tries} tries; at last it said: {said}") from None
         if "ccorch" in command:
             print(f"  {command}: {time.monotonic() - began:.1f} s, tries: {tries}")
         return last.stdout
