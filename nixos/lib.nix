@@ -129,7 +129,10 @@ rec {
     in
     {
       "ccorch-loop@.service" = {
-        Unit.RequiresMountsFor = root;
+        Unit = {
+          RequiresMountsFor = root;
+        }
+        // optionalAttrs ((rig.secrets or null) != null) { Wants = "ccorch-secrets.service"; };
         Service.User = escape rig.workspace.user;
       };
       # The reboot log lies in the workspace.
@@ -145,16 +148,13 @@ rec {
       )
     )
     // optionalAttrs (rig ? lease) {
-      # The empty value clears what the unit file says.
+      # The empty value clears what the unit file says, of every kind.
       "ccorch-lease.timer".Timer = {
         OnActiveSec = [
           ""
           heartbeat
         ];
-        OnUnitInactiveSec = [
-          ""
-          heartbeat
-        ];
+        OnUnitInactiveSec = heartbeat;
       };
     }
     // optionalAttrs (backend == "ssh" && identity != null) {

@@ -24,6 +24,13 @@ let
   };
   secrets = lib.optional (cfg.secrets.items != { }) "ccorch-secrets.service";
 
+  # A host that a cutover left as a standby has this mark (crates/ccorch/src/cutover/decommission/read-only.sh): over
+  # reboots the rig is not watched there, and its workspace takes no writes. Whatever makes it active takes the mark away.
+  standby = "/var/lib/ccorch/closed";
+  unlessStandby.ConditionPathExists = "!${standby}";
+  root = cfg.settings.workspace.root or "/srv";
+  sw = "/run/current-system/sw/bin";
+
   loop = settings: {
     # A switch never touches an agent; the next start takes the new unit.
     restartIfChanged = false;
@@ -31,7 +38,8 @@ let
     path = systemPath;
     wants = secrets;
     after = secrets;
-    unitConfig = part "ccorch-loop@.service" "Unit";
+    # `wants` says which secrets there are here.
+    unitConfig = builtins.removeAttrs (part "ccorch-loop@.service" "Unit") [ "Wants" ];
     serviceConfig = part "ccorch-loop@.service" "Service" // cfg.loops.serviceConfig // settings;
   };
   # An instance's overrides.conf takes the place of its template's (systemd.unit(5)), so it says all that one says.
@@ -68,6 +76,7 @@ in
           # It starts loops as soon as it is up, and the proxy answers when its unit counts as started. Not ordered after
           # the lease: every start of a loop asks it, and a heartbeat that waits for its remote must not hold up a restart.
           after = secrets ++ [ "ccorch-proxy.service" ];
+          unitConfig = unlessStandby;
           serviceConfig = part "ccorch-supervisor.service" "Service" // cfg.supervisor.serviceConfig;
         };
 
@@ -88,10 +97,12 @@ in
         systemd.services.ccorch-confirm = {
           restartIfChanged = false;
           path = systemPath;
+          unitConfig = unlessStandby;
         };
         systemd.services.ccorch-resume = {
           restartIfChanged = false;
           path = systemPath;
+          unitConfig = unlessStandby;
           serviceConfig = part "ccorch-resume.service" "Service";
         };
 
@@ -102,7 +113,24 @@ in
           # What `after` names is waited for only when somebody asks for it.
           wants = secrets;
           after = secrets;
+          unitConfig = unlessStandby;
           serviceConfig = part "ccorch-proxy.service" "Service";
+        };
+
+        # As what a cutover writes on other hosts, which has no place among the units of a generation.
+        systemd.services.ccorch-standby = {
+          description = "ccorch standby: the workspace, read-only";
+          wantedBy = [ "multi-user.target" ];
+          restartIfChanged = false;
+          stopIfChanged = false;
+          unitConfig.ConditionPathExists = standby;
+          serviceConfig = {
+            Type = "oneshot";
+            RemainAfterExit = true;
+            ExecStart = "${sw}/mount -o bind,ro,noexec ${own.escape root} ${own.escape root}";
+            # A shell that somebody left in it does not keep it mounted.
+            ExecStop = "${sw}/umount --lazy ${own.escape root}";
+          };
         };
 
         systemd.timers.ccorch-lease.timerConfig = part "ccorch-lease.timer" "Timer";

@@ -78,6 +78,7 @@ let
       lib.toText (lib.dropIns rig)."ccorch-loop@.service" == ''
         [Unit]
         RequiresMountsFor=/srv/50%%
+        Wants=ccorch-secrets.service
 
         [Service]
         User=loops
@@ -87,7 +88,6 @@ let
         [Timer]
         OnActiveSec=
         OnActiveSec=120
-        OnUnitInactiveSec=
         OnUnitInactiveSec=120
       '';
     "the proxy gets its key from systemd" =

@@ -84,6 +84,21 @@ let
         "ccorch-secrets.service"
         "ccorch-proxy.service"
       ];
+    "a standby starts nothing and takes no writes over reboots" =
+      let
+        mark = "/var/lib/ccorch/closed";
+        held = name: (unit name).unitConfig.ConditionPathExists == "!${mark}";
+        keeps = unit "ccorch-standby";
+      in
+      builtins.all held [
+        "ccorch-supervisor"
+        "ccorch-proxy"
+        "ccorch-confirm"
+        "ccorch-resume"
+      ]
+      && keeps.unitConfig.ConditionPathExists == mark
+      && keeps.wantedBy == [ "multi-user.target" ]
+      && lib.hasInfix "bind,ro,noexec ${whole.services.ccorch.settings.workspace.root} " keeps.serviceConfig.ExecStart;
     "a changed rig restarts the supervisor" =
       builtins.elem whole.services.ccorch.rigFile (unit "ccorch-supervisor").restartTriggers;
     "the rig's heartbeat is the timer's" =

@@ -50,6 +50,23 @@ impl End {
     }
 }
 
+/// What has the keyboard in place of the input box.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Held {
+    No,
+    /// What to do at a limit; Escape closes it.
+    Menu,
+}
+
+/// What follows the answer that is on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Then {
+    GoOn,
+    Hold(Held),
+    /// The program leaves by itself, with nothing left on its screen.
+    Leave,
+}
+
 /// The running agent.
 struct App {
     args: Args,
@@ -81,6 +98,8 @@ struct App {
     worker_is_busy: bool,
     schedule: Schedule,
     mode: Mode,
+    held: Held,
+    then: Then,
     logged_out_at: SystemTime,
 }
 
@@ -141,7 +160,10 @@ impl App {
             Event::Signal(SIGINT) => return Ok(self.interrupt()),
             Event::Signal(_) => {} // SIGWINCH: the next drawing has the new width
             Event::Worker(Report::Said(text)) => self.said.push(text),
-            Event::Worker(Report::Over(unit)) => self.job_is_over(unit),
+            Event::Worker(Report::Over(unit)) => {
+                self.job_is_over(unit);
+                return Ok(self.what_follows());
+            }
         }
         Ok(None)
     }
@@ -189,6 +211,7 @@ impl App {
             return None;
         }
         let label = self.config.label(self.args.name.as_deref(), &self.cwd);
+        self.schedule.begun(Instant::now());
         Some(Job::Unit { label, push: self.config.push })
     }
 
@@ -199,6 +222,24 @@ impl App {
             None => {}
             Some(true) => self.schedule.done(now, self.config.interval()),
             Some(false) => self.schedule.failed(now),
+        }
+    }
+
+    fn what_follows(&mut self) -> Option<End> {
+        if !self.queue.is_empty() {
+            return None;
+        }
+        match std::mem::replace(&mut self.then, Then::GoOn) {
+            Then::GoOn => None,
+            Then::Hold(held) => {
+                self.held = held;
+                None
+            }
+            Then::Leave => {
+                self.said.clear();
+                self.wipe();
+                Some(End { code: 1, reason: "other" })
+            }
         }
     }
 

@@ -14,7 +14,7 @@ const VERSION: &str = "2.1.197 (agent-stub)";
     version = VERSION,
     disable_version_flag = true,
     args_conflicts_with_subcommands = true,
-    after_help = "Lines it obeys: !stub crash [SIGNAL|code N] | hang | limit TEXT | throttle | login | exit [CODE] | say TEXT | pause | work; /exit\n\
+    after_help = "Lines it obeys: !stub crash [SIGNAL|code N] | hang | limit TEXT | limit-exit TEXT | limit-menu TEXT | throttle | login | exit [CODE] | say TEXT | turn SECONDS | pause | work; /exit\n\
                   Its work is set by ~/.claude/stub.json or $AGENT_STUB_CONFIG: {\"interval_ms\":500,\"work\":true,\"label\":\"builder\",\"push\":true}"
 )]
 pub(crate) struct Args {

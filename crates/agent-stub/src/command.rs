@@ -8,10 +8,16 @@ pub(crate) enum Command {
     Crash(Crash),
     Hang,
     Limit(String),
+    /// The same, and then the program leaves by itself.
+    LimitExit(String),
+    /// The same, and then a menu that holds the keyboard.
+    LimitMenu(String),
     Throttle,
     Login,
     Exit(u8),
     Say(String),
+    /// A turn that takes so many seconds, and is lost when the program has to leave before.
+    Turn(u64),
     Pause,
     Work,
     /// A `!stub` line that is none of these, with what was wrong.
@@ -54,11 +60,14 @@ impl Command {
             ("crash", how) => Crash::parse(how).map_or_else(unknown, Command::Crash),
             ("hang", "") => Command::Hang,
             ("limit", text) if !text.is_empty() => Command::Limit(text.to_owned()),
+            ("limit-exit", text) if !text.is_empty() => Command::LimitExit(text.to_owned()),
+            ("limit-menu", text) if !text.is_empty() => Command::LimitMenu(text.to_owned()),
             ("throttle", "") => Command::Throttle,
             ("login", "") => Command::Login,
             ("exit", "") => Command::Exit(0),
             ("exit", code) => code.parse().map_or_else(|_| unknown(), Command::Exit),
             ("say", text) => Command::Say(text.to_owned()),
+            ("turn", seconds) => seconds.parse().map_or_else(|_| unknown(), Command::Turn),
             ("pause", "") => Command::Pause,
             ("work", "") => Command::Work,
             _ => unknown(),
@@ -100,10 +109,13 @@ mod tests {
                 "!stub limit 5-hour limit reached ∙ resets 5am",
                 Command::Limit("5-hour limit reached ∙ resets 5am".into()),
             ),
+            ("!stub limit-exit L", Command::LimitExit("L".into())),
+            ("!stub limit-menu L", Command::LimitMenu("L".into())),
             ("!stub throttle", Command::Throttle),
             ("!stub login", Command::Login),
             ("!stub exit 4\n", Command::Exit(4)),
             ("!stub say a  b", Command::Say("a  b".into())),
+            ("!stub turn 20", Command::Turn(20)),
             ("!stub pause", Command::Pause),
             ("!stub work", Command::Work),
         ];
@@ -114,7 +126,15 @@ mod tests {
 
     #[test]
     fn a_wrong_command_is_not_taken_for_another() {
-        for line in ["!stub", "!stub crash often", "!stub limit", "!stub exit soon", "!stub fly"] {
+        for line in [
+            "!stub",
+            "!stub crash often",
+            "!stub limit",
+            "!stub limit-menu",
+            "!stub exit soon",
+            "!stub turn",
+            "!stub fly",
+        ] {
             let command = Command::parse(line);
             assert!(matches!(command, Command::Unknown(_) | Command::Message), "{line}: {command:?}");
         }

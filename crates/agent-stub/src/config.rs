@@ -23,6 +23,8 @@ pub(crate) struct Config {
     pub push: bool,
     /// Stay idle after the start until a message comes, as the real agent does.
     pub needs_prompt: bool,
+    /// What an empty input line shows, faintly.
+    pub hint: String,
     /// An Enter sooner than this after a paste stays in the draft, as seen on the real agent.
     pub paste_settle_ms: u64,
 }
@@ -35,6 +37,7 @@ impl Default for Config {
             label: None,
             push: true,
             needs_prompt: false,
+            hint: String::new(),
             paste_settle_ms: 0,
         }
     }

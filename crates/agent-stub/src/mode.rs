@@ -1,5 +1,7 @@
 //! What the agent is up to, and how a submitted line changes it.
 
+use std::time::Duration;
+
 use crate::command::Command;
 
 /// Known texts of the real agent.
@@ -23,6 +25,8 @@ pub(crate) enum Mode {
 pub(crate) enum Reply {
     /// With a text and the `Stop` hook.
     Says(String),
+    /// The same, so much later.
+    Later(Duration, String),
     /// With an error text and the `StopFailure` hook, whose `error` this is.
     Fails { text: String, error: &'static str },
 }
@@ -33,12 +37,18 @@ pub(crate) fn after(mode: Mode, command: &Command, text: &str, login_is_new: boo
     let fails = |mode, text: &str, error| Some((mode, Reply::Fails { text: text.to_owned(), error }));
     match command {
         Command::Crash(_) | Command::Hang | Command::Exit(_) => None,
-        Command::Limit(text) => fails(Mode::Waiting, text, "rate_limit"),
+        Command::Limit(text) | Command::LimitExit(text) | Command::LimitMenu(text) => {
+            fails(Mode::Waiting, text, "rate_limit")
+        }
         // The same `error` as for a plan limit: so does the real agent; the text differs.
         Command::Throttle => fails(Mode::Waiting, THROTTLED, "rate_limit"),
         Command::Login => fails(Mode::LoggedOut, LOGIN_EXPIRED, "authentication_failed"),
         Command::Say(text) => says(mode, text.clone()),
         Command::Unknown(problem) => says(mode, problem.clone()),
+        Command::Turn(seconds) => {
+            let text = format!("Finished after {seconds} s.");
+            Some((mode, Reply::Later(Duration::from_secs(*seconds), text)))
+        }
         Command::Pause => says(Mode::Waiting, "Paused.".to_owned()),
         Command::Work => says(Mode::Working, "Working.".to_owned()),
         Command::Message if mode == Mode::LoggedOut && !login_is_new => {

@@ -6,16 +6,19 @@ use std::time::{Duration, Instant};
 const LOOK: Duration = Duration::from_secs(1);
 const FIRST_BACKOFF: Duration = Duration::from_millis(500);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
+/// A push that was lost often does not count as slow for longer than this.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// Times of the work.
 pub(crate) struct Schedule {
     due: Instant,
+    begun: Instant,
     failures: u32,
 }
 
 impl Schedule {
     pub fn new(now: Instant) -> Schedule {
-        Schedule { due: now, failures: 0 }
+        Schedule { due: now, begun: now, failures: 0 }
     }
 
     pub fn is_due(&self, now: Instant) -> bool {
@@ -37,9 +40,17 @@ impl Schedule {
         self.due = now + LOOK;
     }
 
+    /// A unit begins.
+    pub fn begun(&mut self, now: Instant) {
+        self.begun = now;
+    }
+
+    /// The next unit comes an interval later, and not before as much time as this one took: on a slow machine a
+    /// session that pushes without a pause would win every push, and one that shares its branch none.
     pub fn done(&mut self, now: Instant, interval: Duration) {
         self.failures = 0;
-        self.due = now + interval;
+        let took = now.saturating_duration_since(self.begun);
+        self.due = now + interval.max(took.min(LONGEST_PAUSE));
     }
 
     /// A unit failed: the next try comes later each time, up to a bound.
@@ -66,8 +77,25 @@ mod tests {
             last = schedule.wait(now);
         }
         assert_eq!(last, LONGEST_BACKOFF);
+        schedule.begun(now);
         schedule.done(now, Duration::from_millis(20));
         schedule.failed(now);
         assert_eq!(schedule.wait(now), FIRST_BACKOFF);
+    }
+
+    #[test]
+    fn who_needs_long_for_a_unit_leaves_as_long_to_the_others() {
+        let (start, interval) = (Instant::now(), Duration::from_millis(500));
+        let mut schedule = Schedule::new(start);
+        schedule.begun(start);
+        let soon = start + Duration::from_millis(100);
+        schedule.done(soon, interval);
+        assert_eq!(schedule.wait(soon), interval);
+        let late = start + Duration::from_secs(4);
+        schedule.done(late, interval);
+        assert_eq!(schedule.wait(late), Duration::from_secs(4));
+        let later = start + Duration::from_secs(90);
+        schedule.done(later, interval);
+        assert_eq!(schedule.wait(later), LONGEST_PAUSE);
     }
 }

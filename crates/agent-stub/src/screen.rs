@@ -5,6 +5,8 @@ pub(crate) struct View<'a> {
     /// The spinner's text and step, while something is done.
     pub busy: Option<(String, usize)>,
     pub draft: &'a str,
+    /// In place of an empty draft.
+    pub hint: &'a str,
     pub status: &'a str,
 }
 
@@ -22,6 +24,7 @@ pub(crate) fn frame(view: &View<'_>, width: usize) -> Vec<String> {
         rows.push(String::new());
     }
     rows.push(format!("╭{rule}╮"));
+    let at = rows.len();
     let lines: Vec<&str> = view.draft.split('\n').collect();
     let first = lines.len().saturating_sub(DRAFT_ROWS);
     for (at, line) in lines.iter().enumerate().skip(first) {
@@ -30,7 +33,11 @@ pub(crate) fn frame(view: &View<'_>, width: usize) -> Vec<String> {
     }
     rows.push(format!("╰{rule}╯"));
     rows.push(format!("  {}", view.status));
-    rows.iter().map(|row| head(row, width)).collect()
+    let mut rows: Vec<String> = rows.iter().map(|row| head(row, width)).collect();
+    if view.draft.is_empty() && !view.hint.is_empty() {
+        rows[at] += &format!("\x1b[2m{}\x1b[22m", head(view.hint, inner.saturating_sub(2)));
+    }
+    rows
 }
 
 fn head(text: &str, width: usize) -> String {
@@ -99,7 +106,12 @@ mod tests {
 
     #[test]
     fn the_box_holds_the_draft() {
-        let view = View { busy: Some(("Working… (3s)".into(), 1)), draft: "one\ntwo", status: "builder" };
+        let view = View {
+            busy: Some(("Working… (3s)".into(), 1)),
+            draft: "one\ntwo",
+            hint: "Try",
+            status: "builder",
+        };
         let rows = frame(&view, 20);
         let expected = [
             "",
@@ -118,7 +130,8 @@ mod tests {
     fn no_row_is_wider_than_the_terminal_and_the_end_of_the_draft_shows() {
         let draft = format!("{}\u{1b}[2J日本語 end", "x".repeat(300));
         for width in [1, 5, 20, 80] {
-            let rows = frame(&View { busy: None, draft: &draft, status: "a long status line" }, width);
+            let rows =
+                frame(&View { busy: None, draft: &draft, hint: "", status: "a long status line" }, width);
             for row in &rows {
                 assert!(row.chars().map(columns).sum::<usize>() <= width, "{width}: {row:?}");
                 assert!(!row.contains('\u{1b}'));

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender};
+use std::thread;
 
 use anyhow::Result;
 
@@ -68,8 +69,11 @@ impl Worker {
 
     fn turn(&self, text: &str, reply: &Reply) -> Result<()> {
         self.hook("UserPromptSubmit", Some(("prompt", text)));
+        if let Reply::Later(long, _) = reply {
+            thread::sleep(*long);
+        }
         match reply {
-            Reply::Says(text) => {
+            Reply::Says(text) | Reply::Later(_, text) => {
                 self.transcript.assistant(text)?;
                 self.say(format!("● {text}"));
                 self.hook("Stop", None);

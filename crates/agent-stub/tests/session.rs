@@ -169,10 +169,13 @@ fn a_signal_ends_it_at_a_safe_point() {
 fn an_interrupt_pauses_a_message_wakes_and_two_interrupts_end() {
     use std::io::Write;
     let bed = Bed::new();
-    let mut stub = Running::start(bed.stub("builder"));
+    let output = bed.path("output");
+    let mut stub = Running::start_into(bed.stub("builder"), &output);
     bed.wait_for_done("builder", 2);
     stub.signal(Signal::INT);
-    // An answered message shows that the interrupt was handled: both come in order.
+    // A signal and a line on the input come by ways of their own: the line waits until the signal was heard.
+    let said = || std::fs::read_to_string(&output).unwrap();
+    wait_until("the interrupt", || said().contains("Interrupted by user"));
     let mut input = stub.0.stdin.take().unwrap();
     writeln!(input, "!stub say still here").unwrap();
     let spoke = || bed.records("builder").iter().any(|record| record.to_string().contains("still here\"}"));

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
+use uuid::Uuid;
 
 /// The events whose hooks are asked for. Source: the settings of Claude Code 2.1.
 pub const EVENTS: [&str; 6] =
@@ -71,6 +72,15 @@ pub struct Heard {
     pub prompt: Option<String>,
     /// When the hook was called.
     pub at: Option<Timestamp>,
+}
+
+/// The conversation that an agent went over to without a new process, if this line tells of one. One that begins with its
+/// agent (`startup`) is whoever started it's to know: it may be a helper of the agent's own.
+pub fn went_over(line: &str) -> Option<Uuid> {
+    let value: Value = serde_json::from_str(line).ok()?;
+    let over =
+        value["hook_event_name"] == "SessionStart" && matches!(value["source"].as_str()?, "clear" | "resume");
+    over.then(|| value["session_id"].as_str()?.parse().ok()).flatten()
 }
 
 /// Reads a line; none when it is not one of [`line()`].

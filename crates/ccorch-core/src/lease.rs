@@ -5,6 +5,7 @@
 //! a host's file is the same with a [`Pending`] mark, so that a crash between the push and the file is told apart from
 //! another machine that acts under the same name.
 
+mod back;
 mod driver;
 mod term;
 
@@ -13,7 +14,8 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-pub use driver::{Driver, Owner, Refused, Turn, admit, claim, owns, supersede};
+pub use back::{give_back, given};
+pub use driver::{Driver, Owner, Refused, Turn, admit, claim, ended_by, owns, supersede};
 pub use term::{Term, Watch, watch};
 
 use crate::names::{HostName, RigName};
@@ -163,6 +165,11 @@ pub fn at_boot(me: &HostName, file: Option<&LeaseFile>, arbiter: &Arbiter<'_>, o
         });
     };
     let mine = &file.lease;
+    if let Arbiter::Holds(theirs) = arbiter
+        && (back::is_given_back(me, file, theirs) || is_own_push(me, file, theirs))
+    {
+        return AtBoot::Acquire(theirs.epoch.next());
+    }
     if mine.holder != *me || mine.state == Standing::Standby {
         // A ref that says otherwise is news from a cutover that died before it wrote the file; its driver goes on.
         return AtBoot::Standby(format!("this host is standby since epoch {}", mine.epoch));
@@ -181,6 +188,12 @@ pub fn at_boot(me: &HostName, file: Option<&LeaseFile>, arbiter: &Arbiter<'_>, o
             None => AtBoot::Acquire(theirs.epoch.next()),
         },
     }
+}
+
+/// Whether the arbiter holds what this very machine pushed for itself before it could write its file.
+fn is_own_push(me: &HostName, file: &LeaseFile, theirs: &Lease) -> bool {
+    let pushed = file.pending.as_ref().is_some_and(|pending| pending.nonce == theirs.nonce);
+    pushed && theirs.holder == *me && theirs.state == Standing::Active
 }
 
 /// Why the arbiter's value is not this very machine's active lease, if it is not.
@@ -340,8 +353,10 @@ pub fn acquire(current: &Lease, me: &HostName) -> Change {
 
 /// A takeover by a person's word that `source` is dead. It ends a cutover that was under way: see [`supersede`].
 pub fn take_over(current: &Lease, me: &HostName, source: &HostName) -> Change {
+    let under_way = current.cutover.as_ref().is_some_and(|owner| owner.open);
     match (current.holder == *me, current.state) {
-        (true, Standing::Active) => Change::Done,
+        (true, Standing::Active) if !under_way => Change::Done,
+        (true, Standing::Active) => Change::Write(current.epoch.next()),
         (true, Standing::Standby) => Change::Write(current.epoch.next()),
         (false, _) if current.holder == *source => Change::Write(current.epoch.next()),
         (false, _) => Change::Refused(format!(

@@ -4,11 +4,11 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn host(name: &str) -> HostName {
+pub(super) fn host(name: &str) -> HostName {
     HostName::new(name).unwrap()
 }
 
-fn lease(holder: &str, epoch: u64, state: Standing, nonce: &str) -> Lease {
+pub(super) fn lease(holder: &str, epoch: u64, state: Standing, nonce: &str) -> Lease {
     Lease {
         rig: RigName::new("r").unwrap(),
         holder: host(holder),

@@ -15,10 +15,11 @@ pub fn loop_unit(name: &crate::names::LoopName) -> String {
 pub fn drop_ins(rig: &Rig) -> Vec<(String, String)> {
     let drop_in = |unit: &str, text: String| (format!("{unit}.d/10-rig.conf"), text);
     let (user, root) = (&rig.workspace.user, escape(&rig.workspace.root));
+    let secrets = if rig.secrets.is_some() { "Wants=ccorch-secrets.service\n" } else { "" };
     let mut drop_ins = vec![
         drop_in(
             "ccorch-loop@.service",
-            format!("[Unit]\nRequiresMountsFor={root}\n\n[Service]\nUser={}\n", escape(user)),
+            format!("[Unit]\nRequiresMountsFor={root}\n{secrets}\n[Service]\nUser={}\n", escape(user)),
         ),
         // The reboot log lies in the workspace; it is written with its user's rights, but from this unit.
         drop_in("ccorch-supervisor.service", format!("[Service]\nReadWritePaths=-{root}\n")),
@@ -32,10 +33,9 @@ pub fn drop_ins(rig: &Rig) -> Vec<(String, String)> {
     drop_ins.extend(apart);
     if let Some(lease) = &rig.lease {
         let every = lease.heartbeat.0;
-        // An empty assignment clears what the unit file says.
-        let timer = format!(
-            "[Timer]\nOnActiveSec=\nOnActiveSec={every}\nOnUnitInactiveSec=\nOnUnitInactiveSec={every}\n"
-        );
+        // One empty assignment clears all that the unit file says, of every kind (systemd.timer(5)): a second would clear what
+        // the first was followed by, and a timer that nothing else starts would never begin.
+        let timer = format!("[Timer]\nOnActiveSec=\nOnActiveSec={every}\nOnUnitInactiveSec={every}\n");
         drop_ins.push(drop_in("ccorch-lease.timer", timer));
     }
     // A rig file that passed its check has no identity that this refuses.
@@ -92,6 +92,7 @@ mod tests {
                 hidden: [/srv/other]
               builder: { agent: command, workdir: ., user: loops }
             lease: { remote: x, heartbeat: 5s }
+            secrets: { file: s.yaml, items: {} }
             proxy: { backend: ssh, ssh: b1, identity: /etc/ccorch/proxy_key }
             hosts: {}
         "};
@@ -101,6 +102,7 @@ mod tests {
         # ccorch-loop@.service.d/10-rig.conf
         [Unit]
         RequiresMountsFor=/srv/50%%
+        Wants=ccorch-secrets.service
 
         [Service]
         User=loops
@@ -125,7 +127,6 @@ mod tests {
         [Timer]
         OnActiveSec=
         OnActiveSec=5
-        OnUnitInactiveSec=
         OnUnitInactiveSec=5
         # ccorch-proxy.service.d/10-rig.conf
         [Service]

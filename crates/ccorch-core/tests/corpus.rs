@@ -60,6 +60,7 @@ fn every_screen_gets_its_verdict() {
             seen_at: case.seen_at,
             zone: case.zone.clone(),
             stall_after: SignedDuration::from_mins(20),
+            still: None,
         };
         let found = decide(&evidence);
         *counts.entry(case.verdict.clone()).or_default() += 1;

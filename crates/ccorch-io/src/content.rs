@@ -1,17 +1,22 @@
 //! Reading files that agents own: bounded, and never waiting, whatever lies at the path.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use rustix::fs::OFlags;
+use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
 /// Opens a regular file; `None` when there is nothing, or something that is no file (a folder, a pipe).
 pub fn open(path: &Path) -> io::Result<Option<File>> {
+    open_with(path, OFlags::empty())
+}
+
+fn open_with(path: &Path, more: OFlags) -> io::Result<Option<File>> {
     // A pipe without a writer would block the open.
-    let flags = i32::try_from((OFlags::NONBLOCK | OFlags::NOCTTY).bits()).unwrap_or_default();
+    let flags = (OFlags::NONBLOCK | OFlags::NOCTTY | more).bits().cast_signed();
     let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
             return Ok(None);
@@ -27,6 +32,25 @@ pub fn text(path: &Path, longest: u64) -> io::Result<Option<String>> {
     let mut bytes = Vec::new();
     file.take(longest).read_to_end(&mut bytes)?;
     Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
+}
+
+/// No more than `longest` bytes from where `from` says, given the file's length.
+pub fn part(path: &Path, longest: u64, from: impl FnOnce(u64) -> u64) -> io::Result<Option<Vec<u8>>> {
+    let Some(mut file) = open(path)? else { return Ok(None) };
+    let from = from(file.metadata()?.len());
+    file.seek(SeekFrom::Start(from))?;
+    let mut bytes = Vec::new();
+    file.take(longest).read_to_end(&mut bytes)?;
+    Ok(Some(bytes))
+}
+
+/// A small JSON file that is its owner's to write, and nobody's to lead elsewhere: no link is followed. What cannot be read
+/// is none.
+pub fn json<T: DeserializeOwned>(path: &Path, longest: u64) -> Option<T> {
+    let file = open_with(path, OFlags::NOFOLLOW).ok()??;
+    let mut bytes = Vec::new();
+    file.take(longest).read_to_end(&mut bytes).ok()?;
+    serde_json::from_slice(&bytes).ok()
 }
 
 /// The SHA-256 of all of it in hexadecimal; `None` where there is no file, or nothing but white space in it.
@@ -69,5 +93,23 @@ mod tests {
             assert_eq!(fingerprint(&at(nothing)).unwrap(), None, "{nothing}");
         }
         assert!(fingerprint(&at("loop")).is_err());
+        assert_eq!(part(&at("file"), 3, |length| length - 4).unwrap().as_deref(), Some(&b"llo"[..]));
+        assert_eq!(part(&at("pipe"), 3, |_| 0).unwrap(), None);
+    }
+
+    #[test]
+    fn a_record_is_a_small_file_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        std::fs::write(at("file"), "[1, 2]").unwrap();
+        std::os::unix::fs::symlink(at("file"), at("link")).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", at("zero")).unwrap();
+        let pipe = rustix::fs::Mode::from(0o600);
+        rustix::fs::mknodat(rustix::fs::CWD, at("pipe"), rustix::fs::FileType::Fifo, pipe, 0).unwrap();
+        assert_eq!(json::<Vec<u8>>(&at("file"), 100), Some(vec![1, 2]));
+        assert_eq!(json::<Vec<u8>>(&at("file"), 3), None, "too long");
+        for name in ["link", "zero", "pipe", ".", "absent"] {
+            assert_eq!(json::<Vec<u8>>(&at(name), 100), None, "{name}");
+        }
     }
 }

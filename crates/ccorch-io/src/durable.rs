@@ -5,7 +5,7 @@
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -14,25 +14,69 @@ use serde::de::DeserializeOwned;
 
 /// Replaces `path` with `bytes` so that after a crash either the old or the new content is there, whole.
 pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
-    write_beside(path, bytes, mode).with_context(|| format!("write {}", path.display()))
+    write_beside(path, bytes, mode, None, true).with_context(|| format!("write {}", path.display()))
 }
 
-fn write_beside(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+fn write_beside(
+    path: &Path,
+    bytes: &[u8],
+    mode: u32,
+    owner: Option<(u32, u32)>,
+    sync: bool,
+) -> io::Result<()> {
     let dir = path.parent().unwrap_or(Path::new("."));
     let mut file = tempfile::Builder::new().prefix(".ccorch-").tempfile_in(dir)?;
     file.write_all(bytes)?;
     file.as_file().set_permissions(Permissions::from_mode(mode))?;
-    file.as_file().sync_all()?;
+    if let Some((user, group)) = owner {
+        fchown(file.as_file(), Some(user), Some(group))?;
+    }
+    if sync {
+        file.as_file().sync_all()?;
+    }
     file.persist(path).map_err(|e| e.error)?;
-    File::open(dir)?.sync_all()
+    if sync { File::open(dir)?.sync_all() } else { Ok(()) }
+}
+
+/// Replaces `path` with `value` as JSON in one piece, and returns before it is on disk: [`sync`] sees to that.
+pub fn put_json(path: &Path, value: &impl Serialize, mode: u32) -> Result<()> {
+    put_json_for(path, value, mode, None)
+}
+
+/// The same for a file that belongs to a user and a group from its beginning, where they are given.
+pub fn put_json_for(path: &Path, value: &impl Serialize, mode: u32, owner: Option<(u32, u32)>) -> Result<()> {
+    let bytes = json(path, value)?;
+    write_beside(path, &bytes, mode, owner, false).with_context(|| format!("write {}", path.display()))
+}
+
+/// Has a file and its name on disk; one that is not there is fine. Waits for no pipe and follows no link: the folder may be
+/// another user's.
+pub fn sync(path: &Path) -> Result<()> {
+    use rustix::fs::OFlags;
+    let flags = (OFlags::NONBLOCK | OFlags::NOFOLLOW).bits().cast_signed();
+    let sync = || -> io::Result<()> {
+        let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            opened => opened?,
+        };
+        if file.metadata()?.is_file() {
+            file.sync_all()?;
+        }
+        File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
+    };
+    sync().with_context(|| format!("sync {}", path.display()))
 }
 
 /// [`replace`] with `value` as JSON.
 pub fn replace_json(path: &Path, value: &impl Serialize, mode: u32) -> Result<()> {
+    replace(path, &json(path, value)?, mode)
+}
+
+fn json(path: &Path, value: &impl Serialize) -> Result<Vec<u8>> {
     let mut bytes =
         serde_json::to_vec_pretty(value).with_context(|| format!("serialise {}", path.display()))?;
     bytes.push(b'\n');
-    replace(path, &bytes, mode)
+    Ok(bytes)
 }
 
 /// A state file that does not hold what was written to it.
@@ -68,10 +112,15 @@ pub fn read_log(path: &Path) -> Result<String> {
 
 /// Appends one line and syncs it. A torn last line of an earlier crash is closed first, so lines never merge.
 pub fn append_line(path: &Path, line: &str, mode: u32) -> Result<()> {
-    append(path, line, mode).with_context(|| format!("append to {}", path.display()))
+    append(path, line, mode, true).with_context(|| format!("append to {}", path.display()))
 }
 
-fn append(path: &Path, line: &str, mode: u32) -> io::Result<()> {
+/// The same, and returns before it is on disk: [`sync`] sees to that.
+pub fn put_line(path: &Path, line: &str, mode: u32) -> Result<()> {
+    append(path, line, mode, false).with_context(|| format!("append to {}", path.display()))
+}
+
+fn append(path: &Path, line: &str, mode: u32, sync: bool) -> io::Result<()> {
     use std::os::unix::fs::FileExt;
     let existed = path.exists();
     let mut file = OpenOptions::new().create(true).read(true).append(true).mode(mode).open(path)?;
@@ -82,8 +131,10 @@ fn append(path: &Path, line: &str, mode: u32) -> io::Result<()> {
     }
     let torn = if last == *b"\n" { "" } else { "\n" };
     file.write_all(format!("{torn}{line}\n").as_bytes())?;
-    file.sync_all()?;
-    if !existed {
+    if sync {
+        file.sync_all()?;
+    }
+    if sync && !existed {
         File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()?;
     }
     Ok(())
@@ -125,6 +176,29 @@ mod tests {
         assert_eq!(read_json::<Vec<u8>>(&path).unwrap(), Some(vec![3]));
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_is_put_is_whole_and_can_be_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state.json");
+        sync(&path).unwrap();
+        put_json(&path, &[1, 2], 0o640).unwrap();
+        put_json(&path, &[3], 0o640).unwrap();
+        sync(&path).unwrap();
+        let log = dir.path().join("log");
+        put_line(&log, "one", 0o600).unwrap();
+        put_line(&log, "two", 0o600).unwrap();
+        sync(&log).unwrap();
+        assert_eq!(fs::read_to_string(&log).unwrap(), "one\ntwo\n");
+        fs::remove_file(&log).unwrap();
+        assert_eq!(read_json::<Vec<u8>>(&path).unwrap(), Some(vec![3]));
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+        // Somebody else's link is not followed.
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        assert!(sync(&link).is_err());
     }
 
     #[test]

@@ -141,6 +141,18 @@ impl Clone<'_> {
         }
     }
 
+    /// Whether a ref of the clone has this commit; a clone that is not there has none.
+    pub fn names(&self, commit: &str) -> Result<bool> {
+        let command = self.git(&["for-each-ref", "--count=1", "--contains", commit]);
+        let output = command.output()?;
+        match output.status.code() {
+            Some(0) => Ok(!output.stdout.is_empty()),
+            // ssh's own failure, not git's answer.
+            Some(255) | None => Err(command.failed(&output)),
+            Some(_) => Ok(false),
+        }
+    }
+
     /// Whether the clone holds this commit, by any ref or none.
     pub fn knows(&self, commit: &str) -> Result<bool> {
         let command = self.git(&["cat-file", "-e", &format!("{commit}^{{commit}}")]);

@@ -40,6 +40,11 @@ impl Host {
         Ok(host)
     }
 
+    /// This machine, as whoever runs this program on it; nothing is asked and nobody becomes root.
+    pub fn here(name: impl Into<String>) -> Self {
+        Self { name: name.into(), reach: Reach::Local, sudo: false }
+    }
+
     /// How the host is reached.
     pub fn reach(&self) -> &Reach {
         &self.reach

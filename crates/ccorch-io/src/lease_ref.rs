@@ -176,6 +176,9 @@ impl LeaseRef {
             durable::create_dir(&self.cache, 0o700)?;
             Command::new("git").args(["init", "--quiet", "--bare"]).arg(&self.cache).run()?;
         }
+        if let Some(dir) = &self.ssh.control_dir {
+            durable::create_dir(dir, 0o700)?;
+        }
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! Effects of ccorch: one file per outside thing, no policy. What is done is decided in `ccorch-core`.
 
 pub mod age_identity;
+pub mod alive;
 pub mod cgroup;
 pub mod clock;
 pub mod command;

@@ -6,9 +6,16 @@ use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use rustix::fs::{FlockOperation, flock};
+
+use crate::process;
+
+/// How long a lock whose holder was killed may take to be free.
+const LEFT_BY_THE_DEAD: Duration = Duration::from_secs(10);
 
 /// A held lock; released when dropped.
 #[derive(Debug)]
@@ -33,22 +40,39 @@ pub struct Held {
     pub path: PathBuf,
 }
 
-/// Takes the lock or fails at once with [`Held`]. `who` is what the next one is told.
+/// Takes the lock or fails at once with [`Held`]. `who` is what the next one is told, `pid PID` among it.
 pub fn acquire(path: &Path, who: &str) -> Result<Lock> {
     let opened =
         OpenOptions::new().create(true).truncate(false).read(true).write(true).mode(0o600).open(path);
     let mut file = opened.with_context(|| format!("open lock {}", path.display()))?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => {}
-        Err(rustix::io::Errno::WOULDBLOCK) => {
-            let holder = fs::read_to_string(path).unwrap_or_default().trim().to_owned();
+    let end = Instant::now() + LEFT_BY_THE_DEAD;
+    loop {
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => break,
+            Err(rustix::io::Errno::WOULDBLOCK) => {}
+            Err(error) => return Err(error).with_context(|| format!("lock {}", path.display())),
+        }
+        let holder = fs::read_to_string(path).unwrap_or_default().trim().to_owned();
+        if !has_ended(&holder) || Instant::now() > end {
             return Err(Held { holder, path: path.into() }.into());
         }
-        Err(error) => return Err(error).with_context(|| format!("lock {}", path.display())),
+        thread::sleep(Duration::from_millis(10));
     }
     // On a full disk the next one is not told who holds it; held it is.
     let _ = file.set_len(0).and_then(|()| writeln!(file, "{who}"));
     Ok(Lock { file })
+}
+
+/// Whether the process that took the lock is over: one that it was starting may have a copy until its exec closes that.
+fn has_ended(holder: &str) -> bool {
+    let digits = holder.rsplit("pid ").next().unwrap_or_default();
+    let digits = digits.split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default();
+    let Ok(pid) = digits.parse() else { return false };
+    match process::watch(pid) {
+        Ok(Some(watched)) => watched.wait(Some(Duration::ZERO)).unwrap_or(false),
+        Ok(None) => true,
+        Err(_) => false,
+    }
 }
 
 /// Waits for one's turn, for short sections that several processes of one host share.
@@ -78,12 +102,38 @@ mod tests {
     }
 
     #[test]
+    fn what_a_killed_run_was_starting_holds_it_for_a_moment() {
+        use std::io::Read;
+        use std::process::{Command, Stdio};
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let mut dead = Command::new("true").spawn().unwrap();
+        dead.wait().unwrap();
+        fs::write(&path, format!("provision, pid {}, since now\n", dead.id())).unwrap();
+        // Another process has its lock, until it hears that this test is on its way.
+        let mut copy = Command::new("flock");
+        copy.arg(&path).args(["-c", "echo; read -r go"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut copy = copy.spawn().unwrap();
+        copy.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+        let go = copy.stdin.take();
+        let ends = thread::spawn(move || {
+            thread::sleep(Duration::from_millis(100));
+            drop(go);
+            copy.wait().unwrap()
+        });
+        let taken = acquire(&path, "other");
+        ends.join().unwrap();
+        taken.unwrap();
+    }
+
+    #[test]
     fn the_second_is_told_who_holds_it_and_the_third_gets_it() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("lock");
-        let first = acquire(&path, "cutover, pid 7").unwrap();
+        let who = format!("cutover, pid {}", std::process::id());
+        let first = acquire(&path, &who).unwrap();
         let refused = acquire(&path, "other").unwrap_err();
-        assert_eq!(refused.downcast_ref::<Held>().unwrap().holder, "cutover, pid 7");
+        assert_eq!(refused.downcast_ref::<Held>().unwrap().holder, who);
         drop(first);
         acquire(&path, "third").unwrap();
     }

@@ -112,6 +112,11 @@ impl HostPaths {
         self.state().join("loops").join(format!("{name}.json"))
     }
 
+    /// So much of it as the loop's own processes need, for its user alone.
+    pub fn loop_share(&self, name: &LoopName) -> PathBuf {
+        self.state().join("shares").join(format!("{name}.json"))
+    }
+
     /// What a loop's own processes may write durably, owned by its user.
     pub fn loop_spool(&self, name: &LoopName) -> PathBuf {
         self.root.join("var/lib/ccorch-loops").join(name.as_str())

@@ -6,7 +6,9 @@ use anyhow::{Context, Result};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
+use rustix::process::{
+    Pid, PidfdFlags, Resource, Rlimit, Signal, getrlimit, kill_process, pidfd_open, setrlimit,
+};
 
 /// A handle on a process that stays right when its number is used again. Works across users for waiting.
 #[derive(Debug)]
@@ -20,6 +22,17 @@ pub fn watch(pid: u32) -> Result<Option<Watched>> {
         Err(Errno::SRCH) => Ok(None),
         Err(e) => Err(e).with_context(|| format!("watch process {pid}")),
     }
+}
+
+/// Raises the number of files that this process may have open, as far as it is allowed to.
+pub fn allow_files(wanted: u64) -> Result<()> {
+    let limit = getrlimit(Resource::Nofile);
+    let most = limit.maximum.map_or(wanted, |most| most.min(wanted));
+    if limit.current.is_none_or(|current| current >= most) {
+        return Ok(());
+    }
+    let raised = Rlimit { current: Some(most), maximum: limit.maximum };
+    setrlimit(Resource::Nofile, raised).with_context(|| format!("allow {most} open files"))
 }
 
 impl Watched {

@@ -1,17 +1,23 @@
 //! systemd, through systemctl and the notify socket: what starts, what runs, and telling it that we are alive.
 
+mod bus;
+mod message;
+
 use std::collections::BTreeMap;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result, anyhow, bail};
 
 use crate::command::{Command, CommandError};
 
 /// Starting a loop runs conditions and an agent's first steps; stopping one waits for its safe point.
 const JOB_DEADLINE: Duration = Duration::from_secs(120);
+
+/// How long telling systemd something may take.
+const NOTIFY: Duration = Duration::from_secs(5);
 
 /// Whether systemd is pid 1 of this machine. Source: sd_booted(3).
 pub fn is_pid_1() -> bool {
@@ -40,10 +46,29 @@ impl UnitState {
     }
 }
 
+/// Starts a unit and waits until that is done, as `systemctl start` does.
+pub fn start(unit: &str) -> Result<()> {
+    let started = bus::Bus::open().and_then(|bus| bus.start(unit, JOB_DEADLINE));
+    match started {
+        Ok(()) => Ok(()),
+        // The slow way still works, or says why not.
+        Err(bus::Failure::Away(_)) => Ok(systemctl(&["start", "--", unit])?),
+        Err(bus::Failure::Silent(why)) => Err(silent(&why)),
+        Err(bus::Failure::Refused(why)) => bail!("systemd does not start {unit}: {why}"),
+        Err(bus::Failure::Job(result)) => bail!("the start of {unit} ended with `{result}`"),
+    }
+}
+
 /// Runs `systemctl` with these arguments.
 pub fn systemctl<S: AsRef<str>>(args: &[S]) -> Result<(), CommandError> {
     let args: Vec<&str> = args.iter().map(AsRef::as_ref).collect();
     Command::new("systemctl").args(args).deadline(JOB_DEADLINE).run().map(drop)
+}
+
+/// Whether a unit is started at boot; no when that cannot be found out.
+pub fn is_enabled(unit: &str) -> bool {
+    let output = Command::new("systemctl").args(["is-enabled", "--quiet", "--", unit]).output();
+    output.is_ok_and(|output| output.status.success())
 }
 
 /// The states of several units in one call, by unit name.
@@ -57,9 +82,31 @@ pub fn states<S: AsRef<str>>(units: &[S]) -> Result<BTreeMap<String, UnitState>,
     Ok(parse_states(&text))
 }
 
-/// The state of one unit; all empty when it is unknown.
-pub fn state(unit: &str) -> Result<UnitState, CommandError> {
-    Ok(states(&[unit])?.remove(unit).unwrap_or_default())
+/// Whether a service is up, and its main process, 0 for none.
+pub fn main_process(unit: &str) -> Result<(bool, u32)> {
+    let asked = bus::Bus::open().and_then(|bus| {
+        let active = bus.text(unit, "Unit", "ActiveState")?;
+        Ok((active == "active", bus.number(unit, "Service", "MainPID")?))
+    });
+    if let Some(found) = heard(asked)? {
+        return Ok(found);
+    }
+    let state = states(&[unit])?.remove(unit).unwrap_or_default();
+    Ok((state.is_active(), state.main_pid))
+}
+
+/// What the bus answered; nothing when it has to be asked for the slow way, which a systemd that does not answer would not
+/// answer either.
+fn heard<T>(asked: Result<T, bus::Failure>) -> Result<Option<T>> {
+    match asked {
+        Ok(found) => Ok(Some(found)),
+        Err(bus::Failure::Silent(why)) => Err(silent(&why)),
+        Err(_) => Ok(None),
+    }
+}
+
+fn silent(why: &str) -> Error {
+    anyhow!("systemd does not answer: {why}")
 }
 
 fn parse_states(text: &str) -> BTreeMap<String, UnitState> {
@@ -82,7 +129,14 @@ fn parse_states(text: &str) -> BTreeMap<String, UnitState> {
 
 /// Whether the machine is on its way down. `is-system-running` does not always tell: while the first boot's jobs are not
 /// all done it says `starting` even then (seen), so the shutdown's own job is asked for.
-pub fn is_shutting_down() -> Result<bool, CommandError> {
+pub fn is_shutting_down() -> Result<bool> {
+    let asked = bus::Bus::open().and_then(|bus| {
+        let active = bus.text("shutdown.target", "Unit", "ActiveState")?;
+        Ok(active == "active" || bus.number("shutdown.target", "Unit", "Job")? != 0)
+    });
+    if let Some(down) = heard(asked)? {
+        return Ok(down);
+    }
     let show = ["show", "--property=Job,ActiveState", "--", "shutdown.target"];
     let command = Command::new("systemctl").args(show).deadline(Duration::from_secs(5));
     Ok(has_job_or_is_active(&command.read()?))
@@ -102,7 +156,12 @@ pub fn notify(state: &str) -> Result<()> {
         Some(abstract_name) => SocketAddr::from_abstract_name(abstract_name),
         None => SocketAddr::from_pathname(&name),
     };
-    let send = || UnixDatagram::unbound()?.send_to_addr(state.as_bytes(), &address?);
+    let send = || {
+        let socket = UnixDatagram::unbound()?;
+        // A systemd that hangs reads nothing, and its queue is full one day.
+        socket.set_write_timeout(Some(NOTIFY))?;
+        socket.send_to_addr(state.as_bytes(), &address?)
+    };
     send().map(drop).with_context(|| format!("notify systemd at {name}"))
 }
 

@@ -61,6 +61,11 @@ impl Tmux {
         Ok(text.trim_end().to_owned())
     }
 
+    /// The same with the escape sequences of how it is drawn.
+    pub fn drawn(&self) -> Result<String, CommandError> {
+        self.command(&["capture-pane", "-e", "-p", "-t", &self.target()]).read()
+    }
+
     /// Types one key, by tmux's name for it: `Enter`, `Escape`.
     pub fn press(&self, key: &str) -> Result<(), CommandError> {
         self.command(&["send-keys", "-t", &self.target(), key]).run().map(drop)
@@ -74,10 +79,17 @@ impl Tmux {
             .map(drop)
     }
 
-    /// Whether somebody is attached.
-    pub fn has_clients(&self) -> Result<bool, CommandError> {
-        let clients = self.command(&["list-clients", "-t", &self.target(), "-F", "#{client_pid}"]).read()?;
-        Ok(!clients.is_empty())
+    /// Whether somebody is attached who may type, and who did something no longer ago than `lately`. `now` is in seconds
+    /// since 1970, by the clock that tmux reads. Source: `client_readonly` and `client_activity`, tmux(1).
+    pub fn has_typist(&self, now: i64, lately: Duration) -> Result<bool, CommandError> {
+        let format = "#{client_readonly} #{client_activity}";
+        let clients = self.command(&["list-clients", "-t", &self.target(), "-F", format]).read()?;
+        let lately = i64::try_from(lately.as_secs()).unwrap_or(i64::MAX);
+        Ok(clients.lines().any(|client| {
+            let (read_only, activity) = client.split_once(' ').unwrap_or(("0", ""));
+            // One whose time is not known may be typing at this moment.
+            read_only != "1" && activity.parse::<i64>().map_or(true, |at| now.saturating_sub(at) <= lately)
+        }))
     }
 
     /// Whether the session is there.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{CommandFactory as _, Parser};
 
-use crate::command::Verb;
+use crate::command::{self, Verb};
 use crate::context::Context;
 
 /// Moves a rig of coding agents to a reboot-resilient host and keeps it alive there.
@@ -40,6 +40,11 @@ struct Cli {
 
 /// Reads the command line; on a usage error clap prints it and ends the process with status 2.
 pub fn parse() -> (Context, Verb) {
+    let words: Vec<_> = std::env::args_os().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(|word| word.to_str().unwrap_or_default()).collect();
+    if let Some(verb) = command::of_units(&words) {
+        return (Context::new(std::env::var_os("CCORCH_RIG").map(Into::into)), verb);
+    }
     let cli = Cli::parse();
     (Context::new(cli.rig), cli.verb)
 }
@@ -47,4 +52,23 @@ pub fn parse() -> (Context, Verb) {
 /// The whole command line, for manual pages and completions.
 pub fn command() -> clap::Command {
     Cli::command()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_units_call_means_what_the_whole_command_line_says() {
+        let lines = ["supervise", "lease check", "loop-start a", "loop-exec a", "loop-stop a"];
+        for line in lines {
+            let words: Vec<&str> = line.split(' ').collect();
+            let cli = Cli::try_parse_from(std::iter::once("ccorch").chain(words.iter().copied())).unwrap();
+            let short = command::of_units(&words).unwrap();
+            assert_eq!(format!("{short:?}"), format!("{:?}", cli.verb), "{line}");
+        }
+        for line in ["supervise --help", "lease check --host vm", "loop-start A_B", "loop-stop", ""] {
+            assert!(command::of_units(&line.split(' ').collect::<Vec<_>>()).is_none(), "{line}");
+        }
+    }
 }

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::context::LoadedRig;
 use crate::error::{Kind, Problem};
+use crate::introduce;
 
 /// What provisioning found out about a host, kept in the operator's state folder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,14 +42,22 @@ pub fn entry<'a>(loaded: &'a LoadedRig, name: &HostName) -> Result<&'a rig::Host
 pub fn ssh(loaded: &LoadedRig, name: &HostName) -> Result<Ssh> {
     let host = entry(loaded, name)?;
     let paths = loaded.operator()?;
-    let provisioned = provisioned(loaded, name)?;
+    let known = provisioned(loaded, name)?;
+    let provisioned = match known {
+        None if host.ssh.is_none() => introduce::ask(loaded, name)?,
+        known => known,
+    };
     let destination = host.ssh.clone().or_else(|| provisioned.as_ref().map(|p| p.ssh.clone()));
     let destination = destination.ok_or_else(|| {
         Problem::new(
             Kind::Unfit,
             format!("host `{name}` has no `ssh` in the rig file and is not provisioned yet"),
         )
-        .hint(format!("run `ccorch provision {name}` first"))
+        .hint(format!(
+            "run `ccorch provision {name}` first; where another machine did, a cutover has its other host know of it, and until \
+             then `hosts.{name}.ssh` and `host_key` can be copied from {} there",
+            paths.host(name.as_str()).display()
+        ))
     })?;
     let host_key = host.host_key.clone().or_else(|| provisioned.as_ref().map(|p| p.host_key.clone()));
     let alias = format!("ccorch-{}-{name}", loaded.rig.rig);

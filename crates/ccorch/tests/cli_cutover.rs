@@ -5,7 +5,8 @@
 mod common;
 
 use ccorch_core::cutover::work::Gap;
-use ccorch_core::cutover::{Entry, Journal, Origin, Outcome, Step, plan};
+use ccorch_core::cutover::{Entry, Journal, Origin, Outcome, Said, Step, plan, plan_hash};
+use ccorch_core::safepoint::UnsavedPolicy;
 use common::Env;
 use jiff::{SignedDuration, Timestamp};
 
@@ -37,7 +38,7 @@ fn a_dry_run_back_names_the_other_commands() {
     let ran = env.run(&["rollback", "--dry-run"]);
     assert_eq!(ran.status, Some(0), "{}", ran.snapshot());
     for said in [
-        "vm: ccorch quiesce --journal ID --turn N",
+        "vm: ccorch quiesce --safe-point 1m --journal ID --turn N",
         "pi: systemctl start -- demo.service",
         "vm: ccorch lease write --about pi --active --for-its-owner --journal ID --turn N",
         "vm: systemctl disable ccorch.target",
@@ -69,8 +70,9 @@ fn the_last_cutovers_figures_are_what_is_expected() {
     let at = |second: i64| Timestamp::from_second(second).unwrap();
     let plan = plan(&rig, &from, &to).unwrap();
     let origin = Origin { ccorch: "1.2.3".into(), plan_hash: "0123456789abcdef".into() };
+    let asked = Said::default().of(None);
     let (mut journal, mut text) =
-        Journal::begin("20260101T000000Z-abcdef".into(), rig.rig, plan, origin, at(0));
+        Journal::begin("20260101T000000Z-abcdef".into(), rig.rig, plan, origin, asked, at(0));
     text.push('\n');
     for (number, step) in (0..).zip(Step::ALL) {
         let entries = [Entry::Started { step }, Entry::Done { step, note: String::new() }];
@@ -94,4 +96,32 @@ fn the_last_cutovers_figures_are_what_is_expected() {
     let ran = env.run(&["rollback", "--dry-run", "--json"]);
     let value: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
     assert_eq!((&value["from"], &value["expected_downtime_ms"]), (&"vm".into(), &serde_json::Value::Null));
+}
+
+/// What was asked at the beginning holds: another word is refused before any host is asked.
+#[test]
+fn what_was_asked_at_the_beginning_is_not_asked_otherwise_later() {
+    let env = Env::new();
+    env.write("ccorch.yaml", RIG);
+    let rig = ccorch_core::rig::parse(RIG).unwrap();
+    let hosts = rig.cutover.clone().unwrap();
+    let plan = plan(&rig, &hosts.from, &hosts.to).unwrap();
+    let origin = Origin { ccorch: env!("CARGO_PKG_VERSION").into(), plan_hash: plan_hash(&rig, &plan) };
+    let said = Said { unsaved: Some(UnsavedPolicy::Rescue), ..Said::default() };
+    let id = "20260101T000000Z-abcdef";
+    let (_, line) =
+        Journal::begin(id.into(), rig.rig, plan, origin, said.of(None), Timestamp::from_second(0).unwrap());
+    let folder = env.home().join(".local/state/ccorch/demo/journal");
+    env.write(folder.join(format!("{id}.jsonl")), format!("{line}\n"));
+    for wish in [&["cutover"][..], &["cutover", "--resume"], &["cutover", "--abort"]] {
+        let ran = env.run(&[wish, &["--settle", "5s", "--rescue", "--prove-reboot"]].concat());
+        assert_eq!(ran.status, Some(6), "{}", ran.snapshot());
+        for words in ["the time to settle was 1m at its beginning, and is 5s now", "the proof by a reboot"] {
+            assert!(ran.stderr.contains(words), "{words}: {}", ran.snapshot());
+        }
+        assert!(!ran.stderr.contains("unsaved work"), "it is the same: {}", ran.snapshot());
+    }
+    // The same words, or none, go on; here there is no ssh to go on with.
+    let ran = env.run(&["cutover", "--resume", "--rescue"]);
+    assert!(ran.stderr.contains(&format!("going on with cutover {id}")), "{}", ran.snapshot());
 }

@@ -10,6 +10,7 @@ use std::path::Path;
 use machines::{Bed, UID};
 
 const GIT: &str = "git -c user.name=a -c user.email=a@b";
+const CLONE: &str = "/srv/w/cc-ci";
 
 /// A rig at work on the pi: the workspace is a clone with a nested clone that it ignores.
 fn rig() -> Bed {
@@ -37,7 +38,7 @@ loops:
     pi.put("/srv/w/.gitignore", "cc-ci/\nlogs/\n.env\n");
     pi.sh("/srv/w", &format!("git add . && {GIT} commit -qm ignore && git push -q"));
     pi.sh(
-        "/srv/w/cc-ci",
+        CLONE,
         "git config user.name Builder && git config user.email b@x && git config http.extraHeader hush-1",
     );
     pi.put("/srv/w/logs/.phase-idx", "2\n");
@@ -66,7 +67,7 @@ fn everything_arrives_and_a_second_run_carries_nothing() {
     let (pi, vm) = (&bed.pi, &bed.vm);
     // Work that was never pushed, and a branch nobody pushed.
     pi.put("/srv/w/cc-ci/work", "1");
-    pi.sh("/srv/w/cc-ci", "git add work && git commit -qm unpushed && git branch side");
+    pi.sh(CLONE, "git add work && git commit -qm unpushed && git branch side");
     let dry = bed.ok(&["stage", "vm", "--dry-run"]);
     assert!(dry.contains("pi -> vm: would carry 2 repositories"), "{dry}");
     assert!(!vm.path("/srv/w/.git").exists());
@@ -80,9 +81,9 @@ fn everything_arrives_and_a_second_run_carries_nothing() {
         assert!(!first.contains(secret), "{first}");
     }
     let log = "git log -1 --format=%s; git config user.name; git rev-parse --abbrev-ref HEAD side@{0} 2>/dev/null || true";
-    assert!(vm.sh("/srv/w/cc-ci", log).starts_with("unpushed\nBuilder\nmain"));
-    assert_eq!(vm.sh("/srv/w/cc-ci", "git rev-parse side main | sort -u | wc -l").trim(), "1");
-    assert_eq!(vm.sh("/srv/w/cc-ci", "git config --list --local | grep -c hush || true"), "0");
+    assert!(vm.sh(CLONE, log).starts_with("unpushed\nBuilder\nmain"));
+    assert_eq!(vm.sh(CLONE, "git rev-parse side main | sort -u | wc -l").trim(), "1");
+    assert_eq!(vm.sh(CLONE, "git config --list --local | grep -c hush || true"), "0");
     for name in ["a b", "-rf", "new\nline", "\u{e4}", "q'\"$(x)"] {
         assert_eq!(vm.read(&format!("/srv/w/cc-ci/notes/{name}")), name);
     }
@@ -113,7 +114,7 @@ fn the_orchestrator_finds_a_routine_that_is_neither_unsaved_nor_a_difference() {
     };
     // Where git has a file of that name, it is left alone.
     pi.put("/srv/w/cc-ci/AGENTS.md", "# Ours\n");
-    pi.sh("/srv/w/cc-ci", &format!("git add AGENTS.md && {GIT} commit -qm agents && git push -q"));
+    pi.sh(CLONE, &format!("git add AGENTS.md && {GIT} commit -qm agents && git push -q"));
     session_in("cc-ci");
     let first = bed.ok(&["stage", "vm"]);
     assert!(first.contains("of boss to /srv/w/cc-ci/AGENTS.ccorch.md"), "{first}");
@@ -123,7 +124,7 @@ fn the_orchestrator_finds_a_routine_that_is_neither_unsaved_nor_a_difference() {
     assert!(first.contains("note: wrote the routine of boss to /srv/w/AGENTS.md, outside git"), "{first}");
     assert!(vm.read("/srv/w/AGENTS.md").contains("`boss`, the session above the loops `builder`"));
     owned(&vm.path("/srv/w/AGENTS.md"));
-    for clone in ["/srv/w", "/srv/w/cc-ci"] {
+    for clone in ["/srv/w", CLONE] {
         let status = vm.sh(clone, "git status --porcelain -- AGENTS.md AGENTS.ccorch.md");
         assert_eq!(status, "", "{clone}");
     }
@@ -165,14 +166,14 @@ fn a_file_of_the_same_size_and_second_is_carried() {
 fn a_clone_that_was_restored_from_a_copy_moves_on() {
     let bed = rig();
     bed.pi.put("/srv/w/cc-ci/work", "1\n");
-    bed.pi.sh("/srv/w/cc-ci", &format!("git add work && {GIT} commit -qm one"));
+    bed.pi.sh(CLONE, &format!("git add work && {GIT} commit -qm one"));
     bed.ok(&["stage", "vm"]);
     // Other inodes, the same content.
-    bed.vm.sh("/srv/w/cc-ci", "cp -p work work.new && mv work.new work");
-    bed.pi.sh("/srv/w/cc-ci", &format!("echo 2 >> work && {GIT} commit -qam two"));
+    bed.vm.sh(CLONE, "cp -p work work.new && mv work.new work");
+    bed.pi.sh(CLONE, &format!("echo 2 >> work && {GIT} commit -qam two"));
     bed.ok(&["stage", "vm"]);
     assert_eq!(bed.vm.read("/srv/w/cc-ci/work"), "1\n2\n");
-    assert_eq!(bed.vm.sh("/srv/w/cc-ci", "stat -c %a work"), "644", "as git checks it out for its user");
+    assert_eq!(bed.vm.sh(CLONE, "stat -c %a work"), "644", "as git checks it out for its user");
 }
 
 #[test]
@@ -181,7 +182,7 @@ fn later_runs_follow_the_work() {
     let (pi, vm) = (&bed.pi, &bed.vm);
     bed.ok(&["stage", "vm"]);
     // Committed now, deleted, appended, and the inbox is committed and changed again.
-    pi.sh("/srv/w/cc-ci", "git add -- 'notes/a b' INBOX.md && git commit -qm notes && rm -- notes/-rf");
+    pi.sh(CLONE, "git add -- 'notes/a b' INBOX.md && git commit -qm notes && rm -- notes/-rf");
     pi.put("/srv/w/cc-ci/INBOX.md", "and that\n");
     pi.put("/home/loops/.claude/projects/-srv-w-cc-ci/1.jsonl", "{}\n{}\n");
     pi.put("/srv/w/logs/new", "x");
@@ -204,7 +205,7 @@ fn later_runs_follow_the_work() {
     assert_eq!(aside.trim(), "1");
     assert_eq!(bed.ok(&["stage", "vm", "--prove"]), "pi and vm hold the same\n");
     // And again, with the inbox that is tracked and changed.
-    pi.sh("/srv/w/cc-ci", "git commit -qam inbox");
+    pi.sh(CLONE, "git commit -qam inbox");
     pi.put("/srv/w/cc-ci/INBOX.md", "third\n");
     assert_eq!(figures(&bed).0, 1);
     assert_eq!(bed.ok(&["stage", "vm", "--prove"]), "pi and vm hold the same\n");
@@ -214,11 +215,11 @@ fn later_runs_follow_the_work() {
 #[test]
 fn what_the_source_rewrites_is_rewritten() {
     let bed = rig();
-    bed.pi.sh("/srv/w/cc-ci", "git commit -q --allow-empty -m unpushed");
+    bed.pi.sh(CLONE, "git commit -q --allow-empty -m unpushed");
     bed.ok(&["stage", "vm"]);
-    bed.pi.sh("/srv/w/cc-ci", "git commit -q --allow-empty --amend -m rebased");
+    bed.pi.sh(CLONE, "git commit -q --allow-empty --amend -m rebased");
     bed.ok(&["stage", "vm"]);
-    assert_eq!(bed.vm.sh("/srv/w/cc-ci", "git log -1 --format=%s"), "rebased");
+    assert_eq!(bed.vm.sh(CLONE, "git log -1 --format=%s"), "rebased");
     assert_eq!(bed.ok(&["stage", "vm", "--prove"]), "pi and vm hold the same\n");
 }
 
@@ -227,20 +228,65 @@ fn what_is_checked_out_on_the_source_is_on_the_target() {
     let bed = rig();
     let (pi, vm) = (&bed.pi, &bed.vm);
     bed.ok(&["stage", "vm"]);
-    // A loop that was killed in a pull leaves a commit without a branch; another works on a branch of its own.
+    // A person leaves a commit without a branch; another works on a branch of its own.
     for (here, there) in [
         ("git checkout -q --detach && git commit -q --allow-empty -m nowhere", "HEAD"),
         ("git checkout -q -b topic && git commit -q --allow-empty -m topic", "topic"),
         ("git checkout -q main && git commit -q --allow-empty -m on", "main"),
     ] {
-        pi.sh("/srv/w/cc-ci", here);
+        pi.sh(CLONE, here);
         pi.put("/srv/w/cc-ci/INBOX.md", there);
         bed.ok(&["stage", "vm"]);
-        assert_eq!(vm.sh("/srv/w/cc-ci", "git rev-parse --abbrev-ref HEAD"), there);
+        assert_eq!(vm.sh(CLONE, "git rev-parse --abbrev-ref HEAD"), there);
         let commit = "git rev-parse HEAD";
-        assert_eq!(vm.sh("/srv/w/cc-ci", commit), pi.sh("/srv/w/cc-ci", commit));
+        assert_eq!(vm.sh(CLONE, commit), pi.sh(CLONE, commit));
         assert_eq!(bed.ok(&["stage", "vm", "--prove"]), "pi and vm hold the same\n");
     }
+}
+
+/// A rebase that stops after the first of two commits, with a change put aside, as a loop that is killed in one leaves it.
+const REBASE: &str =
+    "echo 1 >held; git add held; git commit -qm mine1; git commit -q --allow-empty -m mine2; echo 2 >held
+GIT_SEQUENCE_EDITOR='sed -i 1abreak' git rebase -q -i --autostash HEAD~2; test -d .git/rebase-merge";
+
+#[test]
+fn a_loop_that_was_stopped_in_a_rebase_goes_on_from_its_branch() {
+    let bed = rig();
+    let (pi, vm) = (&bed.pi, &bed.vm);
+    bed.ok(&["stage", "vm"]);
+    pi.sh(CLONE, REBASE);
+    assert_eq!(pi.sh(CLONE, "git rev-parse --abbrev-ref HEAD; git log -1 --format=%s"), "HEAD\nmine1");
+    bed.ok(&["stage", "vm"]);
+    assert_eq!(vm.sh(CLONE, "git rev-parse --abbrev-ref HEAD; git log -1 --format=%s"), "main\nmine2");
+    assert_eq!(bed.ok(&["stage", "vm", "--prove"]), "pi and vm hold the same\n");
+}
+
+#[test]
+fn what_the_target_had_begun_long_ago_is_over_there_and_kept() {
+    let bed = rig();
+    let (pi, vm) = (&bed.pi, &bed.vm);
+    // It was at work once; the source has its commits and went on.
+    bed.ok(&["stage", "vm"]);
+    vm.sh(CLONE, REBASE);
+    let aside = vm.sh(CLONE, "cat .git/rebase-merge/autostash");
+    let theirs = vm.path(CLONE).display().to_string();
+    pi.sh(CLONE, &format!("git fetch -q '{theirs}' main && git reset -q --keep FETCH_HEAD"));
+    pi.sh(CLONE, "git commit -q --allow-empty -m later");
+
+    let differs = String::from_utf8(bed.ccorch(&["stage", "vm", "--prove"]).stdout).unwrap();
+    assert!(differs.contains(&format!("a rebase is in progress in {CLONE} on vm")), "{differs}");
+    let error = bed.fails(&["stage", "vm"], 6);
+    assert!(error.contains(&format!("vm: a rebase is in progress in {CLONE}")), "{error}");
+    assert!(error.contains("`--rescue`"), "{error}");
+    assert_eq!(vm.sh(CLONE, "test -d .git/rebase-merge && git rev-parse --abbrev-ref HEAD"), "HEAD");
+
+    bed.ok(&["stage", "vm", "--rescue"]);
+    let stands = "git rev-parse --abbrev-ref HEAD; git log -1 --format=%s; git status --short -uno";
+    assert_eq!(vm.sh(CLONE, stands), "main\nlater");
+    assert_eq!(vm.sh(CLONE, "ls -d .git/rebase-* .git/*HEAD 2>/dev/null | grep -v -e .git/HEAD -e ORIG -e FETCH || true; git stash list"), "");
+    let kept = vm.sh(CLONE, "git for-each-ref --format='%(objectname) %(refname)' refs/ccorch");
+    assert!(kept.starts_with(&format!("{aside} refs/ccorch/rescue/pi/")), "{kept}");
+    assert_eq!(bed.ok(&["stage", "vm", "--prove"]), "pi and vm hold the same\n");
 }
 
 #[test]
@@ -248,7 +294,7 @@ fn an_interrupted_run_is_repaired() {
     let bed = rig();
     let vm = &bed.vm;
     bed.pi.put("/srv/w/cc-ci/big", &"x".repeat(100_000));
-    bed.pi.sh("/srv/w/cc-ci", "git add big && git commit -qm big");
+    bed.pi.sh(CLONE, "git add big && git commit -qm big");
     // As a first run leaves it when it ends in the middle of a check-out.
     vm.sh("/srv/w", "mkdir -p cc-ci/.git; cd cc-ci; : >.git/ccorch-incomplete; git init -q --template= -b main; : >.git/index.lock; echo torn >big");
     bed.ok(&["stage", "vm"]);
@@ -272,11 +318,11 @@ fn a_link_that_leads_out_of_the_workspace_is_refused() {
 fn work_that_only_the_target_has_is_never_dropped() {
     let bed = rig();
     bed.ok(&["stage", "vm"]);
-    bed.pi.sh("/srv/w/cc-ci", "git commit -q --allow-empty -m theirs");
-    bed.vm.sh("/srv/w/cc-ci", &format!("{GIT} commit -q --allow-empty -m ours"));
+    bed.pi.sh(CLONE, "git commit -q --allow-empty -m theirs");
+    bed.vm.sh(CLONE, &format!("{GIT} commit -q --allow-empty -m ours"));
     let error = bed.fails(&["stage", "vm"], 6);
     assert!(error.contains("vm: branch `main` has commits that pi has not"), "{error}");
-    bed.vm.sh("/srv/w/cc-ci", "git reset -q --hard HEAD~1");
+    bed.vm.sh(CLONE, "git reset -q --hard HEAD~1");
     bed.vm.put("/srv/w/.gitignore", "changed");
     bed.pi.sh("/srv/w", &format!("{GIT} commit -q --allow-empty -m more"));
     let error = bed.fails(&["stage", "vm"], 6);

@@ -203,11 +203,17 @@ fn lines_that_were_paid_for_stay() {
         "StartLimitIntervalSec=0",
         // Each its own: with one folder for all, one loop's stop takes the others' sockets.
         "RuntimeDirectory=ccorch-loops/%i",
+        // Of sudo too.
+        "CapabilityBoundingSet=~CAP_SYS_MODULE CAP_SYS_TIME CAP_WAKE_ALARM",
     ] {
         has("ccorch-loop@.service", line);
     }
     // At a shutdown the bus goes last, and the stop can ask for its own reason.
     assert!(ordered("ccorch-loop@.service", "After").contains(&"dbus.service"));
+    // Each of these has systemd mount things anew for each of a start's three commands.
+    for key in ["ProtectKernelModules=", "ProtectKernelLogs=", "ProtectSystem=", "ProtectHome=", "Private"] {
+        assert!(!text("ccorch-loop@.service").lines().any(|line| line.starts_with(key)), "{key}");
+    }
     for (unit, text) in UNITS.iter().filter(|(name, _)| *name != "ccorch-proxy.service") {
         // Their mounts hide a container's own boot_id, and boot_id is what a reboot is known by.
         for key in ["ProtectKernelTunables=", "ProtectControlGroups=", "ProtectProc=", "ProcSubset="] {

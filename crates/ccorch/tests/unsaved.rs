@@ -39,6 +39,13 @@ loops:
     bed
 }
 
+/// Changes the rig file: both hosts run the rig in their owner's way.
+fn as_legacy(bed: &Bed) {
+    let text = fs::read_to_string(bed.path("ccorch.yaml")).unwrap();
+    let runs = "identity: id, runs: { stop: ['true'], start: ['true'], units: [] } }";
+    fs::write(bed.path("ccorch.yaml"), text.replace("identity: id }", runs)).unwrap();
+}
+
 /// What is not saved, one line each, without the workspace.
 fn unsaved(bed: &Bed) -> Vec<String> {
     let output = bed.ccorch(&["unsaved"]);
@@ -227,4 +234,147 @@ fn content_that_lfs_would_keep_elsewhere_is_in_the_rescue() {
     let name = pushed(&bed)[0].replace("refs/heads/", "origin/");
     assert_eq!(pi.sh(IN, &format!("git show {name}:new.bin")), "content");
     assert_eq!(pi.sh(IN, &format!("git show {name}:old.bin")), pointer.trim_end());
+}
+
+#[test]
+fn a_rescue_that_was_held_back_goes_wherever_the_rig_goes() {
+    let bed = rig();
+    let token = ["ghp_", "0123456789abcdefghijABCDEFGHIJ012345"].concat();
+    bed.pi.put("/srv/w/cc-ci/notes", &format!("use {token}\n"));
+    bed.ok(&["unsaved", "--rescue"]);
+    let forget = |machine: &machines::Machine| {
+        machine.sh(IN, "git for-each-ref --format='delete %(refname)' refs/ccorch | git update-ref --stdin");
+    };
+    let refs = |machine: &machines::Machine| machine.sh(IN, "git for-each-ref refs/ccorch");
+    let (name, kept) = (refs(&bed.vm), refs(&bed.pi));
+    assert_eq!(name, kept);
+    bed.ok(&["stage", "vm"]);
+    assert_eq!(bed.ok(&["stage", "vm", "--prove"]), "pi and vm hold the same\n");
+
+    // A new target has none of it.
+    forget(&bed.vm);
+    bed.vm.sh(IN, "git reflog expire --expire=now --all && git gc -q --prune=now");
+    let differs = String::from_utf8(bed.ccorch(&["stage", "vm", "--prove"]).stdout).unwrap();
+    assert!(
+        differs.contains("repository cc-ci: rescue pi/") && differs.contains("is on pi only"),
+        "{differs}"
+    );
+    let dry = bed.ok(&["stage", "vm", "--dry-run"]);
+    assert!(dry.contains("would carry 0 repositories") && dry.contains("rescues of 1 work trees"), "{dry}");
+    assert_eq!(refs(&bed.vm), "");
+
+    // Nor may the only copy be removed.
+    as_legacy(&bed);
+    let standby = r#"{"rig":"demo","journal":"j","kind":"legacy","to":"vm","since":"2026-01-01T00:00:00Z","workspace":"/srv/w"}"#;
+    fs::create_dir_all(bed.pi.path("/var/lib/ccorch")).unwrap();
+    fs::write(bed.pi.path("/var/lib/ccorch/standby.json"), standby).unwrap();
+    let obstacle = |bed: &Bed| {
+        let said = bed.ok(&["forget-source", "--host", "pi", "--dry-run"]);
+        said.lines().find(|line| line.starts_with("! not yet: rescue pi/")).map(ToOwned::to_owned)
+    };
+    let said = obstacle(&bed).unwrap();
+    assert!(said.contains("of /srv/w/cc-ci is not on vm: "), "{said}");
+
+    bed.ok(&["stage", "vm"]);
+    assert_eq!(refs(&bed.vm), kept);
+    assert_eq!(bed.ok(&["stage", "vm", "--prove"]), "pi and vm hold the same\n");
+    assert_eq!(obstacle(&bed), None);
+    // Whoever has put it on a branch may drop the rescue.
+    bed.vm.sh(IN, "git branch taken $(git for-each-ref --format='%(objectname)' refs/ccorch)");
+    forget(&bed.vm);
+    assert_eq!(obstacle(&bed), None);
+}
+
+#[test]
+fn a_lock_and_a_rebase_are_never_clean_though_all_is_rescued() {
+    let bed = rig();
+    let pi = &bed.pi;
+    let stays = |bed: &Bed| {
+        let output = bed.ccorch(&["unsaved", "--rescue"]);
+        let words = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{words}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    pi.sh(IN, ": >.git/index.lock");
+    assert_eq!(stays(&bed), "pi: stays behind: /srv/w/cc-ci: git left a lock, .git/index.lock\n");
+    assert!(
+        pi.path("/srv/w/cc-ci/.git/index.lock").exists(),
+        "the host may be at work: its locks are its own"
+    );
+    pi.sh(IN, "rm .git/index.lock");
+    // A rebase that stopped, with changes put aside that are on no stash.
+    pi.sh(IN, &format!("echo m >held; {GIT} commit -qam m; git push -q; git checkout -q -b side HEAD^; echo s >held; {GIT} commit -qam s"));
+    pi.sh(IN, &format!("echo more >>.gitignore; {GIT} rebase -q --autostash main || true; git checkout -q -f HEAD -- held"));
+    assert!(unsaved(&bed).join("\n").contains("cc-ci: the stash holds"), "{:?}", unsaved(&bed));
+    let said = stays(&bed);
+    assert!(said.contains("stays behind: /srv/w/cc-ci: a rebase is in progress"), "{said}");
+    let name = pushed(&bed).into_iter().find(|name| name.ends_with("-stash-0")).unwrap();
+    let held = pi.sh(IN, &format!("git show origin/{}:.gitignore", name.trim_start_matches("refs/heads/")));
+    assert_eq!(held, "ignored\nmore");
+}
+
+/// A script of the workspace's user in the clone, run on the machine itself: git writes whole paths into work trees.
+fn inside(bed: &Bed, machine: &machines::Machine, script: &str) -> String {
+    let known = bed.path("known");
+    fs::write(&known, format!("[127.0.0.1]:{} {}\n", machine.port, machine.host_key)).unwrap();
+    let mut command = std::process::Command::new("ssh");
+    command
+        .args(["-F", "none", "-o", "BatchMode=yes", "-o"])
+        .arg(format!("UserKnownHostsFile={}", known.display()));
+    command.arg("-i").arg(bed.path("id")).args([
+        "-p",
+        &machine.port.to_string(),
+        "root@127.0.0.1",
+        "runuser -u loops -- sh -es",
+    ]);
+    let file = bed.path("script");
+    fs::write(&file, format!("cd {IN}\n{script}\n")).unwrap();
+    let output = command.stdin(fs::File::open(file).unwrap()).output().unwrap();
+    assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn linked_work_trees_come_along() {
+    let bed = rig();
+    let (pi, vm) = (&bed.pi, &bed.vm);
+    let inside = |machine: &machines::Machine, script: &str| inside(&bed, machine, script);
+    // One on a branch in the clone itself, one without a branch beside it, with a commit that nobody else has.
+    inside(
+        pi,
+        &format!(
+            "git worktree add -q -b side trees/one; git worktree add -q --detach ../two; cd ../two; echo 2 >held; {GIT} commit -qam two"
+        ),
+    );
+    let look = |machine: &machines::Machine| {
+        inside(
+            machine,
+            "git worktree list --porcelain; cat trees/one/held ../two/held; git -C trees/one status --porcelain; git -C ../two status --porcelain",
+        )
+    };
+    bed.ok(&["stage", "vm"]);
+    assert_eq!(look(vm), look(pi));
+    assert_eq!(bed.ok(&["stage", "vm", "--prove"]), "pi and vm hold the same\n");
+    assert!(bed.ok(&["stage", "vm"]).ends_with("vm has everything that pi has\n"));
+    // Both go on, and a third comes where plain files lie on the target.
+    inside(
+        pi,
+        &format!(
+            "cd trees/one; echo 3 >held; {GIT} commit -qam three; cd ../../../two; git checkout -q -b other; echo 4 >held; {GIT} commit -qam four"
+        ),
+    );
+    inside(pi, "git worktree add -q --detach trees/three");
+    vm.put("/srv/w/cc-ci/trees/three/held", "in the way");
+    let differs = String::from_utf8(bed.ccorch(&["stage", "vm", "--prove"]).stdout).unwrap();
+    assert!(
+        differs.contains("the work tree /srv/w/two is not there on vm, or at another commit"),
+        "{differs}"
+    );
+    bed.ok(&["stage", "vm"]);
+    assert_eq!(look(vm), look(pi));
+    assert_eq!(bed.ok(&["stage", "vm", "--prove"]), "pi and vm hold the same\n");
+    // What lies elsewhere is not the workspace's, and is said before anything stops.
+    inside(pi, "git worktree add -q --detach /home/loops/four");
+    let error = bed.fails(&["stage", "vm"], 7);
+    assert!(error.contains("four of /srv/w/cc-ci lies outside of the workspace /srv/w"), "{error}");
 }

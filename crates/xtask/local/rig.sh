@@ -24,7 +24,7 @@ for host in one two; do
 "/srv/w/build":{"hasTrustDialogAccepted":true},"/srv/w/judge":{"hasTrustDialogAccepted":true}}}
 END
     echo '{"note":"no account stands behind this"}' > "$home/.claude/.credentials.json"
-    echo '{"interval_ms":400,"work":true}' > "$home/.claude/stub.json"
+    echo '{"interval_ms":1000,"work":true}' > "$home/.claude/stub.json"
     chown -R "$uid:$uid" "$home"
 done
 w=$world/one/srv/w

@@ -36,6 +36,7 @@ pub fn run(args: &ChaosArgs) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let (next, end) = (AtomicU64::new(args.first), args.first + args.seeds);
+    let held = AtomicU64::new(0);
     let (total, failed) = (Mutex::new(Tally::default()), Mutex::new(None));
     let work = || {
         while failed.lock().is_ok_and(|failed| failed.is_none()) {
@@ -44,7 +45,14 @@ pub fn run(args: &ChaosArgs) -> Result<ExitCode> {
                 break;
             }
             match chaos::run(seed, Size::WHOLE) {
-                Ok(tally) => drop(total.lock().map(|mut total| total.add(&tally))),
+                Ok(tally) => {
+                    drop(total.lock().map(|mut total| total.add(&tally)));
+                    let held = held.fetch_add(1, Ordering::Relaxed) + 1;
+                    // Thousands take hours.
+                    if held.is_multiple_of(100) {
+                        eprintln!("{held} seeds held, after {:.0} s", began.elapsed().as_secs_f64());
+                    }
+                }
                 Err(error) => drop(failed.lock().map(|mut failed| *failed = Some(error))),
             }
         }
@@ -52,7 +60,7 @@ pub fn run(args: &ChaosArgs) -> Result<ExitCode> {
     let cores = thread::available_parallelism().context("count the processors")?.get();
     thread::scope(|scope| (0..cores).for_each(|_| drop(scope.spawn(work))));
     if let Some(error) = failed.into_inner().ok().flatten() {
-        println!("FAILED: {error}");
+        println!("FAILED, where {} held: {error}", held.into_inner());
         return Ok(ExitCode::FAILURE);
     }
     let total = total.into_inner().unwrap_or_default();

@@ -1,5 +1,6 @@
 //! Set-up and whole-system jobs of ccorch: the test bed, and the scenario that is rehearsed in it.
 
+pub mod asleep;
 pub mod bed;
 pub mod bench;
 pub mod chaos;

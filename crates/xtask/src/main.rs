@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use xtask::{bench, chaos, crash, matrix, nix, rehearse, test, testbed, trials, vm, world};
+use xtask::{asleep, bench, chaos, crash, matrix, nix, rehearse, test, testbed, trials, vm, world};
 
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", about = "Set-up and whole-system jobs of ccorch")]
@@ -14,6 +14,7 @@ struct Xtask {
 
 #[derive(Debug, Subcommand)]
 enum Job {
+    Asleep(asleep::AsleepArgs),
     Bench(bench::BenchArgs),
     Chaos(chaos::ChaosArgs),
     Crash(crash::CrashArgs),
@@ -30,6 +31,7 @@ enum Job {
 
 fn main() -> ExitCode {
     let result = match &Xtask::parse().job {
+        Job::Asleep(args) => asleep::run(args),
         Job::Bench(args) => bench::run(args),
         Job::Chaos(args) => chaos::run(args),
         Job::Crash(args) => crash::run(args),

@@ -3,19 +3,37 @@
 //! The commands go through xshell, which has no time-outs: whatever may take
 //! long is a loop with a deadline (`wait`) around commands that do not.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
 use std::process::Output;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use xshell::Shell;
+
+/// The variables by which cargo tells a program that it runs of its package.
+pub fn told_by_cargo() -> impl Iterator<Item = OsString> {
+    let told = |name: &OsString| {
+        let name = name.to_string_lossy();
+        name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") || name == "OUT_DIR"
+    };
+    std::env::vars_os().map(|(name, _)| name).filter(told)
+}
+
+/// Copies a program to where an older one may be running, which cannot be written to: under another name first.
+pub fn copy_program(from: &Path, to: &Path) -> Result<()> {
+    let mut new = to.as_os_str().to_owned();
+    new.push(format!(".{}", std::process::id()));
+    std::fs::copy(from, &new).with_context(|| format!("cannot copy {}", from.display()))?;
+    std::fs::rename(&new, to).with_context(|| format!("cannot make {}", to.display()))
+}
 
 /// How much of a failed command's output an error carries, in lines.
 const TAIL_LINES: usize = 15;
 
 /// A command to run: its argument vector, extra environment, standard input.
 pub struct Run<'a> {
-    argv: Vec<std::ffi::OsString>,
-    env: Vec<(&'a str, std::ffi::OsString)>,
+    argv: Vec<OsString>,
+    env: Vec<(&'a str, OsString)>,
     stdin: Vec<u8>,
 }
 
@@ -24,6 +42,13 @@ impl<'a> Run<'a> {
     pub fn new<S: AsRef<OsStr>>(argv: &[S]) -> Self {
         let argv = argv.iter().map(|word| word.as_ref().to_owned()).collect();
         Self { argv, env: Vec::new(), stdin: Vec::new() }
+    }
+
+    /// cargo, without what `cargo run` and `cargo test` tell the programs they run: a build script that asks for any of it
+    /// would run anew each time, with all that follows.
+    pub fn cargo() -> Self {
+        let without = told_by_cargo().fold(Self::new(&["env"]), |run, name| run.arg("-u").arg(name));
+        without.arg(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
     }
 
     /// Adds one more argument.

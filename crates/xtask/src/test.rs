@@ -1,57 +1,136 @@
 //! `cargo xtask test`: every test of the project, on a machine that has nothing set up for it.
 
-use std::process::{Command, ExitCode};
+mod cargo;
+
+use std::fs::{self, File};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitCode, ExitStatus};
 
 use anyhow::{Context as _, Result, bail};
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use crate::bed::{self, Bed, Layout};
 use crate::crash::{self, CrashArgs};
+use crate::matrix::cell::Cell;
+use crate::matrix::{self, Ground};
 use crate::nix;
 use crate::rehearse::{self, RehearseArgs};
 use crate::report::Report;
+use crate::testbed::PROGRAMS;
+use crate::trials;
+use cargo::{cargo_test, programs};
 
-/// Run every test: units, snapshots, crashes, the real Incus and systemd of the test bed, the flake, and the
-/// rehearsal.
+/// Random trials of cutovers, and worlds at a time.
+const TRIALS: u64 = 50;
+const WORLDS: usize = 3;
+/// One of so many cells is played here, for the sake of time; `cargo xtask matrix --all` plays all.
+pub const SHARES: usize = 5;
+/// Which cells, and the first trial: the same each time, so that a failure comes again.
+pub const SEED: u64 = 1;
+
+/// Run every test: units, snapshots, crashes, the real Incus and systemd of the test bed, the flake, a sample of
+/// faults at the steps of a cutover, random trials of cutovers, and the rehearsal.
 ///
-/// Needs root; installs what is missing and sets the test bed up by itself.
+/// Needs root; installs what is missing and sets the test bed up by itself. Its two parts run side by side.
 #[derive(Debug, Args)]
 pub struct TestArgs {
     /// Where beds and built images are kept [default: as `testbed` does]
     #[arg(long, env = "CCORCH_TESTBED_DIR")]
-    dir: Option<std::path::PathBuf>,
-    /// Leave the flake, the crash walks and the rehearsal out
+    dir: Option<PathBuf>,
+    /// Only one of the two parts
     #[arg(long)]
+    part: Option<Part>,
+    /// Leave the flake, the crash walks, the broken cutovers and the rehearsal out
+    #[arg(long, conflicts_with = "part")]
     no_rehearsal: bool,
-    /// Only tests whose name contains this (leaves the flake, the crash walks and the rehearsal out)
+    /// Only tests whose name contains this (leaves the same out)
+    #[arg(conflicts_with = "part")]
     filter: Option<String>,
 }
 
-/// Runs them all; the first failure ends it.
+/// What runs beside the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// The tests of every crate, some of them on the test bed, then cutovers in worlds on this machine
+    Tests,
+    /// Whole machines of the test bed: the flake's tests, crash walks, the rehearsal
+    Walks,
+}
+
+/// Runs them all; exit status 1 when one failed.
 pub fn run(args: &TestArgs) -> Result<ExitCode> {
     let layout = Layout::here(args.dir.as_deref())?;
+    match args.part {
+        Some(Part::Tests) => return tests(&layout),
+        Some(Part::Walks) => return walks(args),
+        None => {}
+    }
     let mut report = Report::default();
     // The bed first: it installs what the plain tests need too.
-    Bed::up(&layout, &mut report)?;
-    let sops = report.step("sops", || bed::sops::ensure(&layout.shared))?;
-    report.step("cargo test", || {
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let mut command = Command::new(cargo);
-        command.args(["test", "--workspace", "--features", "ccorch/bed-tests"]).args(&args.filter);
-        command.env("CCORCH_TESTBED", layout.state_file()).env("CCORCH_SOPS", &sops);
-        let status = command.status().context("cannot run cargo test")?;
-        if !status.success() {
-            bail!("tests failed ({status})");
-        }
-        Ok(((), "units, snapshots, crashes, test bed".to_owned()))
-    })?;
+    let bed = Bed::up(&layout, &mut report)?;
+    report.step("clear", || Ok(((), bed.remove(|_| true)?)))?;
+    report.step("sops", || bed::sops::ensure(&layout.shared))?;
     if args.no_rehearsal || args.filter.is_some() {
+        cargo_test(&layout, &mut report, "cargo test", args.filter.as_slice())?;
         return Ok(ExitCode::SUCCESS);
     }
+    // All of it at once, and the programs where no other build puts others in their place.
+    cargo_test(&layout, &mut report, "build", &["--no-run"])?;
+    let programs = report.step("programs", programs)?;
+    let said = tempfile::Builder::new().prefix("ccorch-walks-part").tempfile()?;
+    let start = |part: &str, out: Option<&File>| -> Result<Child> {
+        // Not by its path: a build may have put another program there.
+        let mut command = Command::new("/proc/self/exe");
+        command.args(["test", "--part", part]).env(PROGRAMS, &programs);
+        command.args(args.dir.iter().flat_map(|dir| ["--dir".as_ref(), dir.as_os_str()]));
+        if let Some(out) = out {
+            command.stdout(out.try_clone()?).stderr(out.try_clone()?);
+        }
+        command.spawn().context("cannot run this program anew")
+    };
+    let mut walks = start("walks", Some(said.as_file()))?;
+    let tests = report.step("tests", || ended(&mut start("tests", None)?))?;
+    let walks = report.step("walks", || ended(&mut walks))?;
+    println!("\n--- walks\n{}", fs::read_to_string(said.path())?);
+    match (tests.success(), walks.success()) {
+        (true, true) => Ok(ExitCode::SUCCESS),
+        (false, true) => bail!("a test failed: see above `--- walks`"),
+        (true, false) => bail!("a walk failed: see right above"),
+        (false, false) => bail!("both parts failed: see above `--- walks`, and below it"),
+    }
+}
+
+fn ended(child: &mut Child) -> Result<(ExitStatus, String)> {
+    let status = child.wait()?;
+    Ok((status, format!("this part ended ({status})")))
+}
+
+/// Tests of crates, then worlds; the bed's machines of other names are not touched.
+fn tests(layout: &Layout) -> Result<ExitCode> {
+    let mut report = Report::default();
+    Bed::up(layout, &mut report)?;
+    cargo_test::<&str>(layout, &mut report, "cargo test", &[])?;
+    worlds(&mut report)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What walks through whole machines of the bed, one after the other; each brings the bed up.
+fn walks(args: &TestArgs) -> Result<ExitCode> {
     let nixos = nix::run(&nix::NixArgs::all(args.dir.clone()))?;
     if nixos != ExitCode::SUCCESS {
         return Ok(nixos);
     }
     crash::run(&CrashArgs::of(args.dir.clone()))?;
     rehearse::run(&RehearseArgs::of(args.dir.clone()))
+}
+
+/// Cutovers that are broken in worlds on this machine.
+fn worlds(report: &mut Report) -> Result<()> {
+    let ground = Ground::prepare(report)?;
+    let cells = matrix::on(&ground, &Cell::share(SEED, SHARES), WORLDS)?;
+    let trials = trials::on(&ground, TRIALS, SEED, WORLDS)?;
+    if cells + trials > 0 {
+        bail!("{cells} cells and {trials} trials failed");
+    }
+    Ok(())
 }

@@ -68,18 +68,18 @@ fn agent_or_stub(agent: Option<&Path>, report: &mut Report) -> Result<PathBuf> {
     }
 }
 
-/// Builds a program of this checkout in the profile that this one was built in; its path.
+/// Names the folder that holds the programs when they are built already.
+pub const PROGRAMS: &str = "CCORCH_PROGRAMS";
+
+/// Builds a program of this checkout in the profile that this one was built in; its path. One that is built already is taken
+/// as it is.
 pub fn build(package: &str) -> Result<(PathBuf, String)> {
+    if let Some(folder) = std::env::var_os(PROGRAMS) {
+        return Ok((Path::new(&folder).join(package), format!("{package} was built before")));
+    }
     let this = std::env::current_exe()?;
     let folder = this.parent().context("this program is in no folder")?;
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    // Under `cargo run` it is set, and a build script that asks for it would run anew each time, with all that follows.
-    let build = Run::new(&["env", "-u", "CARGO_MANIFEST_DIR"])
-        .arg(cargo)
-        .arg("build")
-        .arg("--quiet")
-        .arg("--package")
-        .arg(package);
+    let build = Run::cargo().args(&["build", "--quiet", "--package", package]);
     let release = folder.file_name().is_some_and(|name| name == "release");
     let build = if release { build.arg("--release") } else { build };
     build.arg("--manifest-path").arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../../Cargo.toml")).run()?;

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Args, Subcommand};
 
+use crate::asleep;
 use crate::local::prepare;
 use crate::matrix::play;
 use crate::trials;
@@ -44,6 +45,12 @@ enum What {
         states: PathBuf,
         name: String,
     },
+    /// Play one story of sleepers
+    Asleep {
+        #[arg(long)]
+        template: PathBuf,
+        name: String,
+    },
     /// Play one trial
     Trial {
         #[arg(long)]
@@ -61,6 +68,7 @@ pub fn run(args: &WorldArgs) -> Result<ExitCode> {
             play::reference(tools, template, state, which == "completed")?;
         }
         What::Cell { template, states, name } => play::cell(tools, template, states, name)?,
+        What::Asleep { template, name } => asleep::story(tools, template, name)?,
         What::Trial { template, seed } => trials::trial(tools, template, *seed)?,
     }
     Ok(ExitCode::SUCCESS)

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::Result;
 use rustix::process::{Signal, getpid, kill_process};
 
-use super::{App, End};
+use super::{App, End, Held, Then};
 use crate::command::{Command, Crash};
 use crate::input::Key;
 use crate::mode::{self, Mode};
@@ -19,6 +19,12 @@ impl App {
     pub(super) fn key(&mut self, key: Key) -> Result<Option<End>> {
         if key != Key::Interrupt {
             self.interrupts = 0;
+        }
+        if self.held != Held::No {
+            if key == Key::Escape && self.held == Held::Menu {
+                self.held = Held::No;
+            }
+            return Ok(None);
         }
         match key {
             Key::Char(c) => self.draft.push(c),
@@ -87,6 +93,11 @@ impl App {
             }
         }
         self.mode = mode;
+        self.then = match command {
+            Command::LimitExit(_) => Then::Leave,
+            Command::LimitMenu(_) => Then::Hold(Held::Menu),
+            _ => Then::GoOn,
+        };
         self.queue.push_back(Job::Turn { text, reply });
         Ok(None)
     }

@@ -6,11 +6,24 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use signal_hook::consts::{SIGHUP, SIGWINCH};
 
-use super::{App, ESCAPE, End};
+use super::{App, ESCAPE, End, Held};
 use crate::events::Event;
 use crate::paths;
 use crate::screen::{View, frame};
 use crate::trust;
+
+/// The bytes after which a terminal shows nothing.
+const WIPE: &str = "\x1b[2J\x1b[3J\x1b[H";
+/// The menu at a limit, as the real agent words it.
+const LIMIT_MENU: [&str; 7] = [
+    "",
+    " What do you want to do?",
+    "",
+    " ❯ 1. Stop and wait for limit to reset",
+    "   2. Upgrade your plan",
+    "",
+    " Enter to confirm · Esc to cancel",
+];
 
 impl App {
     pub(super) fn banner(&mut self) {
@@ -46,12 +59,24 @@ impl App {
         let view = View {
             busy: working.then_some((text, self.spin)),
             draft: &self.draft.shown(),
+            hint: &self.config.hint,
             status: &self.status,
         };
-        let rows = frame(&view, terminal.width());
+        let rows = match self.held {
+            Held::No => frame(&view, terminal.width()),
+            Held::Menu => LIMIT_MENU.map(Into::into).into(),
+        };
         terminal.write(&self.screen.draw(&self.said, &rows))?;
         self.said.clear();
         Ok(())
+    }
+
+    /// Leaves nothing on the terminal.
+    pub(super) fn wipe(&mut self) {
+        if let Some(terminal) = &self.terminal {
+            let _ = terminal.write(&self.screen.erase());
+            let _ = terminal.write(WIPE);
+        }
     }
 
     /// The last drawing: no live part. A terminal that is gone is no error.

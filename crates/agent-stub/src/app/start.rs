@@ -10,7 +10,7 @@ use std::time::{Instant, SystemTime};
 use anyhow::{Context, Result};
 use rustix::process::{Resource, Rlimit, setrlimit};
 
-use super::App;
+use super::{App, Held, Then};
 use crate::args::Args;
 use crate::config::Config;
 use crate::draft::Draft;
@@ -80,6 +80,8 @@ impl App {
             worker_is_busy: false,
             schedule: Schedule::new(Instant::now()),
             mode: if waits { Mode::Waiting } else { Mode::Working },
+            held: Held::No,
+            then: Then::GoOn,
             logged_out_at: SystemTime::UNIX_EPOCH,
             args,
         })

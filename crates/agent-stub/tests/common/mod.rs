@@ -166,6 +166,12 @@ impl Running {
         Running(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
     }
 
+    /// With its output in a file.
+    pub fn start_into(mut command: Command, output: &Path) -> Running {
+        let file = fs::File::create(output).unwrap();
+        Running(command.stdout(file).stderr(Stdio::null()).spawn().unwrap())
+    }
+
     pub fn signal(&self, signal: rustix::process::Signal) {
         let pid = rustix::process::Pid::from_child(&self.0);
         rustix::process::kill_process(pid, signal).unwrap();

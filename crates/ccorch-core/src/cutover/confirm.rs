@@ -5,8 +5,11 @@
 //! | --- | --- | --- |
 //! | open | confirm | confirmed |
 //! | open | fail | failed |
-//! | open, failed, confirmed | withdraw | withdrawn |
+//! | failed | fall back | fell back |
+//! | anything | withdraw | withdrawn |
 //! | anything else | | stays |
+//!
+//! A failed window waits for a driver to take the cutover back. Without one the target does it: see [`without_driver`].
 //!
 //! Time is counted by the one who watches and never by comparing clocks, so a clock that is set cannot fail a window.
 
@@ -16,7 +19,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::names::LoopName;
+use super::SideKind;
+use crate::lease::{LeaseFile, Owner, Standing};
+use crate::names::{HostName, LoopName};
 use crate::seconds::Seconds;
 
 /// What the target says of itself.
@@ -32,6 +37,11 @@ pub enum Verdict {
         /// Why.
         why: String,
     },
+    /// It did not, nobody took the cutover back, and it has given the lease back to the source itself.
+    FellBack {
+        /// Why it does not run the rig.
+        why: String,
+    },
     /// The cutover is being taken back; nothing that is seen later counts.
     Withdrawn,
 }
@@ -43,6 +53,8 @@ pub enum Event {
     Confirm,
     /// It cannot become good, or not in time.
     Fail(String),
+    /// The lease is given back to the source.
+    FallBack,
     /// The cutover is taken back.
     Withdraw,
 }
@@ -52,8 +64,9 @@ pub fn rule(verdict: Verdict, event: Event) -> Verdict {
     match (verdict, event) {
         (Verdict::Open, Event::Confirm) => Verdict::Confirmed,
         (Verdict::Open, Event::Fail(why)) => Verdict::Failed { why },
+        (Verdict::Failed { why }, Event::FallBack) => Verdict::FellBack { why },
         (_, Event::Withdraw) => Verdict::Withdrawn,
-        (verdict, Event::Confirm | Event::Fail(_)) => verdict,
+        (verdict, Event::Confirm | Event::Fail(_) | Event::FallBack) => verdict,
     }
 }
 
@@ -68,6 +81,9 @@ pub struct Terms {
     pub crashes: u32,
     /// Whether it has to come back from a reboot too.
     pub prove_reboot: bool,
+    /// How long, after it has failed, no driver has to be heard of until the target falls back by itself.
+    #[serde(default = "default_fallback")]
+    pub fallback: Seconds,
 }
 
 /// Where a window is.
@@ -185,6 +201,42 @@ pub struct Window {
     /// How long it was watched by processes that are gone, in milliseconds.
     #[serde(default)]
     pub spent_ms: u64,
+    /// Whether it has stopped its loops because it failed and nobody took the cutover back.
+    #[serde(default)]
+    pub stood_down: bool,
+}
+
+/// What a target does that has failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Alone {
+    /// A driver may still be there.
+    Wait,
+    /// It stops its loops, so that it does no harm, and says so: a source whose rig is its owner's is started by a driver or a
+    /// person, and without an arbiter the source would not hear of it.
+    StandDown,
+    /// It stops its loops and gives the lease back to the source.
+    GiveBack,
+}
+
+/// Decides it: `silent` is how long nothing was heard of a driver, by this host's own clock.
+pub fn without_driver(terms: &Terms, silent: Duration, source: SideKind, has_arbiter: bool) -> Alone {
+    match (source, has_arbiter) {
+        _ if silent < terms.fallback.duration() => Alone::Wait,
+        (SideKind::Ccorch, true) => Alone::GiveBack,
+        (SideKind::Ccorch, false) | (SideKind::Legacy, _) => Alone::StandDown,
+    }
+}
+
+/// Whether the rig is this host's whatever its window said: the cutover is over by what the host has heard, and its lease file is
+/// active, as a takeover makes it. A window that failed is then nobody's business any more.
+pub fn is_its_own(me: &HostName, file: Option<&LeaseFile>, heard: Option<&Owner>, journal: &str) -> bool {
+    heard.is_some_and(|owner| owner.journal != journal || !owner.open)
+        && file.is_some_and(|file| file.lease.holder == *me && file.lease.state == Standing::Active)
+}
+
+/// Two minutes: a driver that is there asks twice a second.
+pub fn default_fallback() -> Seconds {
+    Seconds(2 * 60)
 }
 
 impl Window {

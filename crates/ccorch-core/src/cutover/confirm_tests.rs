@@ -7,7 +7,13 @@ use proptest::prelude::*;
 use super::*;
 
 fn terms() -> Terms {
-    Terms { timeout: Seconds(180), settle: Seconds(60), crashes: 3, prove_reboot: false }
+    Terms {
+        timeout: Seconds(180),
+        settle: Seconds(60),
+        crashes: 3,
+        prove_reboot: false,
+        fallback: Seconds(120),
+    }
 }
 
 fn one(name: &str, worked: bool, ends: u64) -> LoopFacts {
@@ -90,20 +96,32 @@ fn a_window_is_kept_as_it_was() {
         missing: vec!["y".into()],
         worked: [(LoopName::new("a").unwrap(), Timestamp::UNIX_EPOCH)].into(),
         spent_ms: 7,
+        stood_down: true,
     };
     let text = serde_json::to_string(&window).unwrap();
     assert_eq!(serde_json::from_str::<Window>(&text).unwrap(), window);
 }
 
+#[test]
+fn a_target_that_failed_is_alone_only_after_its_time() {
+    let alone =
+        |seconds, source, arbiter| without_driver(&terms(), Duration::from_secs(seconds), source, arbiter);
+    assert_eq!(alone(119, SideKind::Ccorch, true), Alone::Wait);
+    assert_eq!(alone(120, SideKind::Ccorch, true), Alone::GiveBack);
+    assert_eq!(alone(120, SideKind::Ccorch, false), Alone::StandDown);
+    assert_eq!(alone(120, SideKind::Legacy, true), Alone::StandDown);
+}
+
 proptest! {
     /// Whatever was said first stays, but for a person's word.
     #[test]
-    fn a_verdict_never_changes_into_another_but_withdrawn(events in prop::collection::vec(0..3_usize, 0..12)) {
+    fn a_verdict_never_changes_into_another_but_withdrawn(events in prop::collection::vec(0..4_usize, 0..12)) {
         let mut verdict = Verdict::Open;
         for event in events {
-            let event = [Event::Confirm, Event::Fail("x".into()), Event::Withdraw][event].clone();
+            let event = [Event::Confirm, Event::Fail("x".into()), Event::FallBack, Event::Withdraw][event].clone();
             let next = rule(verdict.clone(), event);
-            prop_assert!(verdict == Verdict::Open || next == verdict || next == Verdict::Withdrawn);
+            let failed = matches!((&verdict, &next), (Verdict::Failed { .. }, Verdict::FellBack { .. }));
+            prop_assert!(failed || verdict == Verdict::Open || next == verdict || next == Verdict::Withdrawn);
             verdict = next;
         }
     }
@@ -123,10 +141,12 @@ enum Driver {
 /// The world of the decision: the journal's direction, the target's verdict, who runs.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct World {
-    /// 0 open, 1 confirmed, 2 failed, 3 withdrawn.
+    /// 0 open, 1 confirmed, 2 failed, 3 withdrawn, 4 fell back.
     verdict: u8,
     back: bool,
     completed: bool,
+    /// The target gave the lease back itself, which ended the turn of every driver.
+    given: bool,
     source_runs: bool,
     target_runs: bool,
     driver: Driver,
@@ -138,12 +158,14 @@ fn number(verdict: &Verdict) -> u8 {
         Verdict::Confirmed => 1,
         Verdict::Failed { .. } => 2,
         Verdict::Withdrawn => 3,
+        Verdict::FellBack { .. } => 4,
     }
 }
 
 fn verdict(number: u8) -> Verdict {
     let failed = Verdict::Failed { why: "x".into() };
-    [Verdict::Open, Verdict::Confirmed, failed, Verdict::Withdrawn][usize::from(number)].clone()
+    let fell_back = Verdict::FellBack { why: "x".into() };
+    [Verdict::Open, Verdict::Confirmed, failed, Verdict::Withdrawn, fell_back][usize::from(number)].clone()
 }
 
 /// Every world that can follow. The journal has one driver at a time (the operator's lock and the journal's copies see to
@@ -159,7 +181,19 @@ fn next(world: &World) -> Vec<World> {
     for event in [Event::Confirm, Event::Fail("x".into())] {
         add(&|w| w.verdict = number(&rule(verdict(w.verdict), event.clone())));
     }
+    if world.verdict == 2 {
+        add(&|w| {
+            w.verdict = number(&rule(verdict(w.verdict), Event::FallBack));
+            (w.given, w.target_runs) = (true, false);
+        });
+    }
+    if world.given {
+        // The source wakes.
+        add(&|w| w.source_runs = true);
+    }
     match &world.driver {
+        Driver::Withdraws | Driver::StartsSource if world.given => add(&|w| w.driver = Driver::Over),
+        Driver::Knows(4) => add(&|w| w.driver = Driver::Over),
         Driver::Reads if world.back => add(&|w| w.driver = Driver::Withdraws),
         Driver::Reads => {
             add(&|w| w.driver = Driver::Knows(w.verdict));
@@ -189,6 +223,7 @@ fn in_every_order_one_of_them_decides_and_one_of_them_runs() {
         verdict: 0,
         back: false,
         completed: false,
+        given: false,
         source_runs: false,
         target_runs: true,
         driver: Driver::Reads,
@@ -196,7 +231,7 @@ fn in_every_order_one_of_them_decides_and_one_of_them_runs() {
     let (mut seen, mut open) = (BTreeSet::from([first.clone()]), vec![first]);
     while let Some(world) = open.pop() {
         assert!(!(world.source_runs && world.target_runs), "both run: {world:?}");
-        assert!(!(world.source_runs && world.verdict != 3), "the source runs and was not let go: {world:?}");
+        assert!(!(world.source_runs && world.verdict < 3), "the source runs and was not let go: {world:?}");
         assert!(!world.completed || world.verdict == 1, "completed without the target's word: {world:?}");
         assert!(!(world.completed && world.source_runs), "{world:?}");
         let follow = next(&world);
@@ -209,4 +244,6 @@ fn in_every_order_one_of_them_decides_and_one_of_them_runs() {
     }
     let over = |source: bool| seen.iter().any(|w| w.driver == Driver::Over && w.source_runs == source);
     assert!(over(true) && over(false), "both ends are reached");
+    let alone = seen.iter().any(|w| w.given && w.source_runs && w.driver == Driver::Reads);
+    assert!(alone, "it falls back while the driver sleeps");
 }

@@ -21,6 +21,8 @@ pub struct Handoff<'a> {
     pub back: &'a str,
     /// Branches on which unfinished work was put away, each with its repository.
     pub rescued: &'a [String],
+    /// What no branch holds and nobody carried, such as a rebase that was begun; in words.
+    pub left: &'a [String],
 }
 
 impl Handoff<'_> {
@@ -35,12 +37,16 @@ impl Handoff<'_> {
             None => "- Phase: all phases are over, or the phase file holds no index of one.".into(),
         });
         if self.rescued.is_empty() {
-            lines.push("- Nothing had to be rescued: everything was committed and pushed.".into());
+            lines.push("- No unfinished work was put away on a branch.".into());
         } else {
             lines.push(
                 "- Unfinished work was put away on these branches; look at them before going on:".into(),
             );
             lines.extend(self.rescued.iter().map(|branch| format!("  - {branch}")));
+        }
+        if !self.left.is_empty() {
+            lines.push("- On the source there is still, and nowhere else:".into());
+            lines.extend(self.left.iter().map(|left| format!("  - {left}")));
         }
         lines.push("- The move is on trial until this host has confirmed itself: `ccorch status`.".into());
         lines.push(format!(
@@ -68,6 +74,7 @@ mod tests {
             phase: Some((1, &phase, 4)),
             back: "ccorch rollback",
             rescued: &rescued,
+            left: &["cc-ci: a rebase in progress".to_owned()],
         };
         insta::assert_snapshot!(note.text(), @r"
         The rig moved from pi to this host, vm.
@@ -75,12 +82,16 @@ mod tests {
         - Phase: 2 (index 1 of 4), plan plans/2.md.
         - Unfinished work was put away on these branches; look at them before going on:
           - cc-ci: ccorch/rescue/pi/20260101T000000Z at 1a2b3c4
+        - On the source there is still, and nowhere else:
+          - cc-ci: a rebase in progress
         - The move is on trial until this host has confirmed itself: `ccorch status`.
         - To go back, a person runs `ccorch cutover --abort` while cutover j1 is unfinished, `ccorch rollback` later.
         ");
-        let empty = Handoff { epoch: None, phase: None, rescued: &[], ..note }.text();
+        let empty = Handoff { epoch: None, phase: None, rescued: &[], left: &[], ..note }.text();
         assert!(
-            empty.contains("all phases are over") && empty.contains("Nothing had to be rescued"),
+            empty.contains("all phases are over")
+                && empty.contains("No unfinished work")
+                && !empty.contains("nowhere"),
             "{empty}"
         );
     }

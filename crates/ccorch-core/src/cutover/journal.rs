@@ -8,12 +8,14 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::progress::{Illegal, Next, Progress, Status};
-use super::{Plan, Step};
+use super::{Asked, Plan, Step};
 use crate::lease::Turn;
-use crate::names::RigName;
+use crate::names::{HostName, RigName};
 
-/// The format of this file; another one is not read.
-const VERSION: u32 = 2;
+/// The format of this file.
+const VERSION: u32 = 3;
+/// The oldest that is read. Format 2 did not say what was asked.
+const OLDEST: u32 = 2;
 /// Hexadecimal digits of a line's checksum.
 const SUM: usize = 16;
 
@@ -43,6 +45,9 @@ pub enum Entry {
         /// What it was planned from.
         #[serde(flatten)]
         origin: Origin,
+        /// What was asked of it; absent in format 2.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        asked: Option<Asked>,
     },
     /// A driver takes the cutover in hand; what follows is its own.
     Driver {
@@ -107,6 +112,15 @@ pub enum Outcome {
     Completed,
     /// The source runs the rig again.
     RolledBack,
+    /// Somebody else ended it: a takeover, or a driver whose last lines are lost. Who runs the rig the lease tells.
+    Superseded,
+}
+
+impl Outcome {
+    /// Who runs the rig after it.
+    pub fn runs(self, plan: &Plan) -> &HostName {
+        if self == Self::Completed { &plan.to.name } else { &plan.from.name }
+    }
 }
 
 /// A line with its time.
@@ -132,7 +146,7 @@ pub enum Damage {
     #[error("line {0} is a header out of place, or the header is missing")]
     Header(usize),
     /// Another version of ccorch wrote it.
-    #[error("it has format {0}; this ccorch reads format {VERSION}")]
+    #[error("it has format {0}; this ccorch reads formats {OLDEST} to {VERSION}")]
     Version(u32),
     /// A line that the ones before it do not allow.
     #[error("line {0}: {1}")]
@@ -150,6 +164,8 @@ pub struct Journal {
     pub plan: Plan,
     /// What it was planned from.
     pub origin: Origin,
+    /// What was asked of it; a journal of an older ccorch does not say.
+    pub asked: Option<Asked>,
     /// Every line.
     pub lines: Vec<Line>,
     progress: Progress,
@@ -158,17 +174,26 @@ pub struct Journal {
 
 impl Journal {
     /// A new journal with its first line, to be written before anything else happens.
-    pub fn begin(id: String, rig: RigName, plan: Plan, origin: Origin, at: Timestamp) -> (Self, String) {
+    pub fn begin(
+        id: String,
+        rig: RigName,
+        plan: Plan,
+        origin: Origin,
+        asked: Asked,
+        at: Timestamp,
+    ) -> (Self, String) {
+        let asked = Some(asked);
         let mut journal = Self {
             id: id.clone(),
             rig: rig.clone(),
             plan: plan.clone(),
             origin: origin.clone(),
+            asked,
             lines: Vec::new(),
             progress: Progress::default(),
             sum: String::new(),
         };
-        let begin = Entry::Begin { version: VERSION, id, rig, plan, origin };
+        let begin = Entry::Begin { version: VERSION, id, rig, plan, origin, asked };
         let line = journal.write(Line { at, entry: begin });
         (journal, line)
     }
@@ -193,8 +218,10 @@ impl Journal {
             };
             sum = raw[..SUM].to_owned();
             match (&mut journal, line.entry.clone()) {
-                (None, Entry::Begin { version: VERSION, id, rig, plan, origin }) => {
-                    journal = Some(Self::begin(id, rig, plan, origin, line.at).0);
+                (None, Entry::Begin { version: OLDEST..=VERSION, id, rig, plan, origin, asked }) => {
+                    let (progress, sum) = (Progress::default(), sum.clone());
+                    let lines = vec![line];
+                    journal = Some(Self { id, rig, plan, origin, asked, lines, progress, sum });
                 }
                 (None, Entry::Begin { version, .. }) => return Err(Damage::Version(version)),
                 (None, _) | (Some(_), Entry::Begin { .. }) => return Err(Damage::Header(number)),
@@ -268,7 +295,10 @@ fn foreign(before: &str, raw: &str) -> Option<u32> {
     }
     let (sum, json) = raw.split_at_checked(SUM)?;
     let json = json.strip_prefix(' ').filter(|json| before.is_empty() && checksum(before, json) == sum)?;
-    serde_json::from_str::<Header>(json).ok().map(|header| header.version).filter(|v| *v != VERSION)
+    serde_json::from_str::<Header>(json)
+        .ok()
+        .map(|header| header.version)
+        .filter(|v| !(OLDEST..=VERSION).contains(v))
 }
 
 fn checksum(before: &str, json: &str) -> String {

@@ -4,7 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::cutover::{Side, SideKind};
-use crate::names::HostName;
+use crate::safepoint::UnsavedPolicy;
+use crate::seconds::Seconds;
 
 fn plan() -> Plan {
     let side = |name: &str| Side { name: HostName::new(name).unwrap(), kind: SideKind::Ccorch };
@@ -15,6 +16,10 @@ fn origin() -> Origin {
     Origin { ccorch: "1.2.3".into(), plan_hash: "0123456789abcdef".into() }
 }
 
+fn asked() -> Asked {
+    Asked { unsaved: UnsavedPolicy::Rescue, timeout: Seconds(60), settle: Seconds(5), prove_reboot: true }
+}
+
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
 }
@@ -22,7 +27,7 @@ fn at(second: i64) -> Timestamp {
 /// A journal whose every step succeeds up to `failing`, which fails; then all is undone. With its text.
 fn story(failing: Option<Step>) -> (Journal, String) {
     let (mut journal, first) =
-        Journal::begin("j1".into(), RigName::new("r").unwrap(), plan(), origin(), at(0));
+        Journal::begin("j1".into(), RigName::new("r").unwrap(), plan(), origin(), asked(), at(0));
     let mut text = format!("{first}\n");
     let driver = Entry::Driver { turn: Turn(3), by: "ann@desk".into() };
     text += &format!("{}\n", journal.append(at(0), driver).unwrap());
@@ -124,7 +129,8 @@ proptest! {
     /// The table answers everything, and what it refuses leaves the journal as it was.
     #[test]
     fn the_table_is_total(entries in prop::collection::vec(entry(), 0..40)) {
-        let (mut journal, first) = Journal::begin("j".into(), RigName::new("r").unwrap(), plan(), origin(), at(0));
+        let rig = RigName::new("r").unwrap();
+        let (mut journal, first) = Journal::begin("j".into(), rig, plan(), origin(), asked(), at(0));
         let mut text = format!("{first}\n");
         for entry in entries {
             let before = journal.clone();
@@ -152,7 +158,27 @@ fn of_copies_the_newest_drivers_wins_and_then_the_longer() {
 }
 
 #[test]
-fn the_format_before_is_refused_by_name() {
+fn what_was_asked_is_in_the_first_line() {
+    let (_, text) = story(None);
+    let first = &text[..=text.find('\n').unwrap()];
+    assert_eq!(Journal::read(first).unwrap().asked, Some(asked()));
+}
+
+/// A journal of the format before goes on as before: its checksums are those of its own lines.
+#[test]
+fn the_format_before_is_read_and_gone_on_with_and_says_nothing_of_what_was_asked() {
+    let json = r#"{"at":"1970-01-01T00:00:00Z","entry":"begin","version":2,"id":"x","rig":"r","plan":PLAN,
+        "ccorch":"0","plan_hash":"0"}"#;
+    let json = json.replace("PLAN", &serde_json::to_string(&plan()).unwrap()).replace("\n        ", " ");
+    let text = format!("{} {json}\n", checksum("", &json));
+    let mut journal = Journal::read(&text).unwrap();
+    assert_eq!((journal.id.as_str(), journal.asked), ("x", None));
+    let line = journal.append(at(1), Entry::Started { step: Step::Preflight }).unwrap();
+    assert_eq!(Journal::read(&format!("{text}{line}\n")).unwrap(), journal);
+}
+
+#[test]
+fn the_format_before_the_last_is_refused_by_name() {
     let json = r#"{"at":"1970-01-01T00:00:00Z","entry":"begin","version":1,"id":"x","rig":"r"}"#;
     assert_eq!(Journal::read(&format!("{} {json}\n", checksum("", json))), Err(Damage::Version(1)));
 }

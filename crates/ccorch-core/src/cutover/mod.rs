@@ -2,10 +2,12 @@
 //!
 //! A linear saga after Garcia-Molina and Salem, "Sagas" (1987): every step can be performed, probed and undone.
 
+mod asked;
 pub mod confirm;
 pub mod handoff;
 mod journal;
 pub mod page;
+pub mod passed;
 mod progress;
 pub mod standby;
 mod timeline;
@@ -13,6 +15,7 @@ pub mod work;
 
 use serde::{Deserialize, Serialize};
 
+pub use asked::{Asked, Said};
 pub use journal::{Damage, Entry, Journal, Line, Origin, Outcome};
 pub use progress::{Illegal, Next, Progress, Status, after};
 pub use timeline::{Timed, timeline};

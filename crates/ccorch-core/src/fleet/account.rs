@@ -8,6 +8,7 @@ use super::steady::{HOUR, MINUTE, Millis, Now, SECOND};
 use super::{Fleet, Proc, jitter};
 use crate::names::LoopName;
 use crate::rig::Role;
+use crate::watchdog::Verdict;
 use crate::watchdog::life::{Event, State};
 
 /// Without a reset time: the first try after this long, then ever later.
@@ -20,6 +21,8 @@ const MARGIN: Millis = 10 * SECOND;
 const SPREAD: Millis = MINUTE;
 /// A probe that worked this long works.
 const PROOF: Millis = MINUTE;
+/// How soon a try is due again that nobody can make at the moment.
+const SOON: Millis = 5 * SECOND;
 /// A probe of which nothing is known after this long is another loop's turn.
 const PROBE: Millis = 10 * MINUTE;
 
@@ -34,10 +37,16 @@ pub struct Block {
     pub due: Millis,
     /// Tries without a reset time, in a row.
     pub tries: u32,
+    /// What was said of its reset.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub words: Option<String>,
     /// The loop that tries, and since when.
     pub probe: Option<(LoopName, Millis)>,
     /// In words.
     pub reason: String,
+    /// The line or signal that showed it, and at which loop.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub evidence: String,
 }
 
 /// The pause before the n-th try in a row, counted from 0.
@@ -56,7 +65,15 @@ pub(super) fn wait(until: Option<Timestamp>, now: Now, seed: u64, who: &str) -> 
 
 impl Fleet {
     /// The account of loop `i` cannot work, as that loop shows.
-    pub(super) fn block(&mut self, now: Now, i: usize, login: bool, until: Option<Timestamp>, reason: &str) {
+    pub(super) fn block(
+        &mut self,
+        now: Now,
+        i: usize,
+        login: bool,
+        until: Option<Timestamp>,
+        verdict: &Verdict,
+    ) {
+        let reason = &verdict.reason;
         let account = self.ones[i].spec.account.clone();
         let seed = self.plan.seed;
         let name = self.ones[i].name.clone();
@@ -71,7 +88,9 @@ impl Fleet {
                 Some(left) => (now.steady + left, 0),
                 None => (now.steady + retry(tries, seed, &account), tries),
             };
-            let block = Block { login, until, due, tries, probe: None, reason: reason.into() };
+            let evidence = format!("at loop {name}: {}", verdict.evidence);
+            let block =
+                Block { login, until, due, tries, words: None, probe: None, reason: reason.into(), evidence };
             let news = old.is_none_or(|old| old.login != login || old.until != until);
             self.shared.blocks.insert(account.clone(), block);
             if news {
@@ -94,12 +113,29 @@ impl Fleet {
             return;
         }
         let event = if block.login { Event::SeenLoginNeeded } else { Event::SeenLimited(block.until) };
-        let reason = block.reason.clone();
+        let (reason, evidence) = (block.reason.clone(), block.evidence.clone());
         let one = &mut self.ones[i].memory;
         (one.due, one.probing) = (None, false);
         one.nudges.drop_waiting(Purpose::Probe);
         self.turn(now, i, event, &reason);
+        let one = &mut self.ones[i].memory;
+        if one.evidence.is_empty() && one.reason == reason {
+            one.evidence = evidence;
+        }
         self.touch(i);
+    }
+
+    fn waits_for_login(&self, i: usize) -> bool {
+        matches!(self.ones[i].memory.state, State::Limited(_) | State::LoginNeeded)
+    }
+
+    /// What waits has a moment at which it goes on, its own or its account's; else that is now.
+    pub(super) fn goes_on(&mut self, now: Now, i: usize) {
+        let account = self.shared.blocks.contains_key(&self.ones[i].spec.account);
+        let memory = &mut self.ones[i].memory;
+        if memory.due.is_none() && !account {
+            memory.due = Some(now.steady);
+        }
     }
 
     fn members(&self, account: &str) -> Vec<usize> {
@@ -159,19 +195,23 @@ impl Fleet {
     /// Accounts whose next try is due.
     pub(super) fn accounts_due(&mut self, now: Now) {
         let seed = self.plan.seed;
+        let mut put_right = false;
         let due = |(account, block): (&String, &mut Block)| {
             // The reset is a moment of the wall clock, which may have been put right meanwhile.
-            if let Some(left) = wait(block.until, now, seed, account) {
-                block.due = now.steady + left;
+            let due = wait(block.until, now, seed, account).map(|left| now.steady + left);
+            if let Some(due) = due.filter(|due| due.abs_diff(block.due) >= SECOND) {
+                (block.due, put_right) = (due, true);
             }
             let due = block.probe.as_ref().map_or(block.due, |(_, since)| since + PROBE);
             (due <= now.steady).then(|| account.clone())
         };
         let accounts: Vec<String> = self.shared.blocks.iter_mut().filter_map(due).collect();
+        self.shared_changed |= put_right;
         for account in accounts {
             let members = self.members(&account);
-            let Some(block) = self.shared.blocks.get_mut(&account) else { continue };
-            if let Some((who, _)) = block.probe.clone() {
+            let probe = self.shared.blocks.get(&account).and_then(|block| block.probe.clone());
+            if let Some((who, _)) = probe {
+                let Some(block) = self.shared.blocks.get_mut(&account) else { continue };
                 block.tries += 1;
                 (block.probe, block.due) = (None, now.steady + retry(block.tries, seed, &account));
                 self.shared_changed = true;
@@ -181,8 +221,7 @@ impl Fleet {
                 continue;
             }
             let waits = |i: &&usize| {
-                matches!(self.ones[**i].memory.state, State::Limited(_) | State::LoginNeeded)
-                    && matches!(self.ones[**i].proc, Proc::Up | Proc::Down)
+                self.waits_for_login(**i) && matches!(self.ones[**i].proc, Proc::Up | Proc::Down)
             };
             // A worker that runs shows it soonest; and not always the same one.
             let rank = |i: &&usize| {
@@ -191,6 +230,13 @@ impl Fleet {
             };
             match members.iter().filter(waits).min_by_key(rank).copied() {
                 Some(i) => self.probe(now, i),
+                // Nobody can try just now: it comes up, goes down, or was not looked at by a new supervisor yet.
+                None if members.iter().any(|i| self.waits_for_login(*i)) => {
+                    if let Some(block) = self.shared.blocks.get_mut(&account) {
+                        block.due = now.steady + SOON;
+                        self.shared_changed = true;
+                    }
+                }
                 None => {
                     // Nobody waits for it; whoever is told something next finds out.
                     self.shared.blocks.remove(&account);

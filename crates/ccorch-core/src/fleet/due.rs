@@ -31,6 +31,8 @@ impl Fleet {
                     self.start(now, i, "being started");
                 }
                 State::Limited(_) | State::Throttled | State::LoginNeeded => self.wake_up(now, i),
+                // Its stop failed.
+                State::Held => self.stop(i, false),
                 State::Stalled => {
                     self.turn(now, i, Event::Due, "tried again after a stall");
                     self.stop(i, true);
@@ -93,7 +95,9 @@ impl Fleet {
         (one.memory.probing, one.memory.due) = (true, None);
         match one.proc {
             Proc::Up => {
-                one.look = None;
+                // A menu that stayed is tried anew; else the old screen is no news before the answer.
+                one.memory.dismissed = 0;
+                one.look = one.keyboard.then_some(now.steady);
                 if !one.memory.nudges.has(Purpose::Probe) {
                     self.nudge(i, Purpose::Probe, None, "The pause is over. Continue where you were.".into());
                 }
@@ -119,6 +123,7 @@ impl Fleet {
                 purpose: nudge.purpose,
                 text: nudge.text.clone(),
                 attempt: nudge.tries + 1,
+                repeat: nudge.is_repeat(),
             };
             self.out.push(action);
         }

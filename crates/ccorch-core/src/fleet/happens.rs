@@ -1,17 +1,11 @@
 //! What happens to a loop's process, and what people want of it.
 
 use super::crash::Follows;
-use super::memory::Told;
-use super::nudges::{Failed, Purpose};
-use super::steady::{HOUR, Millis, Now, SECOND};
+use super::nudges::Purpose;
+use super::steady::{Now, SECOND};
 use super::{Action, End, Fleet, Found, Happens, Proc, Rung};
 use crate::watchdog::Kind;
 use crate::watchdog::life::{Event, State};
-
-/// A start that could not even be made is tried again after this long, twice as long each time.
-const RETRY: Millis = 5 * SECOND;
-/// No such pause is longer.
-const LONGEST_RETRY: Millis = 60 * SECOND;
 
 impl Fleet {
     pub(super) fn happens(&mut self, now: Now, i: usize, happens: Happens) {
@@ -24,9 +18,9 @@ impl Fleet {
             Happens::Ended(end) => self.ended(now, i, &end),
             Happens::Stopped(result) => self.stopped(now, i, result),
             Happens::Looked(verdict) => self.looked(now, i, &verdict),
-            Happens::Signal(signal) => self.signal(now, i, signal),
+            Happens::Signal(signal, line) => self.signal(now, i, signal, &line),
             Happens::Inbox { hash, path } => self.inbox(i, &hash, &path),
-            Happens::Says { phase, done } => self.says(now, i, phase, done),
+            Happens::Says { phase, done } => self.says(i, phase, done),
             Happens::Received(id) => self.received(now, i, &id),
             Happens::NotReceived(id, why, counts) => self.not_received(now, i, &id, &why, counts),
             Happens::Hold => self.hold(now, i),
@@ -60,10 +54,12 @@ impl Fleet {
             (Found::Running, _) => {
                 self.event("loop-adopted", Some(i), "it runs");
                 // What waits for a moment goes on waiting for it; everything else is looked at.
-                if !matches!(state, State::Limited(_) | State::Throttled | State::LoginNeeded | State::Done) {
+                if matches!(state, State::Limited(_) | State::Throttled | State::LoginNeeded) {
+                    self.goes_on(now, i);
+                } else if state != State::Done {
                     let one = &mut self.ones[i].memory;
                     (one.state, one.due) = (State::Working, None);
-                    one.reason = "adopted".into();
+                    one.because("adopted");
                 }
                 self.ones[i].look = self.ones[i].spec.watched.then_some(now.steady);
             }
@@ -71,11 +67,7 @@ impl Fleet {
             (_, State::Held | State::CrashLooping | State::Done) => {}
             (_, State::BackingOff | State::Limited(_) | State::Throttled | State::LoginNeeded) => {
                 // Its pause goes on; one without an end would be for ever.
-                let account = self.shared.blocks.contains_key(&self.ones[i].spec.account);
-                let one = &mut self.ones[i].memory;
-                if one.due.is_none() && !account {
-                    one.due = Some(now.steady);
-                }
+                self.goes_on(now, i);
             }
             (_, State::Stopped) => self.wanted(now, i, "being started"),
             (_, _) => {
@@ -116,7 +108,9 @@ impl Fleet {
         let one = &mut self.ones[i];
         one.proc = Proc::Starting;
         (one.memory.began, one.memory.due, one.memory.again) = (now.steady, None, false);
-        one.memory.reason = reason.into();
+        one.memory.because(reason);
+        // Its first words have the plan.
+        one.memory.drop_waiting(Purpose::Phase);
         self.out.push(Action::Start(one.name.clone()));
         self.touch(i);
     }
@@ -128,8 +122,10 @@ impl Fleet {
             return;
         }
         (one.proc, one.memory.refusals, one.keyboard) = (Proc::Up, 0, false);
+        (one.dialog, one.memory.unclear_since, one.memory.dismissed) = (None, None, 0);
         (one.memory.began, one.memory.failed) = (now.steady, None);
         self.event("loop-started", Some(i), "it runs");
+        self.tell_missed(i);
         let one = &mut self.ones[i];
         match one.memory.state {
             // Somebody started it by hand.
@@ -140,7 +136,7 @@ impl Fleet {
             _ => {}
         }
         let one = &mut self.ones[i];
-        one.memory.reason = "started".into();
+        one.memory.because("started");
         if one.spec.watched {
             one.look = Some(now.steady + 5 * SECOND);
         } else if one.memory.state == State::Starting {
@@ -152,8 +148,7 @@ impl Fleet {
     fn start_failed(&mut self, now: Now, i: usize, why: &str) {
         let one = &mut self.ones[i];
         one.proc = Proc::Down;
-        let pause = RETRY.saturating_mul(1 << one.memory.refusals.min(10)).min(LONGEST_RETRY);
-        one.memory.refusals = one.memory.refusals.saturating_add(1);
+        let pause = one.memory.retry();
         let again = one.memory.failed.replace(why.into()).is_some_and(|earlier| earlier == why);
         one.memory.due = Some(now.steady + pause);
         // Retried for ever: the same failure is told once.
@@ -182,7 +177,8 @@ impl Fleet {
         one.memory.nudges.again();
         (one.look, one.keyboard) = (None, false);
         if stopping {
-            // The report of the stop follows.
+            // The report of the stop follows, and whatever that says, it is gone.
+            one.gone = true;
             return;
         }
         one.proc = Proc::Down;
@@ -205,12 +201,23 @@ impl Fleet {
             State::Limited(_) | State::Throttled | State::LoginNeeded => {
                 let follows = format!("no crash: {}", self.ones[i].memory.reason);
                 self.event("loop-ended", Some(i), said(&end.words, &follows, &end.screen));
+                self.goes_on(now, i);
             }
             _ => self.crashed(now, i, end),
         }
     }
 
     fn crashed(&mut self, now: Now, i: usize, end: &End) {
+        self.crash(now, i, end);
+        // At once or not, the last thing it showed is why it is so.
+        let last = end.screen.lines().rev().find(|line| !line.trim().is_empty());
+        let memory = &mut self.ones[i].memory;
+        if let Some(last) = last.filter(|_| matches!(memory.state, State::BackingOff | State::CrashLooping)) {
+            memory.evidence = last.trim().into();
+        }
+    }
+
+    fn crash(&mut self, now: Now, i: usize, end: &End) {
         let (seed, name) = (self.plan.seed, self.ones[i].name.clone());
         let memory = &mut self.ones[i].memory;
         let first = end.words.lines().next().unwrap_or_default();
@@ -248,9 +255,9 @@ impl Fleet {
             Proc::Down | Proc::Unknown => {}
             // The stop of a start that is under way comes after it.
             Proc::Up | Proc::Starting => {
-                one.proc = Proc::Stopping { again };
+                (one.proc, one.gone) = (Proc::Stopping { again }, false);
+                // What is being told may still be heard, or the stop may fail: that try has its own end.
                 (one.look, one.keyboard) = (None, false);
-                one.memory.nudges.again();
                 self.out.push(Action::Stop(one.name.clone()));
             }
         }
@@ -259,11 +266,21 @@ impl Fleet {
 
     fn stopped(&mut self, now: Now, i: usize, result: Result<(), String>) {
         let Proc::Stopping { again } = self.ones[i].proc else { return };
-        if let Err(why) = result {
-            self.ones[i].proc = Proc::Up;
-            self.ones[i].look = self.ones[i].spec.watched.then_some(now.steady + 30 * SECOND);
-            return self.event("loop-stop-failed", Some(i), why);
+        let gone = std::mem::take(&mut self.ones[i].gone);
+        if let Some(why) = result.err().filter(|_| !gone) {
+            let one = &mut self.ones[i];
+            (one.proc, one.memory.again) = (Proc::Up, false);
+            one.look = one.spec.watched.then_some(now.steady + 30 * SECOND);
+            if one.memory.state == State::Held {
+                // A person wants it down, and it is down in the end.
+                one.memory.due = Some(now.steady + one.memory.retry());
+            }
+            if one.memory.failed.replace(why.clone()).is_none_or(|earlier| earlier != why) {
+                self.event("loop-stop-failed", Some(i), why);
+            }
+            return;
         }
+        (self.ones[i].memory.refusals, self.ones[i].memory.failed) = (0, None);
         self.ones[i].memory.nudges.again();
         self.event("loop-stopped", Some(i), "as asked");
         self.ones[i].proc = Proc::Down;
@@ -328,53 +345,6 @@ impl Fleet {
         self.release(now, i);
         self.stop(i, true);
     }
-
-    fn received(&mut self, now: Now, i: usize, id: &str) {
-        let Some(nudge) = self.ones[i].memory.nudges.received(id) else { return };
-        self.event("nudge-received", Some(i), format!("{id}: {}", first_line(&nudge.text)));
-        let one = &mut self.ones[i];
-        if nudge.purpose == Purpose::Asked {
-            one.memory.was_told(Told::of(id, &nudge.text));
-        }
-        one.memory.limit = None;
-        // A receipt that comes behind the verdict on the very turn that it began is old news.
-        let waits = matches!(one.memory.state, State::Limited(_) | State::Throttled | State::LoginNeeded);
-        if !waits && one.proc == Proc::Up && (nudge.purpose == Purpose::Probe || !self.waits_for_account(i)) {
-            let one = &mut self.ones[i];
-            one.memory.probing = false;
-            one.look = one.spec.watched.then_some(now.steady + one.spec.pace().min(10 * SECOND));
-            self.turn(now, i, Event::SeenWorking, &format!("has the nudge {id}"));
-        }
-    }
-
-    fn not_received(&mut self, now: Now, i: usize, id: &str, why: &str, counts: bool) {
-        match self.ones[i].memory.nudges.failed(id, now.steady, counts) {
-            Failed::Unknown => {}
-            Failed::Again => {
-                // What holds the keyboard is seen by a look.
-                if self.ones[i].proc == Proc::Up && self.ones[i].spec.watched {
-                    self.ones[i].look = Some(now.steady);
-                }
-                self.event("nudge-retried", Some(i), format!("{id}: {why}"));
-            }
-            Failed::GivenUp(nudge) => {
-                let name = self.ones[i].name.clone();
-                let detail = format!("{id} was not received after {} tries: {why}", nudge.tries);
-                self.event("nudge-given-up", Some(i), format!("{detail}\n{}", nudge.text));
-                self.notify(now, &format!("nudge:{name}:{}", now.steady / HOUR), format!("{name}: {detail}"));
-                if nudge.purpose == Purpose::Stall {
-                    self.stall_restart(now, i, "a nudge was not received");
-                }
-                if nudge.purpose == Purpose::Probe {
-                    self.ones[i].memory.probing = false;
-                }
-            }
-        }
-    }
-}
-
-fn first_line(text: &str) -> &str {
-    text.lines().next().unwrap_or_default()
 }
 
 /// How it ended, what follows, and the last screen.

@@ -8,10 +8,15 @@ use serde::{Deserialize, Serialize};
 use super::account::Block;
 use super::crash::Crashes;
 use super::notices::Notices;
-use super::nudges::Nudges;
-use super::steady::{HOUR, Millis};
+use super::nudges::{Nudge, Nudges, Purpose};
+use super::steady::{HOUR, Millis, SECOND};
 use crate::names::LoopName;
 use crate::watchdog::life::State;
+
+/// A start or stop that could not even be made is tried again after this long, twice as long each time.
+const RETRY: Millis = 5 * SECOND;
+/// No such pause is longer.
+const LONGEST_RETRY: Millis = 60 * SECOND;
 
 /// How far a stall has been answered.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,7 +34,7 @@ pub enum Rung {
 /// A limit as it was first seen: read again later, the same words mean the same moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FirstSeen {
-    /// The line that told it.
+    /// What was said of its reset; the line that told it, where that is not understood.
     pub evidence: String,
     /// The moment it means.
     pub until: Option<Timestamp>,
@@ -67,9 +72,9 @@ pub struct Memory {
     pub restarts: u64,
     /// Ends that still count.
     pub crashes: Crashes,
-    /// Starts in a row that could not be made.
+    /// Starts or stops in a row that could not be made.
     pub refusals: u32,
-    /// How the latest start could not be made; the same failure is told once.
+    /// How the latest start or stop could not be made; the same failure is told once.
     pub failed: Option<String>,
     /// When its latest start was asked for.
     pub began: Millis,
@@ -81,12 +86,19 @@ pub struct Memory {
     pub probing: bool,
     /// The stall ladder.
     pub rung: Rung,
+    /// Since when nothing tells what it does.
+    pub unclear_since: Option<Millis>,
+    /// How often in a row a menu was closed that came back or stayed.
+    pub dismissed: u32,
     /// Its stop was asked for so that it starts again, which the next supervisor has to see through.
     pub again: bool,
     /// The end of its last turn, if none followed.
     pub idle_since: Option<Millis>,
     /// What it is to be told.
     pub nudges: Nudges,
+    /// What it was to be told and did not take, told again when it shows a sign of life; the newest of each purpose.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub missed: Vec<Nudge>,
     /// What people asked to be told and was received, so that asking again with the same id is no second time.
     pub told: Vec<Told>,
     /// Ids given out.
@@ -113,9 +125,12 @@ impl Default for Memory {
             pauses: 0,
             probing: false,
             rung: Rung::None,
+            unclear_since: None,
+            dismissed: 0,
             again: false,
             idle_since: None,
             nudges: Nudges::default(),
+            missed: Vec::new(),
             told: Vec::new(),
             numbered: 0,
             inbox: Vec::new(),
@@ -125,6 +140,27 @@ impl Default for Memory {
 }
 
 impl Memory {
+    /// Says why it is so from now on; what decided before did not decide this.
+    pub fn because(&mut self, reason: &str) {
+        if self.reason != reason {
+            self.reason = reason.into();
+            self.evidence.clear();
+        }
+    }
+
+    /// The pause after one more start or stop that could not be made.
+    pub fn retry(&mut self) -> Millis {
+        let pause = RETRY.saturating_mul(1 << self.refusals.min(10)).min(LONGEST_RETRY);
+        self.refusals = self.refusals.saturating_add(1);
+        pause
+    }
+
+    /// Forgets what it is to be told for this reason, but for what is under way: it is no longer true.
+    pub fn drop_waiting(&mut self, purpose: Purpose) {
+        self.nudges.drop_waiting(purpose);
+        self.missed.retain(|nudge| nudge.purpose != purpose);
+    }
+
     /// Received nudges remembered.
     const TOLD: usize = 64;
 
@@ -157,6 +193,7 @@ impl Memory {
         self.due = self.due.map(|due| due.min(latest));
         self.idle_since = self.idle_since.map(|at| at.min(now));
         self.began = self.began.min(now);
+        self.unclear_since = self.unclear_since.map(|at| at.min(now));
     }
 }
 

@@ -1,7 +1,8 @@
 //! The supervisor's decisions: what happens to the loops goes in with the time, what is to be done comes out.
 //!
-//! The engine touches nothing. Whoever drives it keeps its state durably before doing what it says, and reports what
-//! came of it; so a supervisor can die between any two lines and the next one goes on. The life of a loop is the table
+//! The engine touches nothing. Whoever drives it writes what changed before doing what it says, and reports what
+//! came of it; so a supervisor can die between any two lines and the next one goes on. After an agent's end the disk is
+//! not waited for: only a power cut could lose that line, and ends the next agent too. The life of a loop is the table
 //! in [`crate::watchdog::life`]; here are the pauses, the ladder for stalls, accounts, nudges, phases and who is told.
 //!
 //! Rates that hold whatever happens: a loop is started by itself at most [`crash::TOO_MANY`] times within
@@ -17,6 +18,7 @@ mod memory;
 pub mod notices;
 mod nudges;
 mod phase;
+mod receipts;
 mod seen;
 mod spec;
 mod steady;
@@ -25,9 +27,13 @@ mod words;
 #[cfg(any(test, feature = "chaos"))]
 pub mod chaos;
 #[cfg(test)]
+mod evidence_tests;
+#[cfg(test)]
+mod stuck_tests;
+#[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 pub use account::Block;
 pub use memory::{Memory, Rung, Shared};
@@ -80,10 +86,14 @@ pub(crate) struct One {
     pub spec: Spec,
     pub memory: Memory,
     pub proc: Proc,
+    /// It ended while its stop was under way.
+    pub gone: bool,
     /// The next look at its screen.
     pub look: Option<Millis>,
     /// A dialog holds the keyboard: nothing may be typed.
     pub keyboard: bool,
+    /// What waits for a person's answer.
+    pub dialog: Option<String>,
     /// An error ended its turn, and so many looks may still see the last of the turn's spinner.
     pub doubt: u8,
     /// The kept time at which something is due, as it stands in the calendar.
@@ -96,9 +106,10 @@ pub struct Fleet {
     plan: Fleets,
     shared: Shared,
     ones: Vec<One>,
-    index: BTreeMap<LoopName, usize>,
+    index: HashMap<LoopName, usize>,
     calendar: BTreeSet<(Millis, usize)>,
-    changed: BTreeSet<usize>,
+    /// In order.
+    changed: Vec<usize>,
     shared_changed: bool,
     out: Vec<Action>,
 }
@@ -115,15 +126,17 @@ impl Fleet {
                 spec: spec.clone(),
                 memory,
                 proc: Proc::Unknown,
+                gone: false,
                 look: None,
                 keyboard: false,
+                dialog: None,
                 doubt: 0,
                 wake: None,
             }
         };
         let ones: Vec<One> = plan.loops.iter().map(one).collect();
         let index = ones.iter().enumerate().map(|(i, one)| (one.name.clone(), i)).collect();
-        let (calendar, changed) = (BTreeSet::new(), BTreeSet::new());
+        let (calendar, changed) = (BTreeSet::new(), Vec::new());
         Self { plan, shared, ones, index, calendar, changed, shared_changed: false, out: Vec::new() }
     }
 
@@ -144,7 +157,8 @@ impl Fleet {
             Input::Tick => {}
         }
         self.due(now);
-        for i in self.changed.clone() {
+        for at in 0..self.changed.len() {
+            let i = self.changed[at];
             self.deliver(now, i);
             self.remember(i);
         }
@@ -187,9 +201,21 @@ impl Fleet {
         }
     }
 
+    /// All that is to be kept, of a fleet that ends.
+    #[cfg(any(test, feature = "chaos"))]
+    fn kept(self) -> (Shared, BTreeMap<LoopName, Memory>) {
+        (self.shared, self.ones.into_iter().map(|one| (one.name, one.memory)).collect())
+    }
+
     /// What is known of its process.
     pub fn proc(&self, name: &LoopName) -> Option<Proc> {
         self.index.get(name).map(|i| self.ones[*i].proc)
+    }
+
+    /// What of its agent waits for a person's answer.
+    pub fn dialog(&self, name: &LoopName) -> Option<&str> {
+        let one = &self.ones[*self.index.get(name)?];
+        one.dialog.as_deref().filter(|_| one.proc == Proc::Up)
     }
 
     /// When a loop goes on by itself: its start, its probe, its reset; by engine time.
@@ -204,12 +230,19 @@ impl Fleet {
     fn turn(&mut self, now: Now, i: usize, event: Event, reason: &str) -> bool {
         let one = &mut self.ones[i];
         let (old, new) = (one.memory.state, one.memory.state.after(event));
-        if one.memory.reason != reason {
-            one.memory.reason = reason.into();
+        // What stays down or is done whatever is seen of it is not so because of what is seen.
+        let by_wish = matches!(
+            old,
+            State::Held | State::Stopped | State::CrashLooping | State::Done | State::BackingOff
+        );
+        if old == new && by_wish && event.is_seen() {
+            return false;
         }
+        one.memory.because(reason);
         if old == new {
             return false;
         }
+        one.memory.evidence.clear();
         one.memory.state = new;
         if word(old) != word(new) {
             one.memory.since = now.wall;
@@ -221,7 +254,9 @@ impl Fleet {
     }
 
     fn touch(&mut self, i: usize) {
-        self.changed.insert(i);
+        if let Err(at) = self.changed.binary_search(&i) {
+            self.changed.insert(at, i);
+        }
     }
 
     fn event(&mut self, what: &str, i: Option<usize>, detail: impl Into<String>) {

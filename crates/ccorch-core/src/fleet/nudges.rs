@@ -10,6 +10,12 @@ pub const TRIES: u32 = 3;
 const RETRY: Millis = 10 * SECOND;
 /// A try of which nothing is heard for this long has failed.
 pub const PATIENCE: Millis = 5 * MINUTE;
+/// Something that is in the way for longer is a person's to see to.
+pub const LONG: Millis = 15 * MINUTE;
+/// Reasons of one nudge that are told.
+const REASONS: usize = 8;
+/// A nudge that something is in the way of is tried at least this often, in units of [`RETRY`].
+const RARELY: u32 = 6;
 /// No loop has more waiting; a person who asks for more is told so.
 pub const MOST: usize = 32;
 
@@ -59,17 +65,42 @@ pub struct Nudge {
     pub text: String,
     /// Tries that failed.
     pub tries: u32,
+    /// Tries in a row at which something was in the way.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    waits: u32,
+    /// When the first try failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    failed: Option<Millis>,
+    /// Why tries failed; each reason is told once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    why: Vec<String>,
     /// Not before this.
     after: Millis,
     /// Under way since; kept, so that a new supervisor goes on with the same id.
     under_way: Option<Millis>,
 }
 
+fn is_zero(n: &u32) -> bool {
+    *n == 0
+}
+
+impl Nudge {
+    /// Whether it was tried before, at whatever number of its try.
+    pub fn is_repeat(&self) -> bool {
+        self.waits > 0
+    }
+}
+
 /// What follows from a try that failed.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Failed {
-    /// It is tried again.
-    Again,
+    /// It is tried again; whether the reason is news, and whether it lasts so long that people should know.
+    Again {
+        /// The reason was not told yet.
+        news: bool,
+        /// Something has been in the way for longer than [`LONG`].
+        long: bool,
+    },
     /// It was tried often enough.
     GivenUp(Nudge),
     /// Nobody waits for it any more.
@@ -88,18 +119,31 @@ impl Nudges {
         if self.0.iter().any(|nudge| nudge.id == id) {
             return true;
         }
-        let same = |nudge: &&mut Nudge| nudge.purpose == purpose && nudge.under_way.is_none();
+        let same =
+            |nudge: &&mut Nudge| nudge.purpose == purpose && nudge.under_way.is_none() && nudge.tries == 0;
         // People's own words are never merged, nor replaced by newer ones.
         if purpose != Purpose::Asked
-            && let Some(waiting) = self.0.iter_mut().find(same).filter(|nudge| nudge.tries == 0)
+            && let Some(waiting) = self.0.iter_mut().find(same)
         {
             waiting.text = text;
             return true;
         }
-        if self.0.len() >= MOST {
+        // Of the engine's own there are two of a purpose at most: however many people ask, none of those is lost.
+        if purpose == Purpose::Asked && self.0.len() >= MOST {
             return false;
         }
-        self.0.push(Nudge { id, purpose, text, tries: 0, after: 0, under_way: None });
+        let (after, under_way, failed) = (0, None, None);
+        self.0.push(Nudge {
+            id,
+            purpose,
+            text,
+            tries: 0,
+            waits: 0,
+            failed,
+            why: Vec::new(),
+            after,
+            under_way,
+        });
         true
     }
 
@@ -120,15 +164,24 @@ impl Nudges {
     }
 
     /// A try failed; one that could not even be typed (a menu holds the keyboard) does not count.
-    pub fn failed(&mut self, id: &str, now: Millis, counts: bool) -> Failed {
+    pub fn failed(&mut self, id: &str, why: &str, now: Millis, counts: bool) -> Failed {
         let Some(at) = self.0.iter().position(|nudge| nudge.id == id && nudge.under_way.is_some()) else {
             return Failed::Unknown;
         };
         let nudge = &mut self.0[at];
         nudge.under_way = None;
         nudge.tries += u32::from(counts);
-        nudge.after = now + RETRY * u64::from(nudge.tries.max(1));
-        if nudge.tries >= TRIES { Failed::GivenUp(self.0.remove(at)) } else { Failed::Again }
+        nudge.waits = if counts { 0 } else { nudge.waits.saturating_add(1) };
+        nudge.after = now + RETRY * u64::from(nudge.tries.max(nudge.waits.min(RARELY)).max(1));
+        if nudge.tries >= TRIES {
+            return Failed::GivenUp(self.0.remove(at));
+        }
+        let news = nudge.why.len() < REASONS && !nudge.why.iter().any(|told| told == why);
+        if news {
+            nudge.why.push(why.into());
+        }
+        let long = now >= *nudge.failed.get_or_insert(now) + LONG;
+        Failed::Again { news, long }
     }
 
     /// The one with this id.
@@ -207,17 +260,51 @@ mod tests {
     fn three_tries_with_growing_pauses() {
         let mut nudges = nudges();
         nudges.take(0).unwrap();
-        assert_eq!(nudges.failed("a", 0, false), Failed::Again, "a menu is no try");
+        assert_eq!(nudges.failed("a", "a menu", 0, false), Failed::Again { news: true, long: false });
         assert!(nudges.take(1).is_none());
         let mut now = 0;
         for tries in 1..=3 {
             now = nudges.due().unwrap().max(now);
             assert_eq!(nudges.take(now).unwrap().id, "a");
-            let failed = nudges.failed("a", now, true);
+            let failed = nudges.failed("a", "no receipt", now, true);
             assert_eq!(matches!(failed, Failed::GivenUp(_)), tries == 3, "{failed:?}");
         }
-        assert_eq!(nudges.failed("a", now, true), Failed::Unknown);
+        assert_eq!(nudges.failed("a", "no receipt", now, true), Failed::Unknown);
         assert_eq!(nudges.take(now).unwrap().id, "b", "the next is not held up");
+    }
+
+    #[test]
+    fn what_is_in_the_way_is_told_once_and_asked_after_ever_more_rarely() {
+        let (mut nudges, mut now, mut tries, mut news) = (nudges(), 0, 0, 0);
+        let mut since_long = 0;
+        while now < LONG + MINUTE {
+            nudges.take(now).unwrap();
+            let why = if tries % 2 == 0 { "somebody types" } else { "a menu" };
+            let Failed::Again { news: told, long } = nudges.failed("a", why, now, false) else { panic!() };
+            (tries, news, since_long) = (tries + 1, news + u32::from(told), since_long + u32::from(long));
+            now = nudges.due().unwrap();
+        }
+        assert_eq!((tries, news, since_long), (19, 2, 1));
+    }
+
+    #[test]
+    fn the_engines_own_words_are_merged_and_find_room_however_many_people_ask() {
+        let mut nudges = Nudges::default();
+        let asked = (0..100).filter(|n| nudges.add(format!("p{n}"), Purpose::Asked, "x".into())).count();
+        assert_eq!(asked, MOST);
+        for n in 0..10 {
+            assert!(nudges.add(format!("i{n}"), Purpose::Inbox, "read it".into()));
+        }
+        assert_eq!(nudges.len(), MOST + 1);
+        // One that was tried stays as it is, and takes at most one more along.
+        let mut nudges = Nudges::default();
+        nudges.add("i".into(), Purpose::Inbox, "read it".into());
+        nudges.take(0).unwrap();
+        nudges.failed("i", "no receipt", 0, true);
+        for n in 0..10 {
+            assert!(nudges.add(format!("i{n}"), Purpose::Inbox, "read it".into()));
+        }
+        assert_eq!(nudges.len(), 2);
     }
 
     #[test]

@@ -27,27 +27,26 @@ impl Fleet {
     }
 
     /// A loop's state file says whether a phase is done.
-    pub(super) fn says(&mut self, now: Now, i: usize, phase: usize, done: bool) {
+    pub(super) fn says(&mut self, i: usize, phase: usize, done: bool) {
         let name = self.ones[i].name.clone();
         // What it says about another phase is old.
         if self.shared.phase != Some(phase) || !self.plan.done_when.contains(&name) {
             return;
         }
         let news = if done { self.shared.done.insert(name) } else { self.shared.done.remove(&name) };
-        if !news {
-            return;
+        if news {
+            self.shared_changed = true;
+            let what = if done { "loop-says-done" } else { "loop-says-not-done" };
+            self.event(what, Some(i), format!("phase index {phase}"));
         }
-        self.shared_changed = true;
-        let what = if done { "loop-says-done" } else { "loop-says-not-done" };
-        self.event(what, Some(i), format!("phase index {phase}"));
         let open = phase < self.plan.phases.len();
         if open && self.plan.done_when.iter().all(|name| self.shared.done.contains(name)) {
+            // It is the next phase when the file says so: a supervisor that dies before finds them all done again.
             self.out.push(Action::WritePhase(phase + 1));
-            self.phase_is(now, phase + 1);
         }
     }
 
-    /// The index is this one: by the file, which is the truth, or because it is being written now.
+    /// The index is this one, by the file, which is the truth.
     pub(super) fn phase_is(&mut self, now: Now, index: usize) {
         let Some(old) = self.shared.phase.replace(index) else {
             // The first time: loops hear of it at their start.
@@ -74,10 +73,11 @@ impl Fleet {
             if self.ones[i].spec.role != Role::Worker || !self.ones[i].spec.watched {
                 continue;
             }
-            self.ones[i].memory.nudges.drop_waiting(Purpose::Phase);
-            self.ones[i].memory.nudges.drop_waiting(Purpose::Continue);
-            // One that is down hears of it among its first words.
-            if self.ones[i].proc == Proc::Up {
+            self.ones[i].memory.drop_waiting(Purpose::Phase);
+            self.ones[i].memory.drop_waiting(Purpose::Continue);
+            self.touch(i);
+            // One that is down hears of it among its first words. Of others a new supervisor may not know yet that they run.
+            if self.ones[i].proc != Proc::Down {
                 let text = format!(
                     "Phase {} (index {index}) begins: {}. Read the plan and start.",
                     phase.id, phase.plan
@@ -102,8 +102,8 @@ impl Fleet {
     fn finish(&mut self, now: Now) {
         for i in 0..self.ones.len() {
             if self.ones[i].spec.role == Role::Worker && self.ones[i].spec.watched {
-                self.ones[i].memory.nudges.drop_waiting(Purpose::Phase);
-                self.ones[i].memory.nudges.drop_waiting(Purpose::Continue);
+                self.ones[i].memory.drop_waiting(Purpose::Phase);
+                self.ones[i].memory.drop_waiting(Purpose::Continue);
                 let held =
                     matches!(self.ones[i].memory.state, State::Held | State::Stopped | State::CrashLooping);
                 if !held {
@@ -122,13 +122,7 @@ impl Fleet {
         }
         let short: String = hash.chars().take(12).collect();
         let text = format!("There is new content in your inbox {path}. Read it and act on it.");
-        if !self.nudge(i, Purpose::Inbox, Some(format!("inbox-{short}")), text) {
-            self.event(
-                "nudge-refused",
-                Some(i),
-                "the inbox has new content, and too many nudges wait already",
-            );
-        }
+        self.nudge(i, Purpose::Inbox, Some(format!("inbox-{short}")), text);
     }
 
     /// When the report on a reboot is due at the latest.
@@ -139,12 +133,11 @@ impl Fleet {
     /// Tells the orchestrators what came back after a reboot: as soon as all is back, or after a while.
     pub(super) fn report_due(&mut self, now: Now) {
         let Some((since, _)) = &self.shared.reboot else { return };
-        let back = |one: &&super::One| {
-            one.proc == Proc::Up
-                || matches!(
-                    one.memory.state,
-                    State::Held | State::CrashLooping | State::Limited(_) | State::LoginNeeded
-                ) && one.proc == Proc::Down
+        // Whoever is about to start, or whose start just failed, may be back in a moment.
+        let back = |one: &&super::One| match one.proc {
+            Proc::Up => true,
+            Proc::Down => !matches!(one.memory.state, State::BackingOff | State::Starting),
+            _ => false,
         };
         if !self.ones.iter().all(|one| back(&one)) && now.steady < since + REPORT {
             return;
@@ -155,7 +148,12 @@ impl Fleet {
             (0..self.ones.len()).filter(|i| self.ones[*i].spec.role == Role::Orchestrator).collect();
         let mut lines: Vec<String> = Vec::new();
         for one in self.ones.iter().filter(|one| one.spec.role != Role::Orchestrator) {
-            let how = if one.proc == Proc::Up { "came back" } else { "did not come back" };
+            let how = match (one.proc, one.memory.state) {
+                (Proc::Up, _) => "came back",
+                // As it was before, and as it is meant to be.
+                (_, State::Held | State::Done) => "stays down",
+                _ => "did not come back",
+            };
             lines.push(format!("{} {how} ({})", one.name, word(one.memory.state)));
         }
         let text = format!("After the reboot ({}): {}.", sentence.trim(), lines.join("; "));

@@ -16,6 +16,8 @@ const LONGEST_THROTTLE: Millis = 10 * MINUTE;
 const STALLED: Millis = HOUR;
 /// How soon to look again at what was just answered.
 const SOON: Millis = 5 * SECOND;
+/// A menu that stays is answered no more often.
+const DISMISSALS: u32 = 3;
 /// So many looks in a row may find a turn that its agent says has failed.
 const DOUBT: u8 = 6;
 
@@ -24,13 +26,17 @@ impl Fleet {
         let one = &mut self.ones[i];
         let old = one.memory.state;
         one.keyboard = verdict.keyboard.is_some();
+        one.dialog = None;
+        if verdict.keyboard.is_none() {
+            one.memory.dismissed = 0;
+        }
         let kind = match (verdict.verdict, verdict.keyboard) {
             (Kind::Dialog, Some(DialogKind::LimitMenu)) => Kind::Limited,
             (Kind::Dialog, Some(DialogKind::Login)) => Kind::LoginNeeded,
             (kind, _) => kind,
         };
         if kind != Kind::Unknown {
-            one.memory.evidence = verdict.evidence.clone();
+            one.memory.unclear_since = None;
         }
         match kind {
             Kind::Working => {
@@ -44,65 +50,113 @@ impl Fleet {
             Kind::Idle => self.idle(now, i, &verdict.reason),
             Kind::Limited => self.limited(now, i, verdict),
             Kind::LoginNeeded => {
-                self.block(now, i, true, None, &verdict.reason);
+                self.block(now, i, true, None, verdict);
             }
             Kind::Throttled => self.throttled(now, i, verdict),
             Kind::Stalled => self.stalled(now, i, &verdict.reason),
             Kind::Dialog => {
                 self.turn(now, i, Event::SeenWorking, &verdict.reason);
-                let name = self.ones[i].name.clone();
                 if verdict.keyboard != Some(DialogKind::PressEnter) {
-                    let text =
-                        format!("{name}: {}; answer it with `ccorch loops attach {name}`", verdict.reason);
-                    self.notify(now, &format!("dialog:{name}"), text);
+                    let what = verdict.keyboard.map(|kind| kind.to_string());
+                    self.waits_for_person(now, i, what.unwrap_or_else(|| verdict.reason.clone()));
                 }
             }
-            Kind::Unknown => {}
+            Kind::Unknown => self.unclear(now, i, &verdict.reason),
         }
         if let Some(menu @ (DialogKind::LimitMenu | DialogKind::PressEnter)) = verdict.keyboard
             && self.ones[i].proc == Proc::Up
         {
-            self.out.push(Action::Dismiss(self.ones[i].name.clone(), menu));
-            self.ones[i].look = Some(now.steady + SOON);
+            self.dismiss(now, i, menu);
         }
-        self.changed_by(i, old, verdict);
+        let memory = &mut self.ones[i].memory;
+        // What stays as it was for another reason was not decided by this.
+        if word(memory.state) != word(old) || memory.reason == verdict.reason {
+            memory.evidence.clone_from(&verdict.evidence);
+        }
+        self.changed_by(i, old, &verdict.reason, &verdict.evidence);
+    }
+
+    /// Something holds the keyboard that only a person answers.
+    fn waits_for_person(&mut self, now: Now, i: usize, what: String) {
+        let name = self.ones[i].name.clone();
+        let text = format!("{name}: {what} waits for an answer; give it with `ccorch loops attach {name}`");
+        self.ones[i].dialog = Some(what);
+        self.notify(now, &format!("dialog:{name}"), text);
+    }
+
+    /// Has a menu closed that says nothing new; one that stays is a person's.
+    fn dismiss(&mut self, now: Now, i: usize, menu: DialogKind) {
+        let one = &mut self.ones[i];
+        if one.memory.dismissed >= DISMISSALS {
+            return self.waits_for_person(now, i, menu.to_string());
+        }
+        one.memory.dismissed += 1;
+        one.look = Some(now.steady + SOON);
+        self.out.push(Action::Dismiss(one.name.clone(), menu));
+    }
+
+    /// Nothing tells what it does: for as long as an open turn may stand still that is no news, and then a stall, but for the
+    /// nudge, which could not be typed.
+    fn unclear(&mut self, now: Now, i: usize, reason: &str) {
+        let one = &mut self.ones[i];
+        if one.proc != Proc::Up || !matches!(one.memory.state, State::Starting | State::Working | State::Idle)
+        {
+            return;
+        }
+        let since = *one.memory.unclear_since.get_or_insert(now.steady);
+        one.look = Some(now.steady + one.spec.pace());
+        if now.steady < since + one.spec.stall_after {
+            return;
+        }
+        let minutes = (now.steady - since) / MINUTE;
+        let reason = format!("what it does could not be told for {minutes} minutes: {reason}");
+        match one.memory.rung {
+            Rung::None => {
+                one.memory.rung = Rung::Nudged(now.steady);
+                self.stall_restart(now, i, &reason);
+            }
+            _ => self.stalled(now, i, &reason),
+        }
     }
 
     /// A change that a look or a signal brought, with what decided.
-    fn changed_by(&mut self, i: usize, old: State, verdict: &Verdict) {
+    fn changed_by(&mut self, i: usize, old: State, reason: &str, evidence: &str) {
         let new = self.ones[i].memory.state;
         if word(old) != word(new) {
-            let evidence = if verdict.evidence.is_empty() {
-                String::new()
-            } else {
-                format!("\nevidence: {}", verdict.evidence)
-            };
-            self.event(&format!("loop-{}", word(new)), Some(i), format!("{}{evidence}", verdict.reason));
+            let evidence =
+                if evidence.is_empty() { String::new() } else { format!("\nevidence: {evidence}") };
+            self.event(&format!("loop-{}", word(new)), Some(i), format!("{reason}{evidence}"));
         }
     }
 
-    pub(super) fn signal(&mut self, now: Now, i: usize, signal: Signal) {
+    pub(super) fn signal(&mut self, now: Now, i: usize, signal: Signal, line: &str) {
         if self.ones[i].proc != Proc::Up {
             return;
         }
-        let old = word(self.ones[i].memory.state);
+        let (old, before) = (self.ones[i].memory.state, self.ones[i].memory.reason.clone());
+        if signal != Signal::Look {
+            self.tell_missed(i);
+        }
         match signal {
             Signal::TurnOpen => {
                 self.ones[i].doubt = 0;
                 self.working(now, i, "a turn runs");
             }
             Signal::TurnEnded => {
-                self.ones[i].doubt = 0;
+                (self.ones[i].doubt, self.ones[i].memory.limit) = (0, None);
                 self.works(now, i, true);
                 self.idle(now, i, "the turn ended");
             }
             Signal::TurnFailed => (self.ones[i].doubt, self.ones[i].look) = (DOUBT, Some(now.steady)),
             Signal::Session | Signal::Look => self.ones[i].look = Some(now.steady),
         }
-        let new = self.ones[i].memory.state;
-        if old != word(new) {
-            self.event(&format!("loop-{}", word(new)), Some(i), format!("hook: {signal:?}"));
+        let memory = &mut self.ones[i].memory;
+        // The first line that said so: a turn has one for each tool, and none of them is worth a write.
+        if memory.reason != before || word(memory.state) != word(old) {
+            memory.evidence = line.into();
         }
+        let reason = memory.reason.clone();
+        self.changed_by(i, old, &reason, line);
     }
 
     fn working(&mut self, now: Now, i: usize, reason: &str) {
@@ -123,7 +177,8 @@ impl Fleet {
         if stood.is_some_and(|at| now.steady >= at + one.spec.stall_after + one.spec.grace()) {
             one.memory.rung = Rung::None;
         }
-        one.memory.probing = false;
+        // What is said of a limit from here on is another one.
+        (one.memory.probing, one.memory.limit) = (false, None);
         self.works(now, i, false);
     }
 
@@ -138,8 +193,8 @@ impl Fleet {
         let one = &mut self.ones[i];
         if one.memory.state == State::Idle {
             one.memory.idle_since.get_or_insert(now.steady);
-            // An idle agent tells when it begins; until then nobody looks.
-            one.look = None;
+            // An idle agent tells when it begins; until then nobody looks, but for what held its keyboard.
+            one.look = one.keyboard.then_some(now.steady + SOON);
         }
         if was_open {
             (one.memory.rung, one.memory.pauses) = (Rung::None, 0);
@@ -148,17 +203,27 @@ impl Fleet {
     }
 
     fn limited(&mut self, now: Now, i: usize, verdict: &Verdict) {
+        // Another supervisor reads from the screen what a hook told the one before.
+        let words = verdict.reset.clone().unwrap_or_else(|| verdict.evidence.clone());
+        let block = self.shared.blocks.get(&self.ones[i].spec.account);
+        let told = block.filter(|block| verdict.account_wide && block.words.as_ref() == Some(&words));
         let memory = &mut self.ones[i].memory;
-        // Seen before and nothing came between: the same words still mean the same moment.
+        // Seen before and nothing came between: the same words still mean the same moment, here and for the account.
         let until = match &memory.limit {
-            Some(seen) if seen.evidence == verdict.evidence => seen.until,
-            _ => verdict.until,
+            Some(seen) if seen.evidence == words => seen.until,
+            _ => told.map_or(verdict.until, |block| block.until),
         };
-        memory.limit = Some(FirstSeen { evidence: verdict.evidence.clone(), until });
+        memory.limit = Some(FirstSeen { evidence: words.clone(), until });
         memory.rung = Rung::None;
         self.ones[i].look = None;
         if verdict.account_wide {
-            return self.block(now, i, false, until.filter(|until| *until > now.wall), &verdict.reason);
+            let until = until.filter(|until| *until > now.wall);
+            self.block(now, i, false, until, verdict);
+            if let Some(block) = self.shared.blocks.get_mut(&self.ones[i].spec.account) {
+                // The moment it stands for may be past, and its words on another loop's screen are no news.
+                block.words = block.words.take().filter(|_| until.is_none()).or(Some(words));
+            }
+            return;
         }
         // Of this loop alone, for example of the model it uses.
         let (seed, name) = (self.plan.seed, self.ones[i].name.clone());
@@ -212,14 +277,16 @@ impl Fleet {
                 let text = "Nothing has moved for a while. If something failed, find out why; then go on with the plan.";
                 self.nudge(i, Purpose::Stall, None, text.into());
             }
-            Rung::Nudged(at) if now.steady >= at + grace => self.stall_restart(now, i, reason),
+            Rung::Nudged(at) if now.steady >= at + grace => {
+                self.stall_restart(now, i, &format!("{reason}; a nudge did not help"));
+            }
             Rung::Restarted(at) if now.steady >= at + grace => {
                 let name = self.ones[i].name.clone();
                 self.turn(now, i, Event::SeenStalled, reason);
                 let memory = &mut self.ones[i].memory;
                 (memory.rung, memory.due) = (Rung::None, Some(now.steady + STALLED));
                 self.ones[i].look = None;
-                let text = format!("{name} is stalled: {reason}; a nudge and a restart did not help");
+                let text = format!("{name} is stalled: {reason}; a restart did not help");
                 self.notify(now, &format!("stalled:{name}"), text);
             }
             _ => {}
@@ -232,7 +299,7 @@ impl Fleet {
         }
         self.ones[i].memory.rung = Rung::Restarted(now.steady);
         self.ones[i].memory.nudges.drop_waiting(Purpose::Stall);
-        self.event("loop-stall-restart", Some(i), format!("{reason}; a nudge did not help"));
+        self.event("loop-stall-restart", Some(i), reason);
         self.stop(i, true);
     }
 }

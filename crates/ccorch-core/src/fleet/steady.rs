@@ -36,20 +36,34 @@ pub struct Steady {
     up: Millis,
     wall: Timestamp,
     now: Millis,
+    /// By how many milliseconds the wall clock was set since somebody asked.
+    #[serde(skip)]
+    set: i64,
 }
 
 impl Steady {
     /// Begins at the wall clock, so that a file that is lost costs little.
     pub fn begin(boot_id: &str, up: Millis, wall: Timestamp) -> Self {
         let now = u64::try_from(wall.as_millisecond()).unwrap_or(0);
-        Self { boot_id: boot_id.into(), up, wall, now }
+        Self { boot_id: boot_id.into(), up, wall, now, set: 0 }
+    }
+
+    /// By how many milliseconds the wall clock was set within this boot, as of the last time it was read, if that is `least`
+    /// or more; told once. Less than that adds up.
+    pub fn take_jump(&mut self, least: u64) -> Option<i64> {
+        (self.set.unsigned_abs() >= least).then(|| std::mem::take(&mut self.set))
     }
 
     /// The moment at `up` milliseconds since the boot `boot_id`.
     pub fn at(&mut self, boot_id: &str, up: Millis, wall: Timestamp) -> Now {
         let passed = if self.boot_id == boot_id {
-            up.saturating_sub(self.up)
+            let passed = up.saturating_sub(self.up);
+            let by_wall = wall.as_millisecond().saturating_sub(self.wall.as_millisecond());
+            let by = by_wall.saturating_sub(i64::try_from(passed).unwrap_or(i64::MAX));
+            self.set = self.set.saturating_add(by);
+            passed
         } else {
+            self.set = 0;
             let away = wall.duration_since(self.wall).as_millis();
             // Whatever the wall clock says, this boot took at least its own time.
             u64::try_from(away).unwrap_or(0).clamp(up.min(LONGEST_AWAY), LONGEST_AWAY)
@@ -77,6 +91,28 @@ mod tests {
         let start = steady.at("a", 5_000, at(1_000_000)).steady;
         assert_eq!(steady.at("a", 6_000, at(1_003_600)).steady, start + 1_000);
         assert_eq!(steady.at("a", 7_000, at(996_400)).steady, start + 2_000);
+    }
+
+    #[test]
+    fn a_jump_is_told_once_whoever_read_the_clock_before() {
+        let mut steady = Steady::begin("a", 5_000, at(1_000_000));
+        steady.at("a", 6_000, at(1_000_001));
+        assert_eq!(steady.take_jump(10_000), None);
+        // Somebody reads it, and reads it again, before anybody asks.
+        steady.at("a", 7_000, at(1_003_602));
+        steady.at("a", 8_000, at(1_003_603));
+        assert_eq!(steady.take_jump(10_000), Some(3_600_000));
+        steady.at("a", 9_000, at(1_003_604));
+        assert_eq!(steady.take_jump(10_000), None);
+        steady.at("a", 10_000, at(1_000_005));
+        assert_eq!(steady.take_jump(10_000), Some(-3_600_000));
+        // Small ones add up.
+        for second in 1..3 {
+            steady.at("a", 10_000 + second * 1_000, at(1_000_005 + i64::try_from(second).unwrap() * 7));
+        }
+        assert_eq!(steady.take_jump(10_000), Some(12_000));
+        steady.at("b", 3_000, at(996_400));
+        assert_eq!(steady.take_jump(10_000), None, "a reboot is none");
     }
 
     #[test]

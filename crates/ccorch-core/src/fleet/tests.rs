@@ -8,12 +8,12 @@ use super::*;
 use crate::rig::{Phase, Role};
 use crate::watchdog::{Kind, Verdict};
 
-struct Place {
-    fleet: Fleet,
-    now: Now,
+pub(super) struct Place {
+    pub(super) fleet: Fleet,
+    pub(super) now: Now,
 }
 
-fn name(text: &str) -> LoopName {
+pub(super) fn name(text: &str) -> LoopName {
     LoopName::new(text).unwrap()
 }
 
@@ -36,7 +36,7 @@ fn plan() -> Fleets {
 
 impl Place {
     /// All three up and idle.
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let now = Now { wall: "2026-06-01T00:00:00Z".parse().unwrap(), steady: 1_000_000 };
         let mut place = Self { fleet: Fleet::new(plan(), Shared::default(), BTreeMap::new(), now), now };
         place.feed(Input::Phase(0));
@@ -48,20 +48,20 @@ impl Place {
         place
     }
 
-    fn feed(&mut self, input: Input) -> Vec<Action> {
+    pub(super) fn feed(&mut self, input: Input) -> Vec<Action> {
         self.fleet.handle(self.now, input)
     }
 
-    fn tell(&mut self, who: &str, happens: Happens) -> Vec<Action> {
+    pub(super) fn tell(&mut self, who: &str, happens: Happens) -> Vec<Action> {
         self.feed(Input::Loop(name(who), happens))
     }
 
-    fn saw(&mut self, who: &str, kind: Kind) -> Vec<Action> {
+    pub(super) fn saw(&mut self, who: &str, kind: Kind) -> Vec<Action> {
         self.tell(who, Happens::Looked(verdict(kind, None)))
     }
 
     /// Passes time in steps at which something is due; all that was done.
-    fn pass(&mut self, span: Millis) -> Vec<Action> {
+    pub(super) fn pass(&mut self, span: Millis) -> Vec<Action> {
         let end = self.now.steady + span;
         let mut all = Vec::new();
         loop {
@@ -76,18 +76,18 @@ impl Place {
         }
     }
 
-    fn end(&mut self, who: &str) -> Vec<Action> {
+    pub(super) fn end(&mut self, who: &str) -> Vec<Action> {
         let words = "exit status 1".into();
         let end = End { words, screen: "last words".into(), asked: false, ran: true, verdict: None };
         self.tell(who, Happens::Ended(end))
     }
 
-    fn state(&self, who: &str) -> State {
+    pub(super) fn state(&self, who: &str) -> State {
         self.fleet.memory(&name(who)).unwrap().state
     }
 
     /// A new supervisor with what the old one kept.
-    fn succeed(&mut self) {
+    pub(super) fn succeed(&mut self) {
         let kept: BTreeMap<LoopName, Memory> =
             ["boss", "one", "two"].map(|n| (name(n), self.fleet.memory(&name(n)).unwrap().clone())).into();
         let text = serde_json::to_string(&(self.fleet.shared(), &kept)).unwrap();
@@ -96,18 +96,24 @@ impl Place {
     }
 }
 
-fn verdict(verdict: Kind, until: Option<Timestamp>) -> Verdict {
+/// What a hook told, with the line that it came by.
+pub(super) fn signal(signal: Signal) -> Happens {
+    Happens::Signal(signal, format!("{{\"hook_event_name\":\"{signal:?}\"}}"))
+}
+
+pub(super) fn verdict(verdict: Kind, until: Option<Timestamp>) -> Verdict {
     Verdict {
         verdict,
         until,
         account_wide: verdict == Kind::Limited,
         reason: format!("{verdict:?}"),
         evidence: format!("line {verdict:?}"),
+        reset: None,
         keyboard: None,
     }
 }
 
-fn nudges(actions: &[Action]) -> Vec<(String, Purpose)> {
+pub(super) fn nudges(actions: &[Action]) -> Vec<(String, Purpose)> {
     let nudge = |action: &Action| match action {
         Action::Nudge { name, purpose, .. } => Some((name.to_string(), *purpose)),
         _ => None,
@@ -115,7 +121,7 @@ fn nudges(actions: &[Action]) -> Vec<(String, Purpose)> {
     actions.iter().filter_map(nudge).collect()
 }
 
-fn starts(actions: &[Action], who: &str) -> usize {
+pub(super) fn starts(actions: &[Action], who: &str) -> usize {
     actions.iter().filter(|action| **action == Action::Start(name(who))).count()
 }
 
@@ -176,7 +182,7 @@ fn a_limit_holds_the_account_one_loop_tries_and_the_rest_follows() {
     place.tell(&probe, Happens::Received(id.clone()));
     place.saw(&probe, Kind::Working);
     assert_eq!(starts(&place.pass(30 * SECOND), "two"), 0);
-    place.tell(&probe, Happens::Signal(Signal::TurnEnded));
+    place.tell(&probe, signal(Signal::TurnEnded));
     let all = place.pass(2 * MINUTE);
     assert_eq!(starts(&all, "two"), 1, "{all:?}");
     assert!(place.fleet.shared().blocks.is_empty());
@@ -255,6 +261,7 @@ fn a_phase_is_over_when_all_say_so_and_the_last_one_ends_the_work() {
     );
     let all = place.tell("two", Happens::Says { phase: 0, done: true });
     assert!(all.contains(&Action::WritePhase(1)));
+    let all = place.feed(Input::Phase(1));
     assert_eq!(nudges(&all), [("one".into(), Purpose::Phase), ("two".into(), Purpose::Phase)]);
     assert!(all.iter().any(|a| matches!(a, Action::Notify { key, .. } if key == "phase:1")));
     // The old phase's word counts no more.
@@ -263,6 +270,7 @@ fn a_phase_is_over_when_all_say_so_and_the_last_one_ends_the_work() {
         let all = place.tell(who, Happens::Says { phase: 1, done: true });
         assert_eq!(all.contains(&Action::WritePhase(2)), who == "two");
     }
+    place.feed(Input::Phase(2));
     assert_eq!(
         (place.state("one"), place.state("two"), place.state("boss")),
         (State::Done, State::Done, State::Idle)
@@ -370,8 +378,8 @@ fn what_somebody_asks_is_told_once_for_its_id() {
 fn a_failure_that_was_told_while_the_turn_was_still_drawn_is_looked_at_again_soon() {
     let mut place = Place::new();
     place.tell("one", Happens::Ask { id: "a".into(), text: "x".into() });
-    place.tell("one", Happens::Signal(Signal::TurnOpen));
-    place.tell("one", Happens::Signal(Signal::TurnFailed));
+    place.tell("one", signal(Signal::TurnOpen));
+    place.tell("one", signal(Signal::TurnFailed));
     assert!(place.pass(0).contains(&Action::Look(name("one"))));
     place.saw("one", Kind::Working);
     assert!(place.pass(6 * SECOND).contains(&Action::Look(name("one"))), "not at the usual pace");

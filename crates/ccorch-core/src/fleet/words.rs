@@ -38,8 +38,8 @@ pub enum Happens {
     Stopped(Result<(), String>),
     /// Somebody looked at its screen and signals.
     Looked(Verdict),
-    /// Its agent told something of itself.
-    Signal(Signal),
+    /// Its agent told something of itself, by this line.
+    Signal(Signal, String),
     /// Its inbox has this content (a hash; the path is for the message).
     Inbox {
         /// Of the content.
@@ -138,6 +138,8 @@ pub enum Action {
         text: String,
         /// 1 and up.
         attempt: u32,
+        /// Something was in the way the last time, which did not count.
+        repeat: bool,
     },
     /// Have the menu that holds the keyboard closed, and look again.
     Dismiss(LoopName, DialogKind),
@@ -157,6 +159,6 @@ pub enum Action {
         /// In words, with the evidence.
         detail: String,
     },
-    /// Write the phase index durably.
+    /// Write the phase index durably; that it is written is told by [`Input::Phase`].
     WritePhase(usize),
 }

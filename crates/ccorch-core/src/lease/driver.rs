@@ -85,6 +85,25 @@ pub fn claim(owner: Option<&Owner>, journal: &str, by: &str, held: Option<Turn>)
     Ok(Owner { journal: journal.into(), turn, by: by.into(), open: true })
 }
 
+/// Who ended a cutover, by the arbiter's word, where its journal does not know of its end: a takeover, a newer cutover, or a
+/// driver that died between telling the arbiter and writing it down. `held` is the turn that the journal names last;
+/// `closing`, whether its end is all that the journal lacks, so that a close by that turn is its own. The rows of [`claim`]
+/// that refuse for good are the ones that this answers.
+pub fn ended_by<'a>(
+    owner: Option<&'a Owner>,
+    journal: &str,
+    held: Option<Turn>,
+    closing: bool,
+) -> Option<&'a Owner> {
+    let owner = owner?;
+    let newer = held.is_none_or(|held| held < owner.turn);
+    let over = match owner.journal == journal {
+        true => !owner.open && (newer || !closing),
+        false => newer && held.is_some(),
+    };
+    over.then_some(owner)
+}
+
 /// Whether the arbiter's owner is this very driver, so that it may change the lease.
 pub fn owns(owner: Option<&Owner>, driver: &Driver) -> Result<(), Refused> {
     match owner {
@@ -145,6 +164,35 @@ mod tests {
         assert_eq!(claim(Some(&open), Some(2)), Ok(5));
         assert_eq!(claim(Some(&other), None), Err(Refused::Taken(other.clone())));
         assert_eq!(claim(Some(&other), Some(3)), Err(Refused::Replaced(other.clone())));
+    }
+
+    /// What can never be taken in hand again has an end, and nothing else has.
+    #[test]
+    fn a_cutover_is_over_where_nobody_can_take_it_in_hand_any_more() {
+        for (journal, turn, open, held) in every_owner() {
+            let owner = owner(journal, turn, open);
+            let claimed = claim(Some(&owner), "j", "bob@lap", held.map(Turn));
+            let ended = ended_by(Some(&owner), "j", held.map(Turn), false).is_some();
+            // A closed cutover of another name, older than this turn, is an arbiter that was put back; an open one is to be
+            // finished first.
+            let for_good = matches!(claimed, Err(Refused::Over(_) | Refused::Replaced(_)));
+            let put_back = held.is_some_and(|held| journal == "k" && held >= turn);
+            assert_eq!(ended, for_good && !put_back, "{journal} {turn} {open} {held:?}: {claimed:?}");
+        }
+        let over = owner("j", 4, false);
+        assert_eq!(ended_by(Some(&over), "j", Some(Turn(4)), true), None, "its own last line is missing");
+        assert_eq!(ended_by(Some(&over), "j", Some(Turn(3)), true), Some(&over));
+        assert_eq!(ended_by(None, "j", Some(Turn(3)), false), None);
+    }
+
+    fn every_owner() -> Vec<(&'static str, u64, bool, Option<u64>)> {
+        let mut all = Vec::new();
+        for (journal, turn) in [("j", 4), ("k", 4)] {
+            for held in [None, Some(3), Some(4), Some(5)] {
+                all.extend([(journal, turn, true, held), (journal, turn, false, held)]);
+            }
+        }
+        all
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::cutover::confirm::default_fallback;
 use crate::seconds::Seconds;
 
 /// What the target has to show beside loops that work.
@@ -16,6 +17,10 @@ pub struct Confirm {
     #[serde(default = "default_crashes")]
     #[schemars(range(min = 1))]
     pub crashes: u32,
+    /// How long, after it has failed, the target waits for a driver to take the cutover back; then it stops its loops and gives
+    /// the lease back to the source itself.
+    #[serde(default = "default_fallback")]
+    pub fallback: Seconds,
     /// URLs that have to answer with a status from 200 to 399.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub health: Vec<Health>,
@@ -33,6 +38,13 @@ pub struct Health {
     /// Whether it is asked through the rig's proxy.
     #[serde(default)]
     pub proxy: bool,
+}
+
+impl Health {
+    /// The URL for people and files that others may read.
+    pub fn shown(&self) -> String {
+        super::rules::shown_url(&self.url)
+    }
 }
 
 /// A sign that one loop handed on to another: exactly one of `file` and `commits`.
@@ -64,7 +76,13 @@ impl Handoff {
 
 impl Default for Confirm {
     fn default() -> Self {
-        Self { settle: default_settle(), crashes: default_crashes(), health: vec![], handoffs: vec![] }
+        Self {
+            settle: default_settle(),
+            crashes: default_crashes(),
+            fallback: default_fallback(),
+            health: vec![],
+            handoffs: vec![],
+        }
     }
 }
 

@@ -3,9 +3,10 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Confirm;
+use super::{Confirm, Rig};
 use crate::names::HostName;
 use crate::safepoint::UnsavedPolicy;
+use crate::seconds::Seconds;
 
 /// A machine that can hold the rig.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -49,6 +50,10 @@ pub struct LegacyRuns {
     pub stop: Vec<String>,
     /// The command that starts it, run in the workspace as its user.
     pub start: Vec<String>,
+    /// The command that has its agents come to a safe point and returns when they have, run in the workspace as its user
+    /// before a cutover stops it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub safe_point: Vec<String>,
     /// The systemd units that start it at boot.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub units: Vec<String>,
@@ -159,9 +164,28 @@ pub struct CutoverHosts {
     /// says what it is; `rescue` commits it beside the loops' own branches and goes on.
     #[serde(default, skip_serializing_if = "is_refuse")]
     pub unsaved: UnsavedPolicy,
+    /// How long loops that are at work may take to come to a safe point, once told, before they are stopped; `0s` stops them
+    /// as they are.
+    #[serde(default = "default_safe_point", skip_serializing_if = "is_default_safe_point")]
+    pub safe_point: Seconds,
     /// What the target has to show before the cutover counts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirm: Option<Confirm>,
+}
+
+impl Rig {
+    /// How long loops that are at work may take to come to a safe point before a cutover stops them.
+    pub fn safe_point(&self) -> Seconds {
+        self.cutover.as_ref().map_or_else(default_safe_point, |cutover| cutover.safe_point)
+    }
+}
+
+fn default_safe_point() -> Seconds {
+    Seconds(60)
+}
+
+fn is_default_safe_point(given: &Seconds) -> bool {
+    *given == default_safe_point()
 }
 
 fn is_refuse(policy: &UnsavedPolicy) -> bool {

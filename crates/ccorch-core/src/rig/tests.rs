@@ -339,6 +339,12 @@ fn what_a_target_has_to_show_can_be_asked_for() {
     let confirm = |text: &str| replaced("to: vm }", &format!("to: vm, confirm: {{ {text} }} }}"));
     let good = "settle: 5s, health: [{ url: 'https://a/x' }], handoffs: [{ file: cc-ci/INBOX.md }, { commits: cc-ci }]";
     assert_eq!(confirm(good), "");
+    let said = confirm("health: [{ url: 'https://hunter1@a/x?token=hunter2' }]");
+    assert!(
+        said.contains("cutover.confirm.health[0].url: warning: the user or query")
+            && !said.contains("hunter"),
+        "{said}"
+    );
     assert_snapshot!(confirm("health: [{ url: 'ftp://a' }, { url: 'http://a', proxy: true }]"));
     assert_snapshot!(confirm(
         "crashes: 0, handoffs: [{}, { commits: other }, { file: /x }, { file: x, commits: . }]"

@@ -46,16 +46,20 @@ pub struct Tree {
     pub kind: TreeKind,
     /// Absolute path.
     pub dir: String,
-    /// The commit that is checked out; none before the first one.
+    /// The commit that is checked out; none before the first one. While a branch is rebased, the branch's: what the rebase
+    /// has made of it so far is nobody's yet.
     pub head: Option<String>,
-    /// The branch that is checked out; none when a commit is.
+    /// The branch that is checked out, or that is rebased; none when a commit is.
     pub branch: Option<String>,
     /// Operations that were begun and not ended.
     pub in_progress: Vec<&'static str>,
     /// Files that differ from the commit, or are in none.
     pub entries: Vec<Entry>,
-    /// Commits of the stash, newest first; of the main work tree and of submodules.
+    /// Commits of the stash, newest first; of the main work tree and of submodules. What a merge or rebase that is in
+    /// progress has put aside is one more, in any work tree.
     pub stash: Vec<String>,
+    /// Rescues (below `refs/ccorch/rescue/`) and their commits; of the main work tree and of submodules.
+    pub rescues: BTreeMap<String, String>,
     /// Branches with commits that no remote has, and their commits; of the main work tree and of submodules.
     pub unpushed: Vec<(String, String)>,
     /// The commit that is checked out without a branch, when no remote and no branch has it.
@@ -77,6 +81,14 @@ impl Facts {
     /// The main work tree.
     pub fn main(&self) -> Option<&Tree> {
         self.trees.first()
+    }
+
+    /// Work trees with rescues: their folders, and what they hold.
+    pub fn rescues(&self) -> impl Iterator<Item = (&str, &BTreeMap<String, String>)> {
+        self.trees
+            .iter()
+            .filter(|tree| !tree.rescues.is_empty())
+            .map(|tree| (tree.dir.as_str(), &tree.rescues))
     }
 
     /// The branch that is checked out in the main work tree.
@@ -136,8 +148,22 @@ pub fn parse(output: &[u8], dirs: &[String]) -> Result<Vec<Facts>, BadFacts> {
         let facts = all[index].as_mut().ok_or_else(bad)?;
         read(facts, key, rest, &text()).ok_or_else(bad)?;
     }
+    all.iter_mut().flatten().for_each(stand_on_branches);
     let whole = all.into_iter().zip(ended).zip(dirs);
     whole.map(|((facts, ended), dir)| facts.filter(|_| ended).ok_or_else(|| BadFacts(dir.clone()))).collect()
+}
+
+/// A branch that is rebased moves at the very end; until then its own work tree has a commit without a branch.
+fn stand_on_branches(facts: &mut Facts) {
+    for tree in facts.trees.iter_mut().filter(|tree| tree.kind != TreeKind::Submodule) {
+        let rebased = tree.branch.as_ref().and_then(|branch| facts.heads.get(branch));
+        if tree.in_progress.contains(&"rebase") {
+            match rebased {
+                Some(id) => tree.head = Some(id.clone()),
+                None => tree.branch = None,
+            }
+        }
+    }
 }
 
 fn read(facts: &mut Facts, key: u8, rest: &[u8], text: &str) -> Option<()> {
@@ -147,8 +173,14 @@ fn read(facts: &mut Facts, key: u8, rest: &[u8], text: &str) -> Option<()> {
         b'I' => facts.incomplete = true,
         b'M' => facts.submodules = true,
         b'L' => facts.locks.push(text.into()),
-        b'h' => drop(pair().map(|(name, id)| facts.heads.insert(name, id))?),
-        b'r' => drop(pair().map(|(name, id)| facts.remotes.insert(name, id))?),
+        b'f' => {
+            let (name, id) = pair()?;
+            let below = |prefix: &str| name.strip_prefix(prefix).map(ToOwned::to_owned);
+            match (below("refs/heads/"), below("refs/remotes/")) {
+                (Some(name), _) => facts.heads.insert(name, id),
+                (None, name) => facts.remotes.insert(name?, id),
+            };
+        }
         b'c' => facts.config.extend([rest, b"\0"].concat()),
         b'W' => {
             let (kind, dir) = text.split_once(' ')?;
@@ -166,6 +198,7 @@ fn read(facts: &mut Facts, key: u8, rest: &[u8], text: &str) -> Option<()> {
                 in_progress: Vec::new(),
                 entries: Vec::new(),
                 stash: Vec::new(),
+                rescues: BTreeMap::new(),
                 unpushed: Vec::new(),
                 detached_unpushed: None,
             });
@@ -183,7 +216,13 @@ fn of_tree(tree: &mut Tree, key: u8, rest: &[u8], text: &str) -> Option<()> {
             let (id, name) = text.split_once(' ')?;
             tree.unpushed.push((name.into(), id.into()));
         }
+        b'k' => {
+            let (id, name) = text.split_once(' ')?;
+            tree.rescues.insert(name.into(), id.into());
+        }
         b'd' => tree.detached_unpushed = Some(text.into()),
+        // "detached HEAD" when it was begun without a branch; empty when it ended while it was looked at.
+        b'B' => tree.branch = text.strip_prefix("refs/heads/").map(ToOwned::to_owned),
         b'S' => return status(tree, rest, text),
         _ => return None,
     }
@@ -208,7 +247,8 @@ fn status(tree: &mut Tree, line: &[u8], text: &str) -> Option<()> {
         match header.split_once(' ') {
             Some(("branch.oid", "(initial)")) => tree.head = None,
             Some(("branch.oid", id)) => tree.head = Some(id.into()),
-            Some(("branch.head", "(detached)")) => tree.branch = None,
+            // None, or the one that is rebased.
+            Some(("branch.head", "(detached)")) => {}
             Some(("branch.head", name)) => tree.branch = Some(name.into()),
             _ => {}
         }
@@ -241,9 +281,9 @@ mod tests {
 
     #[test]
     fn an_answer_is_read() {
-        let text = "R 0|G|h aa main|\nh bb x/y|\nr cc origin/main|L index.lock|c remote.origin.url\nssh://x|W main /w|\
+        let text = "R 0|G|f aa refs/heads/main|\nf bb refs/heads/x/y|\nf cc refs/remotes/origin/main|L index.lock|c remote.origin.url\nssh://x|W main /w|\
             S # branch.oid aa|S # branch.head main|S 1 .M N... 100644 100644 100644 a b a b|S 1 .D N... 1 1 0 a b gone|\
-            S ? new\nline|S u UU N... 1 1 1 1 a b c both|P rebase-merge|s dd|u aa main|Z|";
+            S ? new\nline|S u UU N... 1 1 1 1 a b c both|P rebase-merge|k ee pi/T|\ns dd|u aa main|Z|";
         let facts = one(text).unwrap().remove(0);
         assert_eq!((facts.heads["x/y"].as_str(), facts.remotes["origin/main"].as_str()), ("bb", "cc"));
         assert_eq!(facts.origin().unwrap(), "ssh://x");
@@ -261,11 +301,42 @@ mod tests {
             ]
         );
         assert_eq!((tree.in_progress[0], tree.stash[0].as_str()), ("rebase", "dd"));
+        assert_eq!(tree.rescues["pi/T"], "ee");
+    }
+
+    #[test]
+    fn a_branch_that_is_rebased_is_what_its_work_tree_is_on() {
+        for (begun, on) in [
+            ("P rebase-merge|B refs/heads/main|", Some(("main", "aa"))),
+            ("P rebase-apply|B refs/heads/main|", Some(("main", "aa"))),
+            // Ended while it was looked at, gone meanwhile, begun without a branch.
+            ("P rebase-merge|B |", None),
+            ("P rebase-merge|B refs/heads/gone|", None),
+            ("P rebase-merge|B detached HEAD|", None),
+            ("P MERGE_HEAD|", None),
+        ] {
+            let text = format!(
+                "R 0|G|f aa refs/heads/main|W main /w|{begun}S # branch.oid bb|S # branch.head (detached)|Z|"
+            );
+            let facts = one(&text).unwrap().remove(0);
+            let tree = facts.main().unwrap();
+            let seen = (tree.branch.as_deref(), tree.head.as_deref().unwrap());
+            assert_eq!(seen, on.map_or((None, "bb"), |(branch, id)| (Some(branch), id)), "{begun}");
+        }
     }
 
     #[test]
     fn half_an_answer_is_none() {
-        for bad in ["", "R 0|G|", "R 1|Z|", "G|", "R 0|S ? x|Z|", "R 0|y|Z|", "R 0|W main /w|S 9 x|Z|"] {
+        for bad in [
+            "",
+            "R 0|G|",
+            "R 1|Z|",
+            "G|",
+            "R 0|S ? x|Z|",
+            "R 0|y|Z|",
+            "R 0|f aa refs/tags/x|Z|",
+            "R 0|W main /w|S 9 x|Z|",
+        ] {
             assert!(one(bad).is_err(), "{bad}");
         }
         assert!(!one("R 0|Z|").unwrap()[0].exists);

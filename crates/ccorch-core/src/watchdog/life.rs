@@ -73,6 +73,19 @@ pub enum Event {
 }
 
 impl Event {
+    /// Whether somebody looked, or was told what there is to be seen.
+    pub fn is_seen(self) -> bool {
+        matches!(
+            self,
+            Self::SeenWorking
+                | Self::SeenIdle
+                | Self::SeenLimited(_)
+                | Self::SeenThrottled
+                | Self::SeenLoginNeeded
+                | Self::SeenStalled
+        )
+    }
+
     /// What a verdict is for the life; nothing when it does not tell.
     pub fn of(verdict: &Verdict) -> Option<Self> {
         Some(match verdict.verdict {

@@ -14,6 +14,7 @@ pub mod verdict;
 
 mod blocks;
 mod dialog;
+mod styled;
 
 pub use dialog::DialogKind;
 pub use verdict::{Evidence, Kind, Verdict, decide};

@@ -5,13 +5,14 @@
 
 use super::blocks::{self, Block, Sort};
 use super::dialog::{self, DialogKind};
+use super::styled;
 
 /// What is live on a screen.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Live {
     /// What holds the keyboard, and the line that shows it.
     pub dialog: Option<(DialogKind, String)>,
-    /// The input box is there; its draft.
+    /// The input box is there; its draft, which is empty where a hint is shown in its place.
     pub draft: Option<String>,
     /// The line of a turn that runs.
     pub busy: Option<String>,
@@ -23,11 +24,17 @@ pub struct Live {
 
 /// Reads a screen as a terminal shows it or as `tmux capture-pane` saves it, with or without colours.
 pub fn read(screen: &str) -> Live {
-    let mut lines: Vec<String> = plain(screen).lines().map(|line| line.trim_end().to_owned()).collect();
+    let (mut lines, hints): (Vec<String>, Vec<bool>) =
+        styled::lines(screen).into_iter().map(|line| (line.text, line.hint)).unzip();
     while lines.last().is_some_and(|line| line.is_empty()) {
         lines.pop();
     }
-    if let Some(input) = input_box(&lines) {
+    if let Some(mut input) = input_box(&lines) {
+        let mut inside =
+            (input.top + 1..input.bottom).filter(|at| !lines[*at].trim_matches(['│', ' ']).is_empty());
+        if inside.all(|at| hints[at]) {
+            input.draft.clear();
+        }
         let hinted = lines[input.bottom + 1..].iter().find(|line| line.contains("esc to interrupt")).cloned();
         let mut live = conversation(&lines[..input.top], true);
         live.busy = live.busy.or(hinted.map(|line| line.trim().to_owned()));
@@ -120,29 +127,4 @@ fn rule(line: &str) -> bool {
 
 fn is_conversation(line: &str) -> bool {
     line.starts_with(['●', '⏺', '>', '$', '❯', '╭', '╰', '─']) || line.starts_with("  ⎿")
-}
-
-/// The text without escape sequences and control characters.
-fn plain(screen: &str) -> String {
-    let mut out = String::with_capacity(screen.len());
-    let mut chars = screen.chars().peekable();
-    while let Some(c) = chars.next() {
-        match c {
-            '\u{1b}' => match chars.next() {
-                Some('[') => while chars.next().is_some_and(|c| !('\u{40}'..='\u{7e}').contains(&c)) {},
-                // A title or link ends with BEL, or with ESC and a backslash.
-                Some(']') => {
-                    while chars.next().is_some_and(|c| c != '\u{7}' && c != '\u{1b}') {}
-                    chars.next_if_eq(&'\\');
-                }
-                _ => {}
-            },
-            '\n' => out.push(c),
-            '\t' => out.push_str("    "),
-            '\u{a0}' => out.push(' '),
-            c if c.is_control() => {}
-            c => out.push(c),
-        }
-    }
-    out
 }

@@ -83,15 +83,20 @@ pub fn read(lines: &str) -> Told {
         if let Some(at) = at {
             told.moved = Some(told.moved.map_or(at, |before| before.max(at)));
         }
-        let shown: String = line.trim().chars().take(SHOWN).collect();
         let body = body(&value);
+        let is_hook = body["hook_event_name"].is_string();
+        let shown: String = if is_hook {
+            shown_of_hook(body).chars().take(SHOWN).collect()
+        } else {
+            line.trim().chars().take(SHOWN).collect()
+        };
         if let Some(window) = event(body, at, &shown) {
             told.event = Some(window);
         }
         if let Some(window) = status(body, at, &shown) {
             told.status = Some(window);
         }
-        let turn = if body["hook_event_name"].is_string() { hook(body) } else { record(body) };
+        let turn = if is_hook { hook(body) } else { record(body) };
         if let Some(turn) = turn {
             // The failure that an event announces follows it; everything else means that work went on.
             if !matches!(turn, Turn::Failed { .. })
@@ -99,10 +104,25 @@ pub fn read(lines: &str) -> Told {
             {
                 event.outdated = true;
             }
-            told.last = Some(Signal { turn, at, line: shown });
+            // An agent that leaves after a failure says so last; what it left for is the failure.
+            let left = turn == Turn::Gone;
+            if !left || !told.last.as_ref().is_some_and(|last| matches!(last.turn, Turn::Failed { .. })) {
+                told.last = Some(Signal { turn, at, line: shown });
+            }
         }
     }
     told
+}
+
+/// A hook's payload without what says nothing of the turn: long paths would leave no room for the rest.
+fn shown_of_hook(body: &Value) -> String {
+    let mut body = body.clone();
+    if let Some(map) = body.as_object_mut() {
+        map.retain(|key, _| {
+            !matches!(key.as_str(), "session_id" | "transcript_path" | "cwd" | "permission_mode")
+        });
+    }
+    body.to_string()
 }
 
 /// A payload may be wrapped with the time at which it came.
@@ -115,8 +135,27 @@ fn body(value: &Value) -> &Value {
     value.as_object().and_then(|map| map.values().find(|v| is_body(v))).unwrap_or(value)
 }
 
+/// Where a line has its time.
+const TIMES: [&str; 5] = ["at", "time", "timestamp", "ts", "received_at"];
+
+/// The same lines as a clock would have told them that is `by` ahead of theirs.
+pub fn shifted(lines: &str, by: SignedDuration) -> String {
+    let one = |line: &str| {
+        let mut value: Value = serde_json::from_str(line.trim()).ok()?;
+        let at = time(&value)?.checked_add(by).ok()?;
+        let map = value.as_object_mut()?;
+        for key in TIMES {
+            if let Some(time) = map.get_mut(key).filter(|time| time.is_string() || time.is_number()) {
+                *time = Value::String(at.to_string());
+            }
+        }
+        Some(value.to_string())
+    };
+    lines.lines().map(|line| one(line).unwrap_or_else(|| line.to_owned()) + "\n").collect()
+}
+
 fn time(value: &Value) -> Option<Timestamp> {
-    ["at", "time", "timestamp", "ts", "received_at"].iter().find_map(|key| match &value[*key] {
+    TIMES.iter().find_map(|key| match &value[*key] {
         Value::String(text) => text.parse().ok(),
         Value::Number(number) => {
             let seconds = number.as_f64()?;

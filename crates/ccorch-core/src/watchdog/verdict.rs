@@ -48,6 +48,8 @@ pub struct Evidence<'a> {
     pub zone: TimeZone,
     /// How long an open turn may show no change.
     pub stall_after: SignedDuration,
+    /// How long nothing has changed, as whoever looked all the while knows; none where only the times in the evidence tell.
+    pub still: Option<SignedDuration>,
 }
 
 /// The decision.
@@ -63,10 +65,16 @@ pub struct Verdict {
     pub reason: String,
     /// The line or signal that decided.
     pub evidence: String,
+    /// What was said of the reset, whatever the source and its wording: the same again means the same moment.
+    #[serde(skip)]
+    pub reset: Option<String>,
     /// What holds the keyboard, whatever the verdict is: to be answered before anything is typed.
     #[serde(skip)]
     pub keyboard: Option<DialogKind>,
 }
+
+/// No clock is merely this much ahead of another one's reading.
+const AHEAD: SignedDuration = SignedDuration::from_mins(1);
 
 /// Decides.
 pub fn decide(evidence: &Evidence<'_>) -> Verdict {
@@ -105,7 +113,10 @@ impl Case<'_> {
             (Some(hook), Some(record)) => (hook, record),
             (hook, record) => return hook.as_ref().or(record.as_ref()).cloned(),
         };
+        // What was told later than now was told before the clock was put back.
+        let ahead = |at: Timestamp| at.duration_since(self.evidence.now) > AHEAD;
         let newer = match (hook.at, record.at) {
+            (Some(hook), Some(record)) if ahead(hook) != ahead(record) => Some(ahead(hook)),
             (Some(hook), Some(record)) => Some(record > hook),
             _ => None,
         };
@@ -178,6 +189,7 @@ impl Case<'_> {
             account_wide: true,
             reason: self.limited_reason("rate limit event: rejected", event.resets_at),
             evidence: event.line.clone(),
+            reset: None,
             keyboard: None,
         })
     }
@@ -192,7 +204,8 @@ impl Case<'_> {
                 None => format!("{kind} holds the keyboard"),
             };
             return Some(Verdict {
-                until: limited.and_then(|v| v.until),
+                until: limited.as_ref().and_then(|v| v.until),
+                reset: limited.and_then(|v| v.reset),
                 account_wide: *kind == DialogKind::LimitMenu || *kind == DialogKind::Login,
                 ..plain(Kind::Dialog, &reason, line)
             });
@@ -237,7 +250,8 @@ impl Case<'_> {
                 if let Some(problem) = problem {
                     reason = format!("{reason} ({problem})");
                 }
-                Verdict { until, account_wide: *account_wide, ..plain(Kind::Limited, &reason, line) }
+                let reset = reset.as_ref().map(|reset| format!("{reset:?}"));
+                Verdict { until, account_wide: *account_wide, reset, ..plain(Kind::Limited, &reason, line) }
             }
             Message::Throttled => plain(
                 Kind::Throttled,
@@ -284,7 +298,7 @@ impl Case<'_> {
         let screen = self.evidence.seen_at.map(|at| now.duration_since(at));
         // A spinner of unknown age may well move.
         let screen = screen.or(busy.map(|_| SignedDuration::ZERO));
-        let still = [files, screen].into_iter().flatten().min();
+        let still = self.evidence.still.or_else(|| [files, screen].into_iter().flatten().min());
         Some(match still {
             Some(still) if still > self.evidence.stall_after => {
                 let minutes = still.as_mins();
@@ -361,6 +375,7 @@ fn plain(verdict: Kind, reason: &str, evidence: &str) -> Verdict {
         account_wide: false,
         reason: reason.to_owned(),
         evidence: evidence.to_owned(),
+        reset: None,
         keyboard: None,
     }
 }

@@ -16,6 +16,7 @@ fn evidence<'a>(hooks: &'a str, transcript: &'a str, screen: &'a str) -> Evidenc
         seen_at: None,
         zone: TimeZone::UTC,
         stall_after: SignedDuration::from_mins(20),
+        still: None,
     }
 }
 
@@ -159,6 +160,26 @@ fn an_open_turn_stalls_only_when_nothing_moves() {
 }
 
 #[test]
+fn who_looked_all_the_while_is_believed_and_not_the_clock() {
+    // Put forward by an hour in the middle of a tool's run, and put back by one.
+    for at in ["09:00:00", "11:00:00"] {
+        let still = |minutes| {
+            let still = Some(SignedDuration::from_mins(minutes));
+            decide(&Evidence { still, ..evidence(&hook(at, "PreToolUse", ""), "", BOX) }).verdict
+        };
+        assert_eq!((still(1), still(21)), (Kind::Working, Kind::Stalled), "{at}");
+    }
+    // A record of before the clock was put back is older than a hook of now.
+    assert_eq!(kind(&hook("09:58:00", "Stop", ""), &said("10:40:00", "so far"), BOX), Kind::Idle);
+    let open =
+        "{\"type\":\"user\",\"message\":{\"content\":\"go\"},\"timestamp\":\"2026-06-01T10:40:00Z\"}\n";
+    assert_eq!(kind(&hook("09:58:00", "Stop", ""), open, BOX), Kind::Idle);
+    let by = SignedDuration::from_hours(-1);
+    let moved = crate::watchdog::signals::read(&crate::watchdog::signals::shifted(open, by)).moved;
+    assert_eq!(moved.unwrap().to_string(), "2026-06-01T09:40:00Z");
+}
+
+#[test]
 fn a_dialog_holds_the_keyboard_whatever_the_verdict() {
     let menu = "> go on\n  ⎿  5-hour limit reached ∙ resets 5pm\n\n What do you want to do?\n\n \
                 ❯ 1. Stop and wait for limit to reset\n   2. Upgrade your plan\n\n Enter to confirm · Esc to cancel\n";
@@ -232,4 +253,15 @@ proptest! {
         let verdict = decide(&evidence("", "", &screen));
         prop_assert_eq!(verdict.verdict, Kind::Idle, "{}", screen);
     }
+}
+
+#[test]
+fn what_an_agent_left_for_is_the_failure_and_not_its_leaving() {
+    let failed = hook("09:59:00", "StopFailure", ",\"error\":\"rate_limit\"");
+    let gone = hook("09:59:01", "SessionEnd", ",\"reason\":\"other\"");
+    assert_eq!(kind(&format!("{failed}{gone}"), "", ""), Kind::Limited);
+    let begun = hook("09:59:02", "SessionStart", ",\"source\":\"clear\"");
+    assert_eq!(kind(&format!("{failed}{gone}{begun}"), "", BOX), Kind::Idle);
+    let stopped = hook("09:59:00", "Stop", "");
+    assert_eq!(kind(&format!("{stopped}{gone}"), "", ""), Kind::Unknown);
 }

@@ -1,40 +1,45 @@
 //! A driver of the model: the same loop as the program's, cut into the moments at which it can fall asleep or die.
 
-use ccorch_core::cutover::{Entry, Next, Outcome, Step};
-use ccorch_core::lease::{Driver, Lease, Owner, Standing, Turn, claim, owns};
+use std::rc::Rc;
 
+use ccorch_core::cutover::passed::{drove_alone, may_lack_copy, may_not_be_heard};
+use ccorch_core::cutover::{Entry, Next, Outcome, Status, Step};
+use ccorch_core::lease::{Driver, Owner, Standing, Turn, claim, ended_by, owns};
+
+use crate::acts::{Act, No};
+use crate::mutant::Mutant;
 use crate::world::{Copy, World, name, owner};
 
-/// The steps that change a host, and the one that judges.
-pub const STEPS: &[Step] =
-    &[Step::Quiesce, Step::Fence, Step::FinalSync, Step::Activate, Step::Verify, Step::Decommission];
-
-/// What a driver is about to do to a host.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Act {
-    Quiesce(usize),
-    Unquiesce(usize),
-    /// Look at the arbiter and write the file; then push what was decided.
-    WriteLease(usize, Standing),
-    Push(usize, Box<(Lease, Lease)>),
-    /// Start the rig there.
-    Activate(usize),
-    /// The target gives up what it holds, if it holds anything.
-    GiveUp(usize),
-    Sync(usize),
-    Nothing,
-}
+/// The steps that change a host, and those that judge.
+pub const STEPS: &[Step] = &[
+    Step::Quiesce,
+    Step::Fence,
+    Step::FinalSync,
+    Step::Prove,
+    Step::Activate,
+    Step::Verify,
+    Step::Decommission,
+];
 
 /// Where in a step the driver is.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Doing {
     /// Telling this host, then the other, of the new turn, and reading its copy: whatever the driver before still does there
     /// is over or refused, so that the newest copy is the last word.
-    Fence(usize, Turn),
-    /// Sending the journal to this host, then the other, then acting.
-    Send(usize),
+    Fence(usize, Turn, Heard),
+    /// Sending the journal to this host, then the other, then acting; whether the first has it.
+    Send(usize, bool),
     /// These acts are to be done, the first one next.
     Acts(Vec<Act>),
+}
+
+/// What a driver that takes over has heard of the first host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Heard {
+    Nothing,
+    Answer,
+    /// Its owner's rig has no fence.
+    Unfenced,
 }
 
 /// A machine with a driver on it.
@@ -56,21 +61,6 @@ fn entry(step: Step, undo: bool, done: bool) -> Entry {
     }
 }
 
-pub fn acts(step: Step, undo: bool, from: usize) -> Vec<Act> {
-    let to = 1 - from;
-    use Standing::{Active, Standby};
-    match (step, undo) {
-        (Step::Quiesce, false) => vec![Act::Quiesce(from)],
-        (Step::Quiesce, true) => vec![Act::Unquiesce(from)],
-        (Step::Fence, false) => vec![Act::WriteLease(from, Standby)],
-        (Step::Fence, true) => vec![Act::WriteLease(from, Active), Act::Activate(from)],
-        (Step::FinalSync, false) => vec![Act::Sync(to)],
-        (Step::Activate, false) => vec![Act::WriteLease(to, Active), Act::Activate(to)],
-        (Step::Activate, true) => vec![Act::Quiesce(to), Act::GiveUp(to)],
-        _ => vec![Act::Nothing],
-    }
-}
-
 impl Copy {
     /// A line that changes nothing, such as a second begin of a step, is not counted: a journal may have any number.
     pub fn append(&mut self, entry: &Entry) {
@@ -86,78 +76,134 @@ impl Copy {
     pub fn driver(&self) -> Driver {
         Driver { journal: self.id.clone(), turn: self.progress.turn().unwrap_or_default() }
     }
+
+    pub fn turn_back(&mut self) {
+        self.append(&Entry::TurnBack { why: String::new() });
+    }
+
+    fn closing(&self) -> bool {
+        matches!(self.progress.next(STEPS), Next::Close(_) | Next::Over(_))
+    }
+
+    /// The step that is under way, and whether it is undone.
+    pub fn under_way(&self) -> (Step, bool) {
+        match self.progress.next(STEPS) {
+            Next::Undo(step) => (step, true),
+            Next::Perform(step) | Next::Probe(step) => (step, false),
+            Next::Close(_) | Next::Over(_) => (Step::Decommission, false),
+        }
+    }
 }
 
 impl World {
-    fn log(&mut self, machine: usize) -> &mut Copy {
-        self.machines[machine].log.as_mut().unwrap()
+    pub fn log(&mut self, machine: usize) -> &mut Copy {
+        self.machine(machine).log.as_mut().unwrap()
+    }
+
+    /// The host that asks the arbiter for this machine: one that runs ccorch and answers.
+    fn claimer(&self, machine: usize, from: usize) -> Option<usize> {
+        let can = |host: &usize| self.links[machine][*host] && !self.is_legacy(*host);
+        [from, 1 - from].into_iter().find(can).filter(|_| self.reachable)
     }
 
     /// Takes the cutover in hand by a compare-and-set.
-    fn claim(&mut self, machine: usize) -> bool {
+    fn claim(&mut self, machine: usize) -> Result<(), No> {
         let log = self.machines[machine].log.clone().unwrap();
-        if !self.reachable || self.budget.claims == 0 {
-            return false;
+        let asked = self.claimer(machine, log.from).ok_or(No::Away)?;
+        if self.budget.claims == 0 {
+            return Err(No::Wait);
         }
         let now = self.arbiter.cutover.as_ref();
-        let Ok(new) = claim(now, &log.id, "a driver", log.progress.turn()) else { return false };
+        let new = claim(now, &log.id, "a driver", log.progress.turn()).map_err(|_| No::Stale)?;
         self.budget.claims -= 1;
         // The host that asks the arbiter has a copy before it asks.
-        self.hosts[log.from].copies.entry(log.id.clone()).or_insert_with(|| log.clone());
-        self.arbiter.cutover = Some(new.clone());
-        self.machines[machine].run = Some(Some(Doing::Fence(log.from, new.turn)));
-        true
+        self.host(asked).copies.entry(log.id.clone()).or_insert_with(|| log.clone());
+        Rc::make_mut(&mut self.arbiter).cutover = Some(new.clone());
+        self.hear(asked);
+        self.machine(machine).run = Some(Some(Doing::Fence(log.from, new.turn, Heard::Nothing)));
+        Ok(())
     }
 
     /// A host hears of the new turn and hands out its copy; after the second one the driver goes on from the newest.
-    fn fence(&mut self, machine: usize, host: usize, turn: Turn) -> bool {
+    fn fence(&mut self, machine: usize, host: usize, turn: Turn, heard: Heard) -> Result<(), No> {
         let log = self.machines[machine].log.clone().unwrap();
-        if !self.admit(host, &Driver { journal: log.id.clone(), turn }) {
-            return false;
+        let (first, owners) = (host == log.from, self.is_legacy(host));
+        let answers = self.links[machine][host];
+        let alone = drove_alone(log.progress.turn(), self.machines[machine].foreign, turn);
+        let alone = alone || self.is(Mutant::HearOneHost);
+        let passes = may_not_be_heard(self.kind(host), alone) || owners && self.is(Mutant::PassOverItsOwners);
+        if !answers && (!passes || !first && heard == Heard::Nothing) {
+            return Err(No::Away);
         }
-        if let Some(copy) = self.hosts[host].copies.get(&log.id).filter(|copy| copy.newness() > log.newness())
-        {
-            self.machines[machine].log = Some(copy.clone());
+        let mut heard = heard;
+        if answers {
+            if !self.admit(host, &Driver { journal: log.id.clone(), turn }) {
+                return Err(No::Stale);
+            }
+            let copy = self.hosts[host].copies.get(&log.id).filter(|copy| copy.newness() > log.newness());
+            if let Some(copy) = copy.cloned() {
+                self.machine(machine).log = Some(copy);
+            }
+            let unfenced = owners && !self.hosts[host].fenced && !self.is(Mutant::NoLookAtTheMark);
+            heard = if unfenced || heard == Heard::Unfenced { Heard::Unfenced } else { Heard::Answer };
         }
-        self.machines[machine].run = Some(if host == log.from {
-            Some(Doing::Fence(1 - host, turn))
-        } else {
-            let by = String::new();
-            self.log(machine).append(&Entry::Driver { turn, by });
-            self.machines[machine].foreign = false;
-            None
-        });
-        true
+        if first {
+            self.machine(machine).run = Some(Some(Doing::Fence(1 - host, turn, heard)));
+            return Ok(());
+        }
+        let begins = log.progress.turn().is_none();
+        let holds = self.arbiter.holder == name(log.from) && self.arbiter.state == Standing::Active;
+        let there =
+            holds && self.claimer(machine, log.from).is_some() || self.is(Mutant::NoLookAfterTheClaim);
+        let log = self.log(machine);
+        log.append(&Entry::Driver { turn, by: String::new() });
+        // Whoever slept since its preflight may come to a lease that went elsewhere.
+        if begins && !there {
+            log.turn_back();
+        }
+        // Started again by a driver whose last words nobody has.
+        if heard == Heard::Unfenced && log.progress.status(Step::Quiesce) == Status::Done {
+            log.turn_back();
+        }
+        self.machine(machine).foreign = false;
+        self.machine(machine).run = Some(None);
+        Ok(())
     }
 
     /// Begins a new cutover from the host that holds the lease.
     fn begin(&mut self, machine: usize) -> bool {
         let from = usize::from(self.arbiter.holder == name(1));
-        if self.budget.cutovers == 0 || self.arbiter.state != Standing::Active {
+        // Preflight wants both.
+        let there = self.links[machine] == [true; 2];
+        if self.budget.cutovers == 0 || self.arbiter.state != Standing::Active || !there {
             return false;
         }
         self.budget.cutovers -= 1;
         let id = format!("j{}", self.budget.cutovers);
         let progress = Default::default();
-        self.machines[machine].log = Some(Copy { id, from, progress, lines: 1 });
-        self.claim(machine)
+        self.machine(machine).log = Some(Copy { id, from, progress, lines: 1 });
+        self.claim(machine).is_ok()
     }
 
     /// Opens what is unfinished: one's own journal, or what the hosts have that is newer, or another machine's.
     fn open(&mut self, machine: usize) -> bool {
         let own = self.machines[machine].log.clone();
+        let asks = self.reachable && (0..2).any(|h| self.links[machine][h] && !self.is_legacy(h));
         let id = match (&own, &self.arbiter.cutover) {
             (Some(log), _) => log.id.clone(),
-            (None, Some(Owner { journal, open: true, .. })) if self.reachable => journal.clone(),
+            (None, Some(Owner { journal, open: true, .. })) if asks => journal.clone(),
             _ => return false,
         };
-        let copies = self.hosts.iter().filter_map(|host| host.copies.get(&id)).max_by_key(|c| c.newness());
-        match (own, copies.cloned()) {
+        let links = self.links[machine];
+        let there = self.hosts.iter().zip(links).filter(|(_, reached)| *reached);
+        let copies = there.filter_map(|(host, _)| host.copies.get(&id)).max_by_key(|c| c.newness()).cloned();
+        match (own, copies) {
             (Some(own), Some(copy)) if copy.progress.turn() <= own.progress.turn() => {}
             (_, Some(copy)) => {
-                self.machines[machine].foreign = true;
                 let over = copy.progress.outcome().is_some();
-                self.machines[machine].log = (!over).then_some(copy);
+                let here = self.machine(machine);
+                here.foreign = true;
+                here.log = (!over).then_some(copy);
                 if over {
                     return true;
                 }
@@ -165,20 +211,34 @@ impl World {
             (Some(_), None) => {}
             (None, None) => return false,
         }
-        self.machines[machine].run = Some(None);
-        let closing = matches!(self.log(machine).progress.next(STEPS), Next::Close(_) | Next::Over(_));
-        let had_turn = self.log(machine).progress.turn().is_some();
-        let may_keep = had_turn && !self.machines[machine].foreign && !self.reachable;
-        if self.claim(machine) || may_keep || closing {
+        let log = self.log(machine).clone();
+        let closing = log.closing();
+        let owner = self.arbiter.cutover.as_ref().filter(|_| asks);
+        if ended_by(owner, &log.id, log.progress.turn(), closing).is_some() {
+            // Its end is written down; a new one may begin.
+            *self.machine(machine) = Machine::default();
             return true;
         }
+        self.machine(machine).run = Some(None);
+        let keeps = log.progress.turn().is_some() && !self.machines[machine].foreign;
+        match self.claim(machine) {
+            Ok(()) => return true,
+            Err(No::Away) if keeps => return true,
+            Err(_) if closing => return true,
+            // It never drove, and never will.
+            Err(No::Stale) if log.progress.turn().is_none() => {
+                *self.machine(machine) = Machine::default();
+                return true;
+            }
+            Err(_) => {}
+        }
         // Refused: this machine's copy is history; what is there to know is on the hosts.
-        self.machines[machine].run = None;
+        self.machine(machine).run = None;
         false
     }
 
     /// One move of a running driver; several where something may fail.
-    pub fn drive(&self, machine: usize) -> Vec<World> {
+    pub fn drive(&self, machine: usize) -> Vec<Self> {
         let mut next = self.clone();
         let Some(doing) = self.machines[machine].run.clone() else {
             let mut all = Vec::new();
@@ -193,136 +253,124 @@ impl World {
             }
             return all;
         };
-        let log = self.machines[machine].log.clone().unwrap();
-        let from = log.from;
-        let driver = log.driver();
-        match doing {
-            None => match log.progress.next(STEPS) {
-                Next::Close(outcome) => {
-                    return next.close(machine, outcome).then_some(next).into_iter().collect();
+        let waits = match &doing {
+            Some(Doing::Fence(host, ..) | Doing::Send(host, _)) => self.is_giving(*host),
+            _ => false,
+        };
+        let moved = match doing {
+            _ if waits => false,
+            None => next.step(machine),
+            Some(Doing::Fence(host, turn, heard)) => {
+                match next.fence(machine, host, turn, heard) {
+                    Ok(()) => {}
+                    // Its own turn is still good, as far as it knows.
+                    Err(No::Away) if !self.machines[machine].foreign && self.has_turn(machine) => {
+                        next.machine(machine).run = Some(None);
+                    }
+                    Err(_) => next.machine(machine).run = None,
                 }
-                Next::Over(_) => {
-                    next.machines[machine] = Machine::default();
-                    return vec![next];
-                }
-                Next::Undo(step) => {
-                    next.log(machine).append(&entry(step, true, false));
-                    next.machines[machine].run = Some(Some(Doing::Send(from)));
-                }
-                Next::Perform(step) | Next::Probe(step) => {
-                    next.log(machine).append(&entry(step, false, false));
-                    let doing = if step.changes_a_host() {
-                        Doing::Send(from)
-                    } else {
-                        Doing::Acts(vec![Act::Nothing])
-                    };
-                    next.machines[machine].run = Some(Some(doing));
-                }
-            },
-            Some(Doing::Fence(host, turn)) => {
-                if !next.fence(machine, host, turn) {
-                    next.machines[machine].run = None;
-                }
+                true
             }
-            Some(Doing::Send(host)) => {
-                if !next.keep(host, &log) {
-                    next.machines[machine].run = None;
-                    return vec![next];
-                }
-                let doing = if host == from { Doing::Send(1 - from) } else { Doing::Acts(self.wanted(&log)) };
-                next.machines[machine].run = Some(Some(doing));
+            Some(Doing::Send(host, sent)) => {
+                next.send(machine, host, sent);
+                true
             }
-            Some(Doing::Acts(acts)) => match next.act(&acts, &driver) {
-                Ok(left) if left.is_empty() => {
-                    let (step, undo) = under_way(&log);
-                    next.log(machine).append(&entry(step, undo, true));
-                    next.machines[machine].run = Some(None);
-                }
-                Ok(left) => next.machines[machine].run = Some(Some(Doing::Acts(left))),
-                Err(()) => next.machines[machine].run = None,
-            },
-        }
-        vec![next]
+            Some(Doing::Acts(acts)) => next.acts(machine, &acts),
+        };
+        moved.then_some(next).into_iter().collect()
     }
 
-    /// The driver's bad luck: a step that fails, a person who turns back, a machine that dies.
-    pub fn bad_luck(&self, machine: usize) -> Vec<World> {
-        let mut all = Vec::new();
-        let Some(run) = self.machines[machine].run.clone() else { return all };
-        let log = self.machines[machine].log.clone().unwrap();
-        let back = log.progress.goes_back();
-        if self.budget.fails > 0 && matches!(run, Some(Doing::Send(_) | Doing::Acts(_))) && !back {
-            let (step, undo) = under_way(&log);
-            if !undo && step.failure_turns_back() {
-                let mut next = self.clone();
-                next.budget.fails -= 1;
-                next.log(machine).append(&Entry::Failed { step, why: String::new() });
-                next.log(machine).append(&Entry::TurnBack { why: String::new() });
-                next.machines[machine].run = Some(None);
-                all.push(next);
-            }
-        }
-        if self.budget.aborts > 0 && run.is_none() && !back && log.progress.outcome().is_none() {
-            let mut next = self.clone();
-            next.budget.aborts -= 1;
-            next.log(machine).append(&Entry::TurnBack { why: String::new() });
-            all.push(next);
-        }
-        if self.budget.dies > 0 {
-            let mut next = self.clone();
-            next.budget.dies -= 1;
-            next.machines[machine].run = None;
-            all.push(next.clone());
-            if let Some(doing @ Doing::Acts(_)) = run {
-                next.orphan = Some((doing, log.driver(), log.from));
-                all.push(next);
-            }
-        }
-        all
+    fn has_turn(&self, machine: usize) -> bool {
+        self.machines[machine].log.as_ref().is_some_and(|log| log.progress.turn().is_some())
     }
 
-    /// A host gets round to what a dead driver asked.
-    pub fn orphan_acts(&self) -> Vec<World> {
-        let Some((Doing::Acts(acts), driver, _)) = &self.orphan else { return Vec::new() };
-        let mut next = self.clone();
-        next.orphan = None;
-        // Only the command under way is left of a dead driver; a look-then-push is one command.
-        if let Ok(left) = next.act(&acts[..1], driver)
-            && let [Act::Push(..), ..] = left.as_slice()
-        {
-            next.orphan = Some((Doing::Acts(left), driver.clone(), 0));
+    /// What the journal says comes next is begun.
+    fn step(&mut self, machine: usize) -> bool {
+        let log = self.log(machine).clone();
+        let (step, undo) = match log.progress.next(STEPS) {
+            Next::Close(outcome) => return self.close(machine, outcome),
+            Next::Over(_) => {
+                *self.machine(machine) = Machine::default();
+                return true;
+            }
+            Next::Undo(step) => (step, true),
+            Next::Perform(step) | Next::Probe(step) => (step, false),
+        };
+        self.log(machine).append(&entry(step, undo, false));
+        let sends = if undo { step.has_undo() } else { step.changes_a_host() };
+        let doing = match sends {
+            true => Doing::Send(log.from, false),
+            false => Doing::Acts(self.wanted(step, undo, log.from)),
+        };
+        self.machine(machine).run = Some(Some(doing));
+        true
+    }
+
+    /// A host that does not answer is passed over as long as the other takes the journal, and keeps it.
+    fn send(&mut self, machine: usize, host: usize, sent: bool) {
+        let log = self.machines[machine].log.clone().unwrap();
+        let answers = self.links[machine][host];
+        let (step, undo) = log.under_way();
+        let undoes = undo.then_some(step);
+        let passes = may_lack_copy(self.kind(1 - host), undoes) || self.is(Mutant::NobodyKeepsIt);
+        let run = match (answers && !self.keep(host, &log), host == log.from) {
+            (true, _) => None,
+            _ if !answers && !passes => None,
+            (false, true) => Some(Some(Doing::Send(1 - host, answers))),
+            (false, false) if !answers && !sent => None,
+            (false, false) => Some(Some(Doing::Acts(self.wanted(step, undo, log.from)))),
+        };
+        self.machine(machine).run = run;
+    }
+
+    fn acts(&mut self, machine: usize, acts: &[Act]) -> bool {
+        let log = self.machines[machine].log.clone().unwrap();
+        let (step, undo) = log.under_way();
+        let done =
+            if acts.is_empty() { Ok(Vec::new()) } else { self.act(acts, &log.driver(), Some(machine)) };
+        match done {
+            Ok(left) if left.is_empty() => {
+                self.log(machine).append(&entry(step, undo, true));
+                self.machine(machine).run = Some(None);
+            }
+            Ok(left) => self.machine(machine).run = Some(Some(Doing::Acts(left))),
+            Err(No::Wait) => return false,
+            Err(No::Refused) if !undo && step.failure_turns_back() => self.failed(machine, step),
+            // Better the source at work than nobody.
+            Err(No::Away) if !undo && step == Step::Fence => self.failed(machine, step),
+            Err(No::Away | No::Stale | No::Refused) => self.machine(machine).run = None,
         }
-        vec![next]
+        true
+    }
+
+    pub fn failed(&mut self, machine: usize, step: Step) {
+        self.log(machine).append(&Entry::Failed { step, why: String::new() });
+        self.log(machine).turn_back();
+        self.machine(machine).run = Some(None);
     }
 
     /// The arbiter first, then the journal, then its copies.
     fn close(&mut self, machine: usize, outcome: Outcome) -> bool {
-        let driver = self.log(machine).driver();
-        if !self.reachable {
+        let log = self.log(machine).clone();
+        let driver = log.driver();
+        if self.claimer(machine, log.from).is_none() {
             return false;
         }
         let over = |owner: &Owner| owner.journal == driver.journal && owner.turn == driver.turn;
         if owns(self.arbiter.cutover.as_ref(), &driver).is_err()
             && !self.arbiter.cutover.as_ref().is_some_and(|o| over(o) && !o.open)
         {
-            self.machines[machine].run = None;
+            self.machine(machine).run = None;
             return true;
         }
-        self.arbiter.cutover = Some(owner(&driver, false));
+        Rc::make_mut(&mut self.arbiter).cutover = Some(owner(&driver, false));
         self.log(machine).append(&Entry::End { outcome });
         let log = self.log(machine).clone();
         for host in 0..2 {
-            self.keep(host, &log);
+            if self.links[machine][host] {
+                self.keep(host, &log);
+            }
         }
         true
-    }
-}
-
-/// The step that the journal says is under way, and whether it is undone.
-pub fn under_way(log: &Copy) -> (Step, bool) {
-    match log.progress.next(STEPS) {
-        Next::Undo(step) => (step, true),
-        Next::Perform(step) | Next::Probe(step) => (step, false),
-        Next::Close(_) | Next::Over(_) => (Step::Decommission, false),
     }
 }

@@ -1,18 +1,21 @@
-//! The world of the model: two hosts, the arbiter, the network to it, and two drivers on two machines.
+//! The world of the model: two hosts, the arbiter, the network, and two drivers on two machines; what hosts do by
+//! themselves. What is shared between a state and those that follow is one allocation.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
-use ccorch_core::cutover::Progress;
-use ccorch_core::lease::Change;
+use ccorch_core::cutover::{Progress, SideKind};
 use ccorch_core::lease::{
     Arbiter, AtBoot, Driver, Epoch, Heartbeat, Lease, LeaseFile, LeaseOk, Owner, Standing, StartFacts, admit,
-    at_boot, at_heartbeat, may_start, supersede, take_over,
+    at_boot, at_heartbeat, may_start,
 };
 use ccorch_core::names::{HostName, RigName};
 use ccorch_core::rig::Offline;
 use jiff::Timestamp;
 
 use crate::driver::{Doing, Machine};
+use crate::mutant::Mutant;
+use crate::window::Window;
 
 pub fn name(host: usize) -> HostName {
     HostName::new(["a", "b"][host]).unwrap()
@@ -27,29 +30,40 @@ pub struct Copy {
     pub lines: u8,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Default, Clone, PartialEq, Eq, Hash)]
 pub struct Host {
     pub file: Option<LeaseFile>,
     pub ok: Option<LeaseOk>,
     pub boot: u8,
     pub quiesced: Option<String>,
+    /// The newest driver it has heard of; a legacy host keeps its turn alone.
     pub driver: Option<Owner>,
     pub copies: BTreeMap<String, Copy>,
+    pub window: Option<Window>,
+    /// The mark that keeps its owner's units down.
+    pub fenced: bool,
     /// Whether its loops run.
     pub runs: bool,
     /// How many of the acknowledged commits it has.
     pub work: u8,
+    /// A person took over from it while it was alive: until its next look at the arbiter it does not know.
+    pub deposed: bool,
 }
 
 /// How often the rare things may still happen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Budget {
     pub boots: u8,
     pub dies: u8,
+    /// The remote goes away.
     pub cuts: u8,
+    /// A machine and a host lose each other.
+    pub splits: u8,
     pub aborts: u8,
     pub fails: u8,
     pub takeovers: u8,
+    /// Of them, from a host that lives.
+    pub living: u8,
     pub commits: u8,
     pub cutovers: u8,
     pub claims: u8,
@@ -57,39 +71,58 @@ pub struct Budget {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct World {
-    pub arbiter: Lease,
+    pub arbiter: Rc<Lease>,
     pub reachable: bool,
-    pub hosts: [Host; 2],
-    pub machines: [Machine; 2],
+    pub hosts: [Rc<Host>; 2],
+    pub machines: [Rc<Machine>; 2],
+    /// Which machine reaches which host.
+    pub links: [[bool; 2]; 2],
     /// A command of a driver that died, which its host has yet to run.
-    pub orphan: Option<(Doing, Driver, usize)>,
+    pub orphan: Option<Rc<(Doing, Driver)>>,
     pub acknowledged: u8,
     pub budget: Budget,
+    /// The host whose rig is its owner's.
+    pub legacy: Option<usize>,
+    pub mutant: Option<Mutant>,
 }
 
 impl World {
-    pub fn new(budget: Budget) -> Self {
+    pub fn new(budget: Budget, legacy: bool) -> Self {
         let first = lease(0, Epoch(1), Standing::Active, "first".into(), None);
-        let host = |file: Option<LeaseFile>| Host {
-            file,
-            ok: None,
-            boot: 0,
-            quiesced: None,
-            driver: None,
-            copies: BTreeMap::new(),
-            runs: false,
-            work: 0,
-        };
         let mine = LeaseFile { lease: first.clone(), pending: None };
+        let holder = Host { file: (!legacy).then_some(mine), ..Host::default() };
         Self {
-            arbiter: first,
+            arbiter: Rc::new(first),
             reachable: true,
-            hosts: [host(Some(mine)), host(None)],
-            machines: [Machine::default(), Machine::default()],
+            hosts: [Rc::new(holder), Rc::new(Host::default())],
+            machines: [Rc::new(Machine::default()), Rc::new(Machine::default())],
+            links: [[true; 2]; 2],
             orphan: None,
             acknowledged: 0,
             budget,
+            legacy: legacy.then_some(0),
+            mutant: None,
         }
+    }
+
+    pub fn host(&mut self, host: usize) -> &mut Host {
+        Rc::make_mut(&mut self.hosts[host])
+    }
+
+    pub fn machine(&mut self, machine: usize) -> &mut Machine {
+        Rc::make_mut(&mut self.machines[machine])
+    }
+
+    pub fn is(&self, mutant: Mutant) -> bool {
+        self.mutant == Some(mutant)
+    }
+
+    pub fn is_legacy(&self, host: usize) -> bool {
+        self.legacy == Some(host)
+    }
+
+    pub fn kind(&self, host: usize) -> SideKind {
+        if self.is_legacy(host) { SideKind::Legacy } else { SideKind::Ccorch }
     }
 
     pub fn look(&self) -> Arbiter<'_> {
@@ -98,23 +131,32 @@ impl World {
 
     /// A compare-and-set at the arbiter.
     pub fn swap(&mut self, old: &Lease, new: &Lease) -> bool {
-        let done = self.reachable && self.arbiter == *old;
+        let done = self.reachable && (*self.arbiter == *old || self.is(Mutant::NoCompareAndSet));
         if done {
-            self.arbiter = new.clone();
+            self.arbiter = Rc::new(new.clone());
         }
         done
     }
 
     /// Whether a host lets a driver act; it remembers the newest.
     pub fn admit(&mut self, host: usize, driver: &Driver) -> bool {
-        let host = &mut self.hosts[host];
-        if admit(host.driver.as_ref(), driver).is_err() {
+        let seen = self.hosts[host].driver.as_ref();
+        if !self.is(Mutant::NoTurns) && admit(seen, driver).is_err() {
             return false;
         }
-        if host.driver.as_ref().is_none_or(|seen| seen.turn < driver.turn) {
-            host.driver = Some(owner(driver, true));
+        if seen.is_none_or(|seen| seen.turn < driver.turn) {
+            self.host(host).driver = Some(owner(driver, true));
         }
         true
+    }
+
+    /// What the arbiter says of drivers is news.
+    pub fn hear(&mut self, host: usize) {
+        let Some(owner) = self.arbiter.cutover.clone() else { return };
+        let seen = self.hosts[host].driver.as_ref();
+        if seen.is_none_or(|seen| (seen.turn, !seen.open) < (owner.turn, !owner.open)) {
+            self.host(host).driver = Some(owner);
+        }
     }
 
     fn boot_id(&self, host: usize) -> String {
@@ -122,6 +164,9 @@ impl World {
     }
 
     pub fn may_start(&self, host: usize) -> bool {
+        if self.is_legacy(host) {
+            return !self.hosts[host].fenced;
+        }
         let (me, boot_id) = (name(host), self.boot_id(host));
         let here = &self.hosts[host];
         let facts = StartFacts {
@@ -131,48 +176,92 @@ impl World {
             ok: here.ok.as_ref(),
             quiesced_by: here.quiesced.as_deref(),
         };
-        may_start(&facts).is_ok()
+        let held = || here.file.as_ref().is_some_and(|file| file.lease.holder == me);
+        may_start(&facts).is_ok() || self.is(Mutant::StartWithoutLease) && held()
     }
 
-    fn reboot(&mut self, host: usize) {
-        let host = &mut self.hosts[host];
+    pub fn reboot(&mut self, host: usize) {
+        let host = self.host(host);
         host.boot += 1;
         host.ok = None;
         host.runs = false;
+        host.deposed = false;
+        if let Some(window) = &mut host.window {
+            window.giving = None;
+        }
     }
 
     /// The boot's acquire, which dies after so many of its three writes; 3 is all of them.
     pub fn acquire(&mut self, host: usize, writes: u8) -> bool {
-        let here = self.hosts[host].clone();
-        if here.ok.is_some() {
+        if self.is_legacy(host) || self.hosts[host].ok.is_some() {
             return false;
         }
-        let AtBoot::Acquire(epoch) = at_boot(&name(host), here.file.as_ref(), &self.look(), Offline::Wait)
-        else {
-            return false;
+        let file = self.hosts[host].file.clone();
+        let verdict = at_boot(&name(host), file.as_ref(), &self.look(), Offline::Wait);
+        let AtBoot::Acquire(epoch) = verdict else {
+            return self.is(Mutant::NoAcquire) && self.keep_from_before(host);
         };
-        let (old, nonce) = (self.arbiter.clone(), format!("acquired-{}-{}", host, here.boot));
-        let new = lease(host, epoch, Standing::Active, nonce.clone(), old.cutover.clone());
-        self.hosts[host].file = Some(LeaseFile::before_push(&old, nonce.clone()));
+        if self.reachable {
+            self.hear(host);
+        }
+        if file.as_ref().is_some_and(|file| file.lease.state == Standing::Standby) {
+            // Given back: what a cutover stopped may start, and the clones follow what was pushed.
+            let work = self.hosts[host].work;
+            let pushed = if self.is(Mutant::NoCatchUp) { work } else { work.max(self.acknowledged) };
+            let stopped_by = file.as_ref().and_then(|file| file.lease.journal.clone());
+            let here = self.host(host);
+            if here.quiesced == stopped_by {
+                here.quiesced = None;
+            }
+            here.work = pushed;
+        }
+        let old = Rc::clone(&self.arbiter);
+        let nonce = format!("acquired-{host}-{}-{epoch}", self.hosts[host].boot);
+        let mut new = lease(host, epoch, Standing::Active, nonce.clone(), old.cutover.clone());
+        new.boot_id = Some(self.boot_id(host));
+        new.journal.clone_from(&old.journal);
+        self.host(host).file = Some(LeaseFile::before_push(&old, nonce.clone()));
         if writes > 1 {
             self.swap(&old, &new);
         }
         if writes > 2 {
-            self.hosts[host].file = Some(LeaseFile { lease: new, pending: None });
-            self.hosts[host].ok = Some(LeaseOk { epoch, nonce, boot_id: self.boot_id(host) });
+            let boot_id = self.boot_id(host);
+            let here = self.host(host);
+            here.file = Some(LeaseFile { lease: new, pending: None });
+            here.ok = Some(LeaseOk { epoch, nonce, boot_id });
         }
         true
     }
 
-    fn beat(&mut self, host: usize) -> bool {
-        let here = &self.hosts[host];
-        let Some(ok) = here.ok.clone() else { return false };
-        if !matches!(at_heartbeat(&name(host), here.file.as_ref(), &ok, &self.look()), Heartbeat::Demote(_)) {
+    /// A planted fault: the file's word is enough.
+    fn keep_from_before(&mut self, host: usize) -> bool {
+        let boot_id = self.boot_id(host);
+        let here = self.host(host);
+        let Some(file) = here.file.as_ref().filter(|file| file.lease.state == Standing::Active) else {
+            return false;
+        };
+        here.ok = Some(LeaseOk { epoch: file.lease.epoch, nonce: file.lease.nonce.clone(), boot_id });
+        true
+    }
+
+    /// A look of the lease's own unit: stops what is not this host's to run any more, and hears who drives.
+    pub fn beat(&mut self, host: usize) -> bool {
+        if self.is_legacy(host) || !self.reachable {
             return false;
         }
-        let here = &mut self.hosts[host];
+        let before = self.hosts[host].driver.clone();
+        self.hear(host);
+        let here = &self.hosts[host];
+        let demoted = here.ok.as_ref().is_some_and(|ok| {
+            matches!(at_heartbeat(&name(host), here.file.as_ref(), ok, &self.look()), Heartbeat::Demote(_))
+        });
+        if !demoted || self.is(Mutant::NoDemotion) {
+            return self.mark_anew(host) || self.hosts[host].driver != before;
+        }
+        let here = self.host(host);
         here.ok = None;
         here.runs = false;
+        here.deposed = false;
         if let Some(file) = &mut here.file {
             file.lease.state = Standing::Standby;
             file.pending = None;
@@ -180,88 +269,69 @@ impl World {
         true
     }
 
-    pub fn start(&mut self, host: usize) -> bool {
-        let starts = !self.hosts[host].runs && self.may_start(host);
-        self.hosts[host].runs |= starts;
-        starts
-    }
-
-    /// A person takes over for a host that is switched off.
-    fn takeover(&mut self, host: usize) -> bool {
-        let dead = 1 - host;
-        if !self.reachable || self.hosts[dead].runs || self.hosts[dead].ok.is_some() {
+    /// A person's word gave a holder that runs a new lease.
+    fn mark_anew(&mut self, host: usize) -> bool {
+        let boot_id = self.boot_id(host);
+        let here = &self.hosts[host];
+        let (Some(ok), Some(file)) = (&here.ok, &here.file) else { return false };
+        if file.pending.is_some() || file.lease.nonce == ok.nonce || file.lease.nonce != self.arbiter.nonce {
             return false;
         }
-        let old = self.arbiter.clone();
-        let Change::Write(epoch) = take_over(&old, &name(host), &name(dead)) else { return false };
-        let cutover = supersede(old.cutover.as_ref(), "a person");
-        let new = lease(host, epoch, Standing::Active, format!("taken-{epoch}"), cutover.clone());
-        self.swap(&old, &new);
-        let here = &mut self.hosts[host];
-        here.file = Some(LeaseFile { lease: new, pending: None });
-        here.ok = None;
-        here.quiesced = None;
-        here.driver = cutover.or_else(|| here.driver.clone());
-        // What the dead host had is lost by that person's word.
-        self.acknowledged = self.hosts[host].work;
+        let ok = LeaseOk { epoch: file.lease.epoch, nonce: file.lease.nonce.clone(), boot_id };
+        self.host(host).ok = Some(ok);
         true
     }
 
-    /// Everything a host, the network or a person at a host can do next.
-    pub fn host_acts(&self) -> Vec<World> {
-        let mut all = Vec::new();
-        let mut with = |act: &mut dyn FnMut(&mut World) -> bool| {
-            let mut next = self.clone();
-            if act(&mut next) {
-                all.push(next);
-            }
+    pub fn start(&mut self, host: usize) -> bool {
+        let starts = !self.hosts[host].runs && self.may_start(host);
+        if starts {
+            self.host(host).runs = true;
+        }
+        starts
+    }
+
+    /// In a line, for people who follow a way.
+    pub fn in_short(&self) -> String {
+        let host = |host: &Host| {
+            let file = host.file.as_ref().map(|file| format!("{:?} {}", file.lease.state, file.lease.epoch));
+            let window = host.window.as_ref().map(|window| window.verdict);
+            format!(
+                "[{} work {}, file {file:?}, ok {}, quiesced {:?}, fenced {}, hears {:?}, window {window:?}]",
+                if host.runs { "RUNS" } else { "down" },
+                host.work,
+                host.ok.is_some(),
+                host.quiesced,
+                host.fenced,
+                host.driver.as_ref().map(|owner| (owner.turn.0, owner.open)),
+            )
         };
-        for host in 0..2 {
-            with(&mut |w| w.acquire(host, 3));
-            with(&mut |w| w.beat(host));
-            with(&mut |w| w.start(host));
-            if self.budget.boots > 0 {
-                for writes in 0..3 {
-                    with(&mut |w| {
-                        w.budget.boots -= 1;
-                        let acquired = writes == 0 || w.acquire(host, writes);
-                        w.reboot(host);
-                        acquired
-                    });
-                }
-            }
-            if self.budget.commits > 0 && self.hosts[host].runs {
-                with(&mut |w| {
-                    w.budget.commits -= 1;
-                    w.hosts[host].work += 1;
-                    w.acknowledged += 1;
-                    true
-                });
-            }
-            if self.budget.takeovers > 0 {
-                with(&mut |w| {
-                    w.budget.takeovers -= 1;
-                    w.takeover(host)
-                });
-            }
-        }
-        if self.budget.cuts > 0 || !self.reachable {
-            with(&mut |w| {
-                w.budget.cuts -= u8::from(w.reachable);
-                w.reachable = !w.reachable;
-                true
-            });
-        }
-        all
+        let machine = |machine: &Machine| {
+            format!("{:?} in {:?}", machine.run, machine.log.as_ref().map(|log| (&log.progress, log.lines)))
+        };
+        let now = &self.arbiter;
+        let owner = now.cutover.as_ref().map(|owner| (owner.turn.0, owner.open));
+        format!(
+            "arbiter {} {:?} {} {owner:?}{}; {} {}; links {:?}\n    0: {}\n    1: {}\n    orphan {:?}",
+            now.holder,
+            now.state,
+            now.epoch,
+            if self.reachable { "" } else { " AWAY" },
+            host(&self.hosts[0]),
+            host(&self.hosts[1]),
+            self.links,
+            machine(&self.machines[0]),
+            machine(&self.machines[1]),
+            self.orphan,
+        )
     }
 
     /// What must never be, whatever happened.
     pub fn wrong(&self) -> Option<String> {
-        let [a, b] = &self.hosts;
-        if a.runs && b.runs {
+        let at_work = |host: &&Rc<Host>| host.runs && !host.deposed;
+        if self.hosts.iter().filter(at_work).count() > 1 {
             return Some("both hosts run the loops".into());
         }
-        let lost = self.hosts.iter().find(|host| host.runs && host.work < self.acknowledged);
+        let lost = self.hosts.iter().filter(at_work).find(|host| host.work < self.acknowledged);
         lost.map(|host| format!("{} of {} commits at work", host.work, self.acknowledged))
     }
 }

@@ -11,6 +11,12 @@ tree() {
     for mark in MERGE_HEAD CHERRY_PICK_HEAD REVERT_HEAD BISECT_LOG rebase-merge rebase-apply; do
         if [ -e "$3/$mark" ]; then field P "$mark"; fi
     done
+    for mark in rebase-merge rebase-apply; do
+        if [ -e "$3/$mark/head-name" ]; then field B "$(cat "$3/$mark/head-name" 2>"$part" || :)"; fi
+    done
+    for mark in rebase-merge/autostash rebase-apply/autostash MERGE_AUTOSTASH; do
+        if [ -s "$3/$mark" ]; then field s "$(cat "$3/$mark")"; fi
+    done
     if [ -e "$3/sequencer" ] && ! [ -e "$3/CHERRY_PICK_HEAD" ] && ! [ -e "$3/REVERT_HEAD" ]; then field P sequencer; fi
     git -C "$2" status --porcelain=v2 -z --branch --untracked-files=all --no-renames --ignore-submodules=none >"$part"
     sed -z 's/^/S /' "$part"
@@ -19,6 +25,8 @@ tree() {
 # What no remote has. A push by URL leaves no remote-tracking branch: before something is called unpushed, the remote is
 # asked.
 saved() {
+    # Rescues of earlier cutovers, which may be nowhere else.
+    git -C "$1" for-each-ref --format='k %(objectname) %(refname:lstrip=3)%00' refs/ccorch/rescue
     git -C "$1" for-each-ref --format='%(objectname)' refs/stash >"$part"
     if [ -s "$part" ]; then git -C "$1" log -g --format='s %H%x00' refs/stash; fi
     head=$(git -C "$1" rev-parse -q --verify HEAD || :)
@@ -54,8 +62,7 @@ if [ -d "$2/.git" ]; then common=$2/.git git=$2/.git; else
 fi
 if [ -e "$git/ccorch-incomplete" ]; then field I ''; fi
 locks "$common"
-git -C "$2" for-each-ref --format='h %(objectname) %(refname:lstrip=2)%00' refs/heads
-git -C "$2" for-each-ref --format='r %(objectname) %(refname:lstrip=2)%00' refs/remotes
+git -C "$2" for-each-ref --format='f %(objectname) %(refname)%00' refs/heads refs/remotes
 git -C "$2" config --local --list -z >"$part"
 sed -z 's/^/c /' "$part"
 tree main "$2" "$git"

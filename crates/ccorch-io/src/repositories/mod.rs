@@ -13,6 +13,7 @@ const FACTS: &str = include_str!("facts.sh");
 const PACK: &str = include_str!("pack.sh");
 const TAKE: &str = include_str!("take.sh");
 const RESCUE: &str = include_str!("rescue.sh");
+const QUIT: &str = include_str!("quit.sh");
 /// How many repositories are worked on at a time on one host.
 pub const AT_ONCE: &str = "4";
 /// A first transfer over a slow line may take this long.
@@ -129,6 +130,14 @@ $2" ccorch >&2"#;
         command.shown_as("take commits in and move branches").deadline(SLOW).run().map(drop)
     }
 
+    /// Has every clone hear of its `origin`'s news.
+    pub fn fetch(&self, dirs: &[String]) -> Result<()> {
+        let script = "git -C \"$1\" fetch -q --no-recurse-submodules origin";
+        let input: Vec<u8> = dirs.iter().flat_map(|dir| format!("{dir}\0").into_bytes()).collect();
+        let command = self.many(script, 1, AT_ONCE, "").input(input);
+        command.shown_as("fetch what the remotes have").deadline(SLOW).run().map(drop)
+    }
+
     /// Commits what is not committed, without touching work tree, index or branch, and names every commit to keep:
     /// `refs/ccorch/rescue/...`, which keeps git from forgetting them. `stamp` is what their names begin with.
     /// The same content under the same stamp is the same commit, so a repetition changes nothing.
@@ -145,6 +154,14 @@ $2" ccorch >&2"#;
         let branch = |line: &str| line.split_once(' ').map(|(id, name)| (name.to_owned(), id.to_owned()));
         let patch = output.get(end + 2..).unwrap_or_default().to_vec();
         Ok(Rescued { branches: names.lines().filter_map(branch).collect(), patch })
+    }
+
+    /// Ends a merge, rebase or the like that was begun in a work tree: it stays at its commit, with its files. What that had
+    /// put aside is gone unless a rescue keeps it.
+    pub fn quit(&self, dir: &str) -> Result<()> {
+        let argv = ["sh", "-c", QUIT, "quit", &git_function(), dir];
+        let command = self.host.command_as(self.user, "/", &argv);
+        command.shown_as(format!("end what was begun in {dir}")).deadline(SLOW).run().map(drop)
     }
 
     /// Refs of a clone as a git bundle; a thin one leaves out what its remotes have.

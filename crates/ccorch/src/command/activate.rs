@@ -43,6 +43,7 @@ impl Args {
             settle: self.settle.unwrap_or(confirm.settle),
             crashes: confirm.crashes,
             prove_reboot: self.prove_reboot,
+            fallback: confirm.fallback,
         })
     }
 }
@@ -56,6 +57,10 @@ pub fn run(context: &Context, args: &Args) -> Result<ExitCode> {
         // Already at work: a repeated call must not start anything twice.
         start::rest(&here)?;
         confirm::start_watching(&here)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if confirm::has_failed(&here, &args.by.journal)? {
+        // Its verdict stands, and the driver is about to ask for it.
         return Ok(ExitCode::SUCCESS);
     }
     if args.adopt_sessions {

@@ -20,7 +20,8 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// Watch the open window until this host has a verdict (what ccorch-confirm.service runs)
+    /// Watch the open window until this host has a verdict, and fall back from a bad one without a driver (what
+    /// ccorch-confirm.service runs)
     Watch,
     /// The window as JSON; `null` when no cutover ever came here
     Show,
@@ -30,7 +31,7 @@ enum What {
 pub fn run(context: &Context, args: &Args) -> Result<ExitCode> {
     let here = Here::load(context)?;
     match args.what {
-        What::Watch => confirm::watch(&here)?,
+        What::Watch => confirm::watch_to_the_end(&here)?,
         What::Show => {
             // Whoever asks has it watched: a watcher that was killed is not missed.
             let open = confirm::read(&here)?.is_some_and(|window| window.verdict == Verdict::Open);

@@ -3,13 +3,13 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
-use ccorch_core::cutover::{NoPlan, Plan, adoption, plan};
+use ccorch_core::cutover::{NoPlan, Plan, Said, adoption, plan};
 use ccorch_core::names::HostName;
 use ccorch_core::safepoint::UnsavedPolicy;
 use ccorch_core::seconds::Seconds;
 
 use crate::context::{Context, LoadedRig};
-use crate::cutover::{Options, Trial, Wish, drive, dry_run, open};
+use crate::cutover::{Gone, Options, Wish, drive, dry_run, open};
 use crate::error::{Kind, Problem};
 
 /// Move the rig to another host; taken back if it fails
@@ -70,9 +70,15 @@ struct Common {
     /// Take back the cutover that an earlier run left unfinished
     #[arg(long)]
     abort: bool,
-    /// How long the target's loops may take until each has worked
-    #[arg(long, default_value = "15m", value_name = "DURATION")]
-    verify_timeout: Seconds,
+    /// Take it back without its target, which is gone for good: refused while that gives a sign of life; asks for its name
+    #[arg(long, requires = "abort", value_name = "HOST")]
+    target_is_dead: Option<HostName>,
+    /// In place of typing the dead target's name
+    #[arg(long, requires = "target_is_dead", value_name = "NAME")]
+    yes_host: Option<HostName>,
+    /// How long the target's loops may take until each has worked [default: 15m]
+    #[arg(long, value_name = "DURATION")]
+    verify_timeout: Option<Seconds>,
     /// Commit what the source has not saved in git to a branch `ccorch/rescue/HOST/TIME`, and go on [default: turn back, or
     /// as `cutover.unsaved` of the rig file says]
     #[arg(long)]
@@ -133,11 +139,14 @@ fn drive_by(loaded: &LoadedRig, plan: Result<Plan, NoPlan>, common: &Common) -> 
     }
     let _lock = loaded.lock("cutover")?;
     let wish = if common.resume || common.abort { Wish::GoOn } else { Wish::Begin };
-    let mut log = open(loaded, plan, wish)?;
-    let said = loaded.rig.cutover.as_ref().map(|c| c.unsaved).unwrap_or_default();
-    let unsaved = if common.rescue { UnsavedPolicy::Rescue } else { said };
-    let trial =
-        Trial { timeout: common.verify_timeout, settle: common.settle, prove_reboot: common.prove_reboot };
-    let options = Options { trial, unsaved, abort: common.abort, json: common.json };
+    let said = Said {
+        unsaved: common.rescue.then_some(UnsavedPolicy::Rescue),
+        timeout: common.verify_timeout,
+        settle: common.settle,
+        prove_reboot: common.prove_reboot.then_some(true),
+    };
+    let mut log = open(loaded, plan, wish, said)?;
+    let gone = common.target_is_dead.clone().map(|target| Gone { target, word: common.yes_host.clone() });
+    let options = Options { said, abort: common.abort, gone, json: common.json };
     drive(loaded, &mut log, options)
 }

@@ -7,19 +7,24 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use ccorch_core::lease::{Lease, Standing, Turn};
 use ccorch_core::names::HostName;
+use ccorch_io::alive;
 use ccorch_io::lease_ref::Seen;
 use clap::Subcommand;
 
 use super::plumbing::ByDriver;
 use crate::context::Context;
+use crate::error::{Kind, Problem};
 use crate::here::lease::{self, Tick, change, term};
-use crate::here::{Here, driver, events, journals, start};
+use crate::here::{Ground, Here, driver, events, journals, standby, start};
 use crate::{person, remote};
 
 /// While the remote is away at boot, it is asked again this often.
 const ASK_AGAIN: Duration = Duration::from_secs(2);
 /// One run of the unit waits this long for the remote; the timer starts the next.
 const ONE_RUN: Duration = Duration::from_secs(100);
+
+/// A host that is called dead has so long to answer.
+const ANSWER: Duration = Duration::from_secs(5);
 
 /// So many of the newest changes are shown.
 const CHAIN: usize = 8;
@@ -33,6 +38,13 @@ pub struct Args {
     /// Do it on this host of the rig, over ssh [default: the machine this runs on]
     #[arg(long, global = true, value_name = "HOST")]
     host: Option<HostName>,
+}
+
+impl Args {
+    /// `lease check`.
+    pub fn check() -> Self {
+        Self { what: What::Check, host: None }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -90,7 +102,13 @@ enum What {
     Take {
         #[arg(long)]
         source: HostName,
+        /// Where the source's sshd would answer; it must not
+        #[arg(long, value_name = "ADDRESS:PORT")]
+        silent: Option<String>,
     },
+    /// This host stops being a standby (what ccorch-lease.service has done outside of its sandbox)
+    #[command(hide = true)]
+    LeaveStandby,
     /// Takes a cutover in hand; its journal comes on standard input
     #[command(hide = true)]
     Claim {
@@ -139,11 +157,15 @@ pub fn run(context: &Context, args: &Args) -> Result<ExitCode> {
     if let Some(host) = &args.host {
         return remote::again(context, host);
     }
+    if let What::Check = &args.what {
+        // Asked at every start of a loop: what decides needs no rig, and reading one takes longer than all the rest.
+        let ground = Ground::load(context)?;
+        lease::check_at(&ground.paths, &ground.name)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let here = Here::load(context)?;
     match &args.what {
-        What::Check => {
-            lease::check(&here)?;
-        }
+        What::Check => {}
         What::Tick => tick(&here)?,
         What::Show { json } => show(&here, *json)?,
         What::Init { holder, dry_run: true, .. } => {
@@ -195,9 +217,19 @@ pub fn run(context: &Context, args: &Args) -> Result<ExitCode> {
             start::rig(&here)?;
             told(&lease, *json)?;
         }
-        What::Take { source } => {
+        What::LeaveStandby => {
+            standby::leave(&here)?;
+            standby::catch_up(&here);
+        }
+        What::Take { source, silent } => {
             here.create_folders()?;
+            one_way_to_run(&here)?;
+            if let Some(place) = silent {
+                must_be_silent(&here, source, place)?;
+            }
             let lease = change::take_over(&here, source)?;
+            standby::leave(&here)?;
+            standby::catch_up(&here);
             let news =
                 format!("{source} is gone: {} took over. What it had not pushed is not here.", here.name);
             start::tell(&here, &news)?;
@@ -206,6 +238,30 @@ pub fn run(context: &Context, args: &Args) -> Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A host whose rig its owner's scripts may start runs it twice as soon as ccorch starts it too.
+fn one_way_to_run(here: &Here) -> Result<()> {
+    let its_owner_s = here.rig.hosts.get(&here.name).is_some_and(|host| host.runs.is_some());
+    if !its_owner_s || here.paths.state().join("fenced").exists() {
+        return Ok(());
+    }
+    let name = &here.name;
+    let message = format!("{name} runs the rig by scripts and units of its owner's, and they are not fenced");
+    Err(Problem::new(Kind::Rig, message)
+        .hint(format!("`ccorch adopt {name}` has ccorch run it there; only then can it take over"))
+        .into())
+}
+
+/// The second look at a host that a person calls dead: from here, where its network may be another than the operator's.
+fn must_be_silent(here: &Here, source: &HostName, place: &str) -> Result<()> {
+    let (host, port) = place.rsplit_once(':').context("`--silent` is ADDRESS:PORT")?;
+    let port = port.parse().context("the port of `--silent`")?;
+    let Some(how) = alive::answers(host.trim_matches(['[', ']']), port, ANSWER) else { return Ok(()) };
+    let message = format!("{source} is not dead: seen from {}, {host} {how} at port {port}", here.name);
+    Err(Problem::new(Kind::Conflict, message)
+        .hint("cut over from it, or make sure that it is switched off")
+        .into())
 }
 
 fn told(lease: &Lease, json: bool) -> Result<()> {

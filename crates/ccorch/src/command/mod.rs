@@ -19,6 +19,7 @@ mod proxy;
 mod quiesce;
 mod reboots;
 mod resume;
+mod safe_point;
 mod schema;
 mod secrets;
 mod stage;
@@ -82,6 +83,20 @@ pub enum Verb {
     Hook(hook::Args),
     #[command(hide = true)]
     Generate(generate::Args),
+}
+
+/// What the units of loops and supervisor call, word for word. They are started more often than all else, and the whole
+/// command line costs each of them more than its own work, in time and in memory that stays.
+pub fn of_units(words: &[&str]) -> Option<Verb> {
+    let one = |name: &str| ccorch_core::names::LoopName::new(name).ok().map(plumbing::Args::of);
+    Some(match words {
+        ["supervise"] => Verb::Supervise(supervise::Args::default()),
+        ["lease", "check"] => Verb::Lease(lease::Args::check()),
+        ["loop-start", name] => Verb::LoopStart(one(name)?),
+        ["loop-exec", name] => Verb::LoopExec(one(name)?),
+        ["loop-stop", name] => Verb::LoopStop(one(name)?),
+        _ => return None,
+    })
 }
 
 /// Runs one verb.

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Command, ExitCode, ExitStatus};
+use std::process::{Child, Command, ExitCode, ExitStatus};
 
 use anyhow::{Context as _, Result};
 use ccorch_core::kernel::Deed;
@@ -15,12 +15,14 @@ use ccorch_io::clock;
 use ccorch_io::tmux::Tmux;
 use jiff::Timestamp;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use uuid::Uuid;
 
 use crate::context::Context;
 use crate::error::{Kind, Problem};
 use crate::here::exits::{self, Began, Exit, Running};
+use crate::here::loop_state::Share;
 use crate::here::runtime::{ask_to_leave, start_argv};
-use crate::here::{Here, isolation, loop_state};
+use crate::here::{Ground, Here, holders, isolation, loop_state};
 
 /// The last screen is kept up to this many characters.
 const SCREEN: usize = 4000;
@@ -50,10 +52,16 @@ pub struct Args {
     name: LoopName,
 }
 
+impl Args {
+    /// Those for a loop.
+    pub fn of(name: LoopName) -> Self {
+        Self { name }
+    }
+}
+
 /// Becomes the loop's tmux server (the unit's `ExecStart=`).
 pub fn start(context: &Context, args: &Args) -> Result<ExitCode> {
-    let here = Here::load(context)?;
-    let argv = start_argv(&here, &args.name)?;
+    let argv = start_argv(&Ground::load(context)?.paths, &args.name)?;
     let error = Command::new(&argv[0]).args(&argv[1..]).exec();
     let missing = error.kind() == std::io::ErrorKind::NotFound;
     let problem =
@@ -65,13 +73,13 @@ pub fn start(context: &Context, args: &Args) -> Result<ExitCode> {
 pub fn stop(context: &Context, args: &Args) -> Result<ExitCode> {
     // systemd runs this too when the main process is gone by itself, and then names none. Source: systemd.exec(5).
     let wished = std::env::var_os("MAINPID").is_some();
-    ask_to_leave(&Here::load(context)?, &args.name, wished)?;
+    ask_to_leave(&Ground::load(context)?, &args.name, wished)?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// Stays the agent's parent inside tmux and records how it ends.
 pub fn exec(context: &Context, args: &Args) -> Result<ExitCode> {
-    let here = Here::load(context)?;
+    let here = Here::load_checked(context)?;
     let name = &args.name;
     // A stop of the unit signals the whole group; the record is written after the agent has left.
     for signal in [SIGTERM, SIGHUP, SIGINT] {
@@ -81,12 +89,14 @@ pub fn exec(context: &Context, args: &Args) -> Result<ExitCode> {
     let started = clock::now();
     let before = isolation::counters(std::process::id(), name);
     let began = Began { at: started, boot_id: clock::boot_id()? };
-    let last = exits::next_run(&here.paths, name, &began).unwrap_or_else(|error| {
+    let last = exits::last_run(&here.paths, name, &began);
+    let result = start_agent(&here, name, last);
+    // The agent does not wait for the disk; a run that no record knows of was over before it could do anything.
+    if let Err(error) = exits::set_began(&here.paths, name, &began) {
         // A full disk keeps no agent from its work.
         eprintln!("warning: the beginning of this run is not kept: {error:#}");
-        None
-    });
-    let result = run_agent(&here, name, started, last);
+    }
+    let result = result.and_then(|(child, session)| stay(&here, name, child, started, session));
     let status = result.as_ref().ok();
     // Before the cgroup is gone, and before anything else is started in one that may be full.
     let deed = Deed::between(&before, &isolation::counters(std::process::id(), name));
@@ -106,7 +116,8 @@ pub fn exec(context: &Context, args: &Args) -> Result<ExitCode> {
         kernel,
         screen: String::new(),
     };
-    // Written without the screen first: where no process can be started there will be none.
+    // Written without the screen first: where no process can be started there will be none. Not waited for: as long as this
+    // process is there, so is the tmux server, and no other agent is started. Whoever hears of the end has it kept.
     exits::record(&here.paths, name, &exit)?;
     exit.screen = last_screen(&here, name, result.as_ref().err());
     exits::record(&here.paths, name, &exit)?;
@@ -115,12 +126,17 @@ pub fn exec(context: &Context, args: &Args) -> Result<ExitCode> {
     Ok(ExitCode::from(code))
 }
 
-fn run_agent(here: &Here, name: &LoopName, started: Timestamp, last: Option<LastRun>) -> Result<ExitStatus> {
+/// Starts the agent; with it the conversation that it was given.
+fn start_agent(here: &Here, name: &LoopName, last: Option<LastRun>) -> Result<(Child, Option<Uuid>)> {
     let spec = here.rig.loops.get(name).with_context(|| format!("the rig has no loop `{name}`"))?;
-    let state = loop_state::read(here, name)?;
+    let share = Share::read(&here.paths, name)?;
     let workdir = here.in_workspace(&spec.workdir);
-    let conversation = match (spec.agent, state.session) {
-        (Agent::Claude, Some(id)) => Some(Conversation::of(id, loop_state::has_transcript(here, spec, id))),
+    let conversation = match (spec.agent, share.session) {
+        (Agent::Claude, Some(id)) => {
+            // Whoever had it started: a unit that is started by hand asks nobody else.
+            holders::alone(here, name, id)?;
+            Some(Conversation::of(id, loop_state::has_transcript(here, spec, id)))
+        }
         (Agent::Claude, None) => {
             let problem = Problem::new(Kind::Conflict, format!("loop {name} has no conversation chosen yet"));
             return Err(problem
@@ -136,7 +152,7 @@ fn run_agent(here: &Here, name: &LoopName, started: Timestamp, last: Option<Last
     let prompt = prompt.transpose()?;
     let phase = here.phase();
     let hook = super::hook::command_line(&here.paths, name);
-    let message = message(state.message, last.filter(|_| resumed(conversation)), spec.role);
+    let message = message(share.message, last.filter(|_| resumed(conversation)), spec.role);
     let start = Start {
         name,
         spec,
@@ -157,13 +173,24 @@ fn run_agent(here: &Here, name: &LoopName, started: Timestamp, last: Option<Last
     command.envs(isolation::git_environment(here, spec));
     // Who speaks, for `ccorch notify`.
     command.env("CCORCH_LOOP", name.as_str());
-    let mut child = command.spawn().map_err(|error| {
+    let child = command.spawn().map_err(|error| {
         let message = format!("`{program}` could not be started in {}: {error}", workdir.display());
         Problem::new(Kind::Unfit, message).hint("see that the program is installed")
     })?;
+    isolation::kill_first(child.id());
+    Ok((child, share.session))
+}
+
+/// Waits for the agent's end.
+fn stay(
+    here: &Here,
+    name: &LoopName,
+    mut child: Child,
+    started: Timestamp,
+    session: Option<Uuid>,
+) -> Result<ExitStatus> {
     let (pid, parent) = (child.id(), Some(std::process::id()));
-    isolation::kill_first(pid);
-    exits::set_running(&here.paths, name, &Running { pid, parent, started, session: state.session })?;
+    exits::set_running(&here.paths, name, &Running { pid, parent, started, session })?;
     child.wait().context("wait for the agent")
 }
 

@@ -14,7 +14,7 @@ use ccorch_io::systemd;
 use crate::context::Context;
 use crate::error::{Kind, Problem};
 use crate::here::runtime::Runtime;
-use crate::here::status::{Status, collect};
+use crate::here::status::{Status, collect, parts};
 use crate::here::{Here, boot, lease, receipt};
 use crate::remote;
 
@@ -86,7 +86,7 @@ pub fn run(context: &Context, args: &Args) -> Result<ExitCode> {
 
 fn wait(here: &Here, args: &Args, began: Instant) -> Result<Status> {
     loop {
-        let status = collect(here)?;
+        let status = parts(here)?;
         let lost = status.lease.state == Some(Standing::Standby);
         let over = began.elapsed() >= args.timeout.duration() && (status.lease.may_start || !args.wait);
         if status.degraded.is_empty() || over || lost {

@@ -9,9 +9,10 @@ use ccorch_io::host::Host;
 use serde_json::json;
 
 use crate::context::{Context, LoadedRig};
+use crate::cutover;
 use crate::error::{Kind, Problem};
 use crate::reach;
-use crate::staging::{self, Cache, Carried, How, Mode};
+use crate::staging::{self, Cache, Carried, How, Mode, Pass};
 
 /// Carry the workspace and the agents' state to a host; nothing is started
 ///
@@ -31,6 +32,9 @@ pub struct Args {
     /// Carry nothing and compare both hosts: commits, cleanliness, content; exit status 1 when they differ
     #[arg(long, conflicts_with = "dry_run")]
     prove: bool,
+    /// Keep what is in the way on HOST (uncommitted changes, a rebase that was begun) as `ccorch/rescue/...` there
+    #[arg(long, conflicts_with = "prove")]
+    rescue: bool,
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
@@ -49,7 +53,9 @@ pub fn run(context: &Context, args: &Args) -> Result<ExitCode> {
     }
     let started = Instant::now();
     let mode = if args.dry_run { Mode::DryRun } else { Mode::Carry };
-    let mut carried = staging::sync(&loaded, &source, &target, How::stage(mode), &Cache::default())?;
+    let rescue = args.rescue.then(|| staging::rescue_name(from.as_str(), &cutover::new_id()));
+    let how = How { mode, pass: Pass::Early, rescue: rescue.as_deref() };
+    let mut carried = staging::sync(&loaded, &source, &target, how, &Cache::default())?;
     carried.notes.extend(staging::routine::write(&loaded.rig, &target, &args.host, mode)?);
     print(&from, args, &carried, started.elapsed().as_secs_f64());
     Ok(ExitCode::SUCCESS)

@@ -102,6 +102,14 @@ pub fn forget(context: &Context, args: &ForgetArgs) -> Result<ExitCode> {
     let _lock = (!args.dry_run).then(|| loaded.lock("forget-source")).transpose()?;
     let source = standby::connect(&loaded, &standby::which(&loaded, args.host.as_ref())?)?;
     let holding = standby::look(&loaded, &source)?;
+    if holding.is_forgotten() {
+        if args.json {
+            println!("{}", serde_json::json!({ "host": source.name, "removed": [] }));
+        } else {
+            println!("nothing is kept on {}: there is nothing to forget", source.name);
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
     let obstacles = standby::obstacles(&loaded, &source, &holding, args.days)?;
     if !args.json {
         print!("{}", render(&holding));

@@ -80,7 +80,10 @@ pub fn render(status: &Status) -> String {
     text
 }
 
-/// One line a loop.
+/// What is shown of a line that decided.
+const SHOWN: usize = 160;
+
+/// One line a loop, and below it what decided where that is not to be expected.
 pub fn loops_table(loops: &[LoopReport]) -> String {
     let row = |report: &LoopReport| {
         let pid = report.pid.map_or("-".into(), |pid| pid.to_string());
@@ -88,9 +91,20 @@ pub fn loops_table(loops: &[LoopReport]) -> String {
         let (name, restarts) = (report.name.to_string(), report.restarts.to_string());
         let state = report.life.clone().filter(|_| report.state == LoopWord::Running);
         let state = state.unwrap_or_else(|| word(report.state).into());
+        let state = state + if report.dialog.is_some() { " (asks)" } else { "" };
         let until = report.until.map(|until| format!(" (until {})", until.strftime("%Y-%m-%d %H:%MZ")));
-        [name, state + &until.unwrap_or_default(), pid, restarts, since, report.reason.clone()]
+        let reason = report.reason.replace('\n', " ");
+        [name, state + &until.unwrap_or_default(), pid, restarts, since, reason]
     };
     let rows: Vec<_> = loops.iter().map(row).collect();
-    table::render(["LOOP", "STATE", "PID", "RESTARTS", "SINCE", "WHY"], &rows)
+    let table = table::render(["LOOP", "STATE", "PID", "RESTARTS", "SINCE", "WHY"], &rows);
+    let evidence = |report: &LoopReport| {
+        let well = matches!(report.life.as_deref(), Some("working" | "idle")) && report.dialog.is_none();
+        let line = report.evidence.lines().find(|line| !line.trim().is_empty()).filter(|_| !well)?;
+        let line: String =
+            line.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).take(SHOWN).collect();
+        Some(format!("  evidence: {line}\n"))
+    };
+    let below = std::iter::once(None).chain(loops.iter().map(evidence));
+    table.lines().zip(below).map(|(line, below)| format!("{line}\n{}", below.unwrap_or_default())).collect()
 }

@@ -11,7 +11,7 @@ use crate::supervisor;
 /// Have this host's loops started, watched and restarted
 ///
 /// What ccorch-supervisor.service runs.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 #[command(
     after_help = "Example: ccorch supervise\n\nWithout systemd as pid 1 the loops' tmux servers are started directly."
 )]

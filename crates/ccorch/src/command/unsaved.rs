@@ -4,7 +4,6 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use ccorch_core::names::HostName;
-use ccorch_core::safepoint::UnsavedPolicy;
 use ccorch_io::clock;
 use serde_json::json;
 
@@ -24,7 +23,8 @@ pub struct Args {
     #[arg(long, value_name = "HOST")]
     host: Option<HostName>,
     /// Commit it, untracked files too, to branches `ccorch/rescue/HOST/TIME`: pushed, or sent to `--to` alone when they may
-    /// hold secrets. Work trees, index and branches stay as they are
+    /// hold secrets. Work trees, index and branches stay as they are; so do locks and a merge or rebase in progress, which
+    /// are named, with exit status 1
     #[arg(long)]
     rescue: bool,
     /// The host that gets what cannot be pushed [default: `cutover.to` of the rig file]
@@ -49,13 +49,13 @@ pub fn run(context: &Context, args: &Args) -> Result<ExitCode> {
         let _lock = loaded.lock("unsaved")?;
         let target = reach::connect(&loaded, to)?;
         let stamp = format!("{name}/{}", clock::now().strftime("%Y%m%dT%H%M%SZ"));
-        let done = staging::safe_point(&loaded, &host, &target, UnsavedPolicy::Rescue, &stamp)?;
+        let done = staging::rescue_all(&loaded, &host, &target, &stamp)?;
         if args.json {
-            println!("{}", json!({ "host": name, "rescued": done.kept }));
+            println!("{}", json!({ "host": name, "rescued": done.kept, "left": done.left }));
         } else {
             println!("{name}: {done}");
         }
-        return Ok(ExitCode::SUCCESS);
+        return Ok(status(done.left.is_empty()));
     }
     let all = staging::look(&loaded, &host)?;
     if args.json {
@@ -65,7 +65,11 @@ pub fn run(context: &Context, args: &Args) -> Result<ExitCode> {
     } else {
         all.iter().for_each(|one| println!("{one}"));
     }
-    Ok(if all.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(Kind::General as u8) })
+    Ok(status(all.is_empty()))
+}
+
+fn status(saved: bool) -> ExitCode {
+    if saved { ExitCode::SUCCESS } else { ExitCode::from(Kind::General as u8) }
 }
 
 fn named<'a>(loaded: &LoadedRig, name: Option<&'a HostName>, option: &str) -> Result<&'a HostName> {

@@ -97,6 +97,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             seen_at: args.seen_at,
             zone: args.tz.clone().unwrap_or_else(TimeZone::system),
             stall_after: args.stall_after,
+            still: None,
         }),
         Agent::Command => Verdict {
             verdict: State::Unknown,
@@ -104,6 +105,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             account_wide: false,
             reason: "a loop of kind `command` has no screen that could be read".into(),
             evidence: String::new(),
+            reset: None,
             keyboard: None,
         },
     };

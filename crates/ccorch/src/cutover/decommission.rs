@@ -2,7 +2,8 @@
 //! before anything writes there.
 //!
 //! Read-only is a bind mount of the workspace over itself, by an enabled mount unit: modes would not hold root, and what
-//! is not a unit would not hold over a reboot.
+//! is not a unit would not hold over a reboot. Nothing in it can be run either: the rig's own start command, typed there by
+//! hand, would start agents that can read.
 
 use anyhow::Result;
 use ccorch_core::cutover::SideKind;
@@ -14,76 +15,29 @@ use super::side::Side;
 use super::steps::Steps;
 use super::{hosted, legacy};
 use crate::error::{Kind, Problem};
+use crate::here::standby::{NOTE as WORKSPACE_NOTE, WRITABLE};
 
 /// What is known of a standby.
 pub const RECORD: &str = "/var/lib/ccorch/standby.json";
 /// The same for people.
 const NOTE: &str = "/var/lib/ccorch/STANDBY.txt";
-/// The same for whoever looks into the workspace.
-const WORKSPACE_NOTE: &str = "STANDBY.txt";
 
-/// Switches off what ccorch would start. The heartbeat of the lease goes on until the next boot: it only looks.
-const OFF: &str = r#"
-set -eu
-# Without systemd there is nothing that a boot would start; the lease keeps everything down.
-if [ ! -d /run/systemd/system ]; then exit 0; fi
-# A NixOS host's units belong to its generation; there the lease alone keeps everything down, which it does everywhere.
-if [ ! -e /etc/NIXOS ]; then systemctl disable --quiet ccorch.target; fi
-systemctl stop ccorch.target ccorch-proxy.service ccorch-supervisor.service ccorch-resume.service ccorch-confirm.service
-"#;
+/// Switches off what ccorch would start. Argument: `watch` where the heartbeat of the lease goes on over boots, because the
+/// rig has a term after which this host takes over; else it ends with this boot.
+const OFF: &str = include_str!("decommission/off.sh");
 
 /// Makes a folder read-only over reboots. Arguments: the folder, the same as unit files write it.
-const READ_ONLY: &str = r#"
-set -eu
-if [ ! -d /run/systemd/system ]; then
-  echo "not read-only: without systemd nothing would keep it so over a reboot"; exit 0
-fi
-unit=$(systemd-escape --path --suffix=mount -- "$1"); file=/etc/systemd/system/$unit
-if [ ! -d "$1" ]; then echo "it is not there"; exit 0; fi
-if [ -e /etc/NIXOS ]; then echo "not read-only: the units of this host belong to its NixOS generation"; exit 0; fi
-if [ ! -e "$file" ] && mountpoint --quiet -- "$1"; then
-  echo "not read-only: it is a mount point of its own"; exit 0
-fi
-cat > "$file.new" <<END
-# The rig runs elsewhere: this keeps its workspace here as it was. Taken back by ccorch rollback.
-[Unit]
-Description=ccorch standby: $2, read-only
-
-[Mount]
-What=$2
-Where=$2
-Type=none
-Options=bind,ro
-
-[Install]
-WantedBy=multi-user.target
-END
-sync "$file.new"; mv -f "$file.new" "$file"
-systemctl daemon-reload
-systemctl enable --quiet "$unit"
-systemctl start "$unit"
-if [ -w "$1" ]; then echo "it is mounted and still takes writes" >&2; exit 1; fi
-echo "read-only"
-"#;
-
-/// The reverse. A shell that somebody left in the workspace does not keep it mounted.
-const WRITABLE: &str = r#"
-set -eu
-if [ ! -d /run/systemd/system ]; then exit 0; fi
-unit=$(systemd-escape --path --suffix=mount -- "$1"); file=/etc/systemd/system/$unit
-grep -qs '^Description=ccorch standby: ' "$file" || exit 0
-systemctl disable --quiet "$unit"
-if mountpoint --quiet -- "$1"; then systemctl stop "$unit" || umount --lazy -- "$1"; fi
-rm -f "$file"
-systemctl daemon-reload
-"#;
+const READ_ONLY: &str = include_str!("decommission/read-only.sh");
 
 /// Leaves the source as a tidy standby. Repeatable.
 pub fn perform(steps: &Steps<'_>, source: &Side, target: &Side) -> Result<String> {
     still_ours(steps, target)?;
     match source.kind {
         SideKind::Legacy => legacy::disable(source)?,
-        SideKind::Ccorch => drop(source.script("switch ccorch off", OFF, &[]).run()?),
+        SideKind::Ccorch => {
+            let term = steps.rig().lease.as_ref().is_some_and(|lease| lease.term.is_some());
+            source.script("switch ccorch off", OFF, if term { &["watch"] } else { &[] }).run()?;
+        }
     }
     if steps.plan().in_place() {
         return Ok(format!("{} has one way to run the rig left", source.name));
@@ -100,9 +54,15 @@ pub fn perform(steps: &Steps<'_>, source: &Side, target: &Side) -> Result<String
     let note = record.note();
     source.host.write_file(RECORD, &serde_json::to_vec_pretty(&record)?, "0644")?;
     source.host.write_file(NOTE, note.as_bytes(), "0644")?;
+    // By its own stop command, which cannot be run any more once the workspace is read-only.
+    let stopped = if source.kind == SideKind::Legacy { legacy::started_since(source)? } else { Vec::new() };
     let read_only = close(source, &note)?;
     forget(target)?;
-    Ok(format!("{} is standby, its workspace is {read_only}; the note is {NOTE}", source.name))
+    let stopped = match stopped.as_slice() {
+        [] => String::new(),
+        found => format!("; what was started there meanwhile is stopped: {}", found.join("; ")),
+    };
+    Ok(format!("{} is standby, its workspace is {read_only}; the note is {NOTE}{stopped}", source.name))
 }
 
 /// Takes it back, whether it was done, half done or not done. What starts the rig again is another step's undo.
@@ -137,7 +97,7 @@ fn close(source: &Side, note: &str) -> Result<String> {
 
 /// A driver that slept while the rig went on elsewhere must not switch anything off.
 fn still_ours(steps: &Steps<'_>, target: &Side) -> Result<()> {
-    let view = hosted::lease(steps.writer())?;
+    let view = hosted::lease(steps.writer()?)?;
     let ours = view.counts().is_some_and(|lease| {
         lease.holder == target.name
             && lease.state == Standing::Active

@@ -111,13 +111,17 @@ fn commands(rig: &Rig, plan: &Plan, step: Step) -> Vec<String> {
         ],
         Step::Quiesce => match from.kind {
             SideKind::Legacy => {
-                let mut all =
-                    vec![on(from, "drop-in ConditionPathExists=!/var/lib/ccorch/fenced for its units")];
+                // Before anything, while all of it still works.
+                let mut all = own(rig, from, |runs| &runs.safe_point);
+                all.push(on(from, "drop-in ConditionPathExists=!/var/lib/ccorch/fenced for its units"));
                 all.extend(units(rig, from, "stop"));
                 all.extend(own(rig, from, |runs| &runs.stop));
                 all
             }
-            SideKind::Ccorch => vec![on(from, "ccorch quiesce --journal ID --turn N")],
+            SideKind::Ccorch => vec![on(
+                from,
+                &format!("ccorch quiesce --safe-point {} --journal ID --turn N", rig.safe_point()),
+            )],
         },
         Step::Fence => {
             vec![format!(
@@ -177,7 +181,7 @@ fn own(rig: &Rig, side: &Side, which: impl Fn(&ccorch_core::rig::LegacyRuns) -> 
     let say = |argv: &Vec<String>| {
         format!("{}: {} (as {} in {})", side.name, quote::argv(argv), rig.workspace.user, rig.workspace.root)
     };
-    runs.map(|runs| say(which(runs))).into_iter().collect()
+    runs.map(which).filter(|argv| !argv.is_empty()).map(say).into_iter().collect()
 }
 
 fn seconds(ms: u64) -> f64 {

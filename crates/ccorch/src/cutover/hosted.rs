@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use ccorch_core::cutover::SideKind;
+use ccorch_core::cutover::{Asked, SideKind};
 use ccorch_core::lease::{Lease, Owner, Standing, Turn};
+use ccorch_core::seconds::Seconds;
 use ccorch_io::command::Command;
 use serde::Deserialize;
 
 use super::side::Side;
-use super::verify::Trial;
 
 /// Stopping waits for safe points; a start for the agents.
 const LONG: Duration = Duration::from_secs(180);
@@ -50,10 +50,14 @@ fn act(side: &Side, journal: &str, args: &[&str]) -> Command {
     side.ccorch(&args).deadline(LONG)
 }
 
-/// Stops every loop and keeps it down.
-pub fn quiesce(side: &Side, journal: &str) -> Result<()> {
-    act(side, journal, &["quiesce"]).run()?;
-    Ok(())
+/// Stops every loop and keeps it down; first, loops that are at work may come to a safe point. What became of that.
+pub fn quiesce(side: &Side, journal: &str, safe_point: Option<Seconds>) -> Result<Option<String>> {
+    let within = safe_point.map(|within| within.to_string());
+    let mut args = vec!["quiesce"];
+    args.extend(within.iter().flat_map(|within| ["--safe-point", within]));
+    let patience = LONG + safe_point.map_or(Duration::ZERO, Seconds::duration);
+    let said = act(side, journal, &args).deadline(patience).read()?;
+    Ok(Some(said.trim().to_owned()).filter(|said| !said.is_empty()))
 }
 
 /// Lets the loops start again.
@@ -79,7 +83,7 @@ pub fn write_lease(writer: &Side, about: &Side, state: Standing, journal: &str) 
 #[derive(Debug, Default)]
 pub struct Start<'a> {
     /// On trial, where the host has to confirm itself.
-    pub trial: Option<Trial>,
+    pub trial: Option<Asked>,
     /// Whether the rig was its owner's, who kept no list of conversations.
     pub adopt: bool,
     /// What the orchestrator sessions are told.
@@ -93,7 +97,7 @@ pub fn activate(side: &Side, journal: &str, start: &Start<'_>) -> Result<()> {
     let (trial, mut args) = (start.trial, vec!["activate", "--message", &start.message]);
     args.extend(start.back.iter().flat_map(|back| ["--back-by", back]));
     let within = trial.map(|trial| trial.timeout.to_string());
-    let settle = trial.and_then(|trial| trial.settle).map(|settle| settle.to_string());
+    let settle = trial.map(|trial| trial.settle.to_string());
     if let Some(within) = &within {
         args.extend(["--confirm-within", within]);
     }

@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use ccorch_core::rig::LegacyRuns;
+use ccorch_core::seconds::Seconds;
 
+use super::copies;
 use super::side::Side;
 use crate::error::{Kind, Problem};
 
@@ -18,6 +20,9 @@ const FENCED: &str = "/var/lib/ccorch/fenced";
 const STOP: Duration = Duration::from_secs(120);
 /// After the stop command, how long processes may take to leave; the same again after TERM.
 const LEAVE: Duration = Duration::from_secs(20);
+
+/// What was done there for the cutover itself may take as long to be over.
+const LINGER: Duration = Duration::from_secs(5);
 
 /// Lists processes that work in the workspace, run a program of it or have a file of it open: `PID COMMAND`.
 const PROCESSES: &str = r#"
@@ -32,8 +37,6 @@ done
 
 /// Fences every unit: the mark first, so that a unit never has its condition without the mark's meaning being true.
 const FENCE: &str = r#"
-set -eu
-mkdir -p /var/lib/ccorch
 if [ ! -e "$1" ]; then
   shift_file=$1; shift
   : > "$shift_file.new"
@@ -44,15 +47,25 @@ if [ ! -e "$1" ]; then
 else
   shift
 fi
+reload=
 for unit in "$@"; do
+  file=/etc/systemd/system/$unit.d/90-ccorch-fence.conf
+  text='[Unit]
+ConditionPathExists=!/var/lib/ccorch/fenced'
+  # Written already, systemd may still not have read it: its own word counts.
+  if [ "$(cat "$file" 2>/dev/null)" = "$text" ] &&
+    case " $(systemctl show --property=DropInPaths --value "$unit") " in *" $file "*) ;; *) false ;; esac
+  then
+    continue
+  fi
   mkdir -p "/etc/systemd/system/$unit.d"
-  printf '[Unit]\nConditionPathExists=!/var/lib/ccorch/fenced\n' > "/etc/systemd/system/$unit.d/90-ccorch-fence.conf"
+  printf '%s\n' "$text" > "$file"
+  reload=yes
 done
-systemctl daemon-reload
+if [ "$reload" ]; then systemctl daemon-reload; fi
 "#;
 
 const UNFENCE: &str = r#"
-set -eu
 file=$1; shift
 for unit in "$@"; do
   rm -f "/etc/systemd/system/$unit.d/90-ccorch-fence.conf"
@@ -64,6 +77,26 @@ if [ -e "$file" ]; then
 fi
 systemctl daemon-reload
 "#;
+
+/// Has the agents come to a safe point, by the owner's own command where there is one; what became of that. Whatever it is, the
+/// rig is stopped then.
+pub fn safe_point(side: &Side, within: Seconds) -> Option<String> {
+    let command = side.runs.as_ref().map(|runs| &runs.safe_point).filter(|command| !command.is_empty())?;
+    if within.0 == 0 {
+        return None;
+    }
+    let began = Instant::now();
+    let (user, root) = (&side.workspace.user, &side.workspace.root);
+    let ran = side.host.command_as(user, root, command).deadline(within.duration()).run();
+    let waited = format!("waited {:.1} s for a safe point", began.elapsed().as_secs_f64());
+    Some(match ran {
+        Ok(_) => waited,
+        Err(error) => {
+            eprintln!("warning: on {}: not every agent came to a safe point: {error:#}", side.name);
+            format!("{waited} that was not reached")
+        }
+    })
+}
 
 /// Stops the rig and proves that nothing of it is left.
 pub fn quiesce(side: &Side) -> Result<()> {
@@ -100,17 +133,19 @@ pub fn start(side: &Side) -> Result<()> {
     Ok(())
 }
 
-/// Keeps every unit from starting, by whatever hand, over reboots too.
-pub fn fence(side: &Side) -> Result<()> {
+/// Keeps every unit from starting, by whatever hand, over reboots too. By the newest driver alone.
+pub fn fence(side: &Side, journal: &str) -> Result<()> {
     let units = &runs(side)?.units;
-    side.script("fence the rig's units", FENCE, &with(&[FENCED], units)).run()?;
+    copies::act(side, journal, "fence the rig's units", FENCE, &with(&[FENCED], units)).run()?;
     Ok(())
 }
 
-/// Lifts the fence and enables what was enabled before.
-pub fn unfence(side: &Side) -> Result<()> {
+/// Lifts the fence and enables what was enabled before. By the newest driver alone, and who takes over next sees that it was
+/// lifted: what this driver knows may be in no copy of its journal.
+pub fn unfence(side: &Side, journal: &str) -> Result<()> {
     let units = &runs(side)?.units;
-    side.script("lift the fence of the rig's units", UNFENCE, &with(&[FENCED], units)).run()?;
+    copies::act(side, journal, "lift the fence of the rig's units", UNFENCE, &with(&[FENCED], units))
+        .run()?;
     Ok(())
 }
 
@@ -132,6 +167,25 @@ pub fn disable(side: &Side) -> Result<()> {
 pub fn processes(side: &Side) -> Result<Vec<String>> {
     let text = side.script("list processes in the workspace", PROCESSES, &[&side.workspace.root]).read()?;
     Ok(text.lines().map(Into::into).collect())
+}
+
+/// Refuses a source where somebody has started the rig again since it was stopped, by hand: no fence holds that.
+pub fn still_down(side: &Side) -> Result<()> {
+    let left = left_after(side, LINGER)?;
+    if left.is_empty() {
+        return Ok(());
+    }
+    let message = format!("on {}: the rig was started again while it moved: {}", side.name, left.join("; "));
+    Err(Problem::new(Kind::Conflict, message).hint("see who did; then cut over again").into())
+}
+
+/// Stops what somebody has started by hand since; what it was.
+pub fn started_since(side: &Side) -> Result<Vec<String>> {
+    let found = left_after(side, LINGER)?;
+    if !found.is_empty() {
+        quiesce(side)?;
+    }
+    Ok(found)
 }
 
 fn left_after(side: &Side, patience: Duration) -> Result<Vec<String>> {
@@ -166,36 +220,5 @@ fn with_str<'a>(head: &[&'a str], tail: &[&'a str]) -> Vec<&'a str> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::fs::{self, File};
-    use std::process::{Child, Command, Stdio};
-
-    use super::PROCESSES;
-
-    #[test]
-    fn a_process_of_the_rig_is_known_by_its_folder_its_program_or_an_open_file() {
-        let folder = tempfile::tempdir().unwrap();
-        let folder = folder.path().canonicalize().unwrap();
-        let (root, beside) = (folder.join("a[b]*"), folder.join("a[b]*c"));
-        for dir in [&root, &beside] {
-            fs::create_dir(dir).unwrap();
-            fs::write(dir.join("log"), "").unwrap();
-        }
-        let log = |dir: &std::path::Path| Stdio::from(File::create(dir.join("log")).unwrap());
-        let start = |dir: &std::path::Path, out: Stdio| -> Child {
-            Command::new("sleep").arg("60").current_dir(dir).stdout(out).spawn().unwrap()
-        };
-        let away = std::path::Path::new("/");
-        let mut ours = [start(&root, Stdio::null()), start(away, log(&root))];
-        let mut others = [start(&beside, Stdio::null()), start(away, log(&beside))];
-        let output = Command::new("sh").args(["-c", PROCESSES, "ccorch"]).arg(&root).output().unwrap();
-        let found = String::from_utf8(output.stdout).unwrap();
-        for child in ours.iter_mut().chain(&mut others) {
-            child.kill().unwrap();
-            child.wait().unwrap();
-        }
-        let mut wanted: Vec<String> = ours.iter().map(|child| format!("{} sleep 60 ", child.id())).collect();
-        wanted.sort_by_key(|line| line.split(' ').next().and_then(|pid| pid.parse::<u32>().ok()));
-        assert_eq!(found.lines().collect::<Vec<_>>(), wanted);
-    }
-}
+#[path = "legacy_tests.rs"]
+mod tests;

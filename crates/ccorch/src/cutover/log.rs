@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
-use ccorch_core::cutover::{Entry, Journal, Origin, Plan, plan_hash};
+use ccorch_core::cutover::{Asked, Entry, Journal, Origin, Plan, plan_hash};
 use ccorch_core::lease::Owner;
 use ccorch_io::{clock, durable};
 
@@ -27,10 +27,11 @@ pub struct Log {
 
 impl Log {
     /// Begins a new one.
-    pub fn begin(loaded: &LoadedRig, plan: Plan) -> Result<Self> {
+    pub fn begin(loaded: &LoadedRig, plan: Plan, asked: Asked) -> Result<Self> {
         let id = super::new_id();
         let origin = origin(loaded, &plan);
-        let (journal, line) = Journal::begin(id.clone(), loaded.rig.rig.clone(), plan, origin, clock::now());
+        let (journal, line) =
+            Journal::begin(id.clone(), loaded.rig.rig.clone(), plan, origin, asked, clock::now());
         let path = folder(loaded)?.join(format!("{id}.jsonl"));
         durable::append_line(&path, &line, 0o600)?;
         Ok(Self { path, journal, foreign: false, text: format!("{line}\n") })

@@ -1,15 +1,19 @@
 //! A cutover, driven: it asks the journal what comes next, has it performed, probed or undone, and writes down what
 //! came of it before it goes on. Killed at any moment, the next run goes on from the journal.
 
+mod ask;
 mod copies;
 mod decommission;
 mod dry_run;
+pub mod gone;
+mod hand;
 mod hosted;
 mod leftovers;
 mod legacy;
 mod live;
 mod log;
 mod open;
+mod patience;
 mod preflight;
 mod report;
 mod side;
@@ -22,49 +26,50 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
-use ccorch_core::cutover::{Entry, Journal, Next, Outcome, Plan, Status, Step};
-use ccorch_core::safepoint::UnsavedPolicy;
+use ccorch_core::cutover::{Entry, Journal, Next, Outcome, Plan, Said, Status, Step};
 use ccorch_io::clock;
 
 use crate::context::LoadedRig;
 use crate::error::{Kind, Problem};
-use crate::here::driver::STALE;
+use crate::here::driver::is_refusal as is_stale;
 use crate::hints;
 pub use dry_run::print as dry_run;
+pub use gone::Gone;
+use hand::{claim, claim_unheard, may_be_claimed, take_again};
 pub use log::Log;
+use open::asked;
 pub use open::{Wish, open};
 use steps::Steps;
-pub use verify::Trial;
 
 /// An undo is tried this often before a person has to look.
 const UNDO_TRIES: u32 = 3;
 
 /// What a person may say beside source and target.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Options {
-    /// What happens to work that is not saved in git when the source has stopped.
-    pub unsaved: UnsavedPolicy,
-    /// What the target has to show before it counts.
-    pub trial: Trial,
+    /// What the command line says of the cutover; the journal has what was asked of it at its beginning.
+    pub said: Said,
     /// Turn back, whatever the state.
     pub abort: bool,
+    /// Turn back without the target, which never comes back.
+    pub gone: Option<Gone>,
     /// Print the result as JSON.
     pub json: bool,
 }
 
 /// Drives a cutover to its end. The journal may be new or one that an earlier run left unfinished.
 pub fn drive(loaded: &LoadedRig, log: &mut Log, options: Options) -> Result<ExitCode> {
-    if options.abort && matches!(log.journal.next(), Next::Close(_)) {
-        // The arbiter may have been told already; a journal that turns back then could never be taken in hand again.
-        eprintln!(
-            "cutover {} is done but for its last line; `ccorch rollback` brings the rig back",
-            log.journal.id
-        );
-    } else if options.abort && !log.journal.goes_back() {
-        log.append(Entry::TurnBack { why: "a person asked for it".into() })?;
-    }
     let (plan, id) = (log.journal.plan.clone(), log.journal.id.clone());
-    let steps = Steps::connect(loaded, &plan, &id, options.trial, options.unsaved)?;
+    let asked = log.journal.asked.unwrap_or_else(|| asked(loaded, options.said));
+    let steps = Steps::new(loaded, &plan, &id, asked);
+    if let Some(gone) = &options.gone {
+        gone::stand_in(&steps, gone)?;
+    }
+    // The arbiter may have been told already; a journal that turns back then could never be taken in hand again.
+    let too_late = options.abort && log.journal.next() == Next::Close(Outcome::Completed);
+    if options.abort && !too_late && !log.journal.goes_back() {
+        turn_back(log, &steps)?;
+    }
     take_again(loaded, log, &steps)?;
     let mut first_failure = None;
     loop {
@@ -75,92 +80,52 @@ pub fn drive(loaded: &LoadedRig, log: &mut Log, options: Options) -> Result<Exit
             Next::Close(outcome) => {
                 if may_be_claimed(log, first_failure.as_ref()) {
                     claim_unheard(loaded, log, &steps)?;
+                    if log.journal.next() != Next::Close(outcome) {
+                        // Another machine went on with it, and this one goes on from there.
+                        continue;
+                    }
                 }
                 close(log, &steps, outcome)?;
             }
             Next::Over(outcome) => {
                 report::end(loaded, log, outcome, options.json)?;
+                if too_late {
+                    let message =
+                        format!("cutover {id} was done but for its last line, and was not taken back");
+                    return Err(Problem::new(Kind::Conflict, message)
+                        .hint("`ccorch rollback` brings the rig back")
+                        .into());
+                }
                 return ended(outcome, &plan, &id, first_failure);
             }
         }
     }
 }
 
-/// This machine takes the cutover in hand: at the arbiter first, then every host refuses the driver before; what that
-/// one wrote last is where this one goes on.
-fn claim(loaded: &LoadedRig, log: &mut Log, steps: &Steps<'_>) -> Result<()> {
-    let held = log.journal.turn();
-    let owner = hosted::claim(steps.claimer(), &log.journal.id, &who(), held, log.text())
-        .with_context(|| format!("cutover {} cannot be taken in hand", log.journal.id))?;
-    steps.set_turn(owner.turn);
-    if held.is_some()
-        && let Some((copy, text)) = copies::fence(&log.journal.id, &owner.by, steps)?
-        && copy.is_newer_than(&log.journal)
-    {
-        *log = Log::adopt(loaded, copy, text)?;
+/// A person turns it back. Not before the hosts answer that it takes: whoever gives up the way on has to have the way back.
+fn turn_back(log: &mut Log, steps: &Steps<'_>) -> Result<()> {
+    let begun = |step: &&Step| !matches!(log.journal.status(**step), Status::Pending | Status::Undone);
+    for step in steps.plan().steps.iter().filter(begun) {
+        steps.reach_for_undo(*step).map_err(|error| {
+            let message = format!("cutover {} was not turned back: {error:#}", log.journal.id);
+            match hints::of(&error).0 {
+                Kind::Unreachable => {
+                    Problem::new(Kind::Unreachable, message).hint(gone::way_without(steps.plan())).into()
+                }
+                _ => error.context(format!("cutover {} was not turned back", log.journal.id)),
+            }
+        })?;
     }
-    log.taken(&owner)
-}
-
-/// A run that goes on takes the cutover in hand anew, so that whatever the run before left on its way comes too late. While
-/// the arbiter is away, this machine's own turn is still good; another machine's never is.
-fn take_again(loaded: &LoadedRig, log: &mut Log, steps: &Steps<'_>) -> Result<()> {
-    let Some(turn) = log.journal.turn() else { return Ok(()) };
-    match claim(loaded, log, steps) {
-        Err(error) if !log.foreign && hints::of(&error).0 == Kind::Unreachable => {
-            eprintln!("warning: going on with turn {turn}: {error:#}");
-            steps.set_turn(turn);
-            Ok(())
-        }
-        // Its last line is all that is missing.
-        Err(_) if matches!(log.journal.next(), Next::Close(_) | Next::Over(_)) => {
-            steps.set_turn(turn);
-            Ok(())
-        }
-        claimed => claimed,
-    }
-}
-
-/// Whether this journal does not say that the cutover was taken in hand, and the arbiter may: whoever dies or is cut off
-/// between the two leaves it so. A preflight that failed before that in this very run is known not to.
-fn may_be_claimed(log: &Log, failure: Option<&anyhow::Error>) -> bool {
-    log.journal.turn().is_none()
-        && log.journal.status(Step::Preflight) != Status::Pending
-        && failure.is_none_or(|error| error.downcast_ref::<preflight::NothingChanged>().is_some())
-}
-
-/// Takes in hand what the arbiter names this cutover's, so that it can be closed there; else it would stand in the way of
-/// the next one.
-fn claim_unheard(loaded: &LoadedRig, log: &mut Log, steps: &Steps<'_>) -> Result<()> {
-    match hosted::lease(steps.claimer()) {
-        Ok(view) if view.owner().is_some_and(|owner| owner.open && owner.journal == log.journal.id) => {
-            claim(loaded, log, steps)
-        }
-        Ok(_) => Ok(()),
-        Err(error) => {
-            eprintln!(
-                "warning: whether the arbiter was told of cutover {} is not known: {error:#}; if a new one is refused \
-                 because of it, `ccorch cutover --abort` closes it",
-                log.journal.id
-            );
-            Ok(())
-        }
-    }
-}
-
-/// Who drives, for people.
-fn who() -> String {
-    let user = std::env::var("USER").unwrap_or_else(|_| "root".into());
-    let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    format!("{user}@{}", machine.trim())
+    log.append(Entry::TurnBack { why: "a person asked for it".into() })
 }
 
 /// The arbiter first: what it calls over is over, whoever dies now. Then the journal and its copies.
 fn close(log: &mut Log, steps: &Steps<'_>, outcome: Outcome) -> Result<()> {
     let taken = log.journal.turn().is_some();
     if taken {
-        hosted::close(steps.claimer(), &log.journal.id).with_context(|| {
-            format!("cutover {} is done but for its last line; the same command goes on", log.journal.id)
+        steps.claimer().and_then(|side| hosted::close(side, &log.journal.id)).with_context(|| {
+            let (id, runs) = (&log.journal.id, outcome.runs(steps.plan()));
+            format!("cutover {id} is done but for its last line, and {runs} runs the rig; the same command goes on")
         })?;
     }
     log.append(Entry::End { outcome })?;
@@ -169,11 +134,6 @@ fn close(log: &mut Log, steps: &Steps<'_>, outcome: Outcome) -> Result<()> {
         eprintln!("warning: the journal's copies lack its last line: {error:#}");
     }
     Ok(())
-}
-
-/// Whether this driver was refused because it is not the newest: then nothing is its business any more.
-fn is_stale(error: &anyhow::Error) -> bool {
-    format!("{error:#}").contains(STALE)
 }
 
 fn forward(
@@ -185,7 +145,7 @@ fn forward(
 ) -> Result<()> {
     log.append(Entry::Started { step })?;
     if step.changes_a_host() {
-        log.send(steps)?;
+        patience::with(step, || log.send(steps))?;
     }
     perform(loaded, log, steps, step, failure)
 }
@@ -199,11 +159,22 @@ fn perform(
 ) -> Result<()> {
     let began = Instant::now();
     report::begins(step, &steps.plan().describe(step));
-    let performed = steps.perform(step);
+    let performed = patience::with(step, || steps.perform(step));
     let performed = match step {
         // The last of the looks: nobody else drives, and from here on nobody else will.
         Step::Preflight if log.journal.turn().is_none() => performed
             .and_then(|note| claim(loaded, log, steps).context(preflight::NothingChanged).map(|()| note)),
+        _ => performed,
+    };
+    if performed.is_ok() && log.journal.status(step) != Status::Started {
+        // Another machine had gone on with this cutover; its journal is this one's now.
+        return Ok(());
+    }
+    let performed = match step {
+        // This machine may have slept since it looked, and the rig be where no undo of this cutover could bring it back from;
+        // from here on nobody else changes the lease.
+        Step::Preflight => performed
+            .and_then(|note| preflight::lease(steps).context(preflight::NothingChanged).map(|()| note)),
         _ => performed,
     };
     match performed {
@@ -211,8 +182,27 @@ fn perform(
             report::done(step, began.elapsed(), &note);
             log.append(Entry::Done { step, note })
         }
+        Err(error) if error.is::<verify::FellBack>() => fell_back(log, steps, step, error, failure),
         Err(error) => failed(log, step, error, failure),
     }
+}
+
+/// The target has taken the cutover back itself, which ended it for every driver: this journal gets that end.
+fn fell_back(
+    log: &mut Log,
+    steps: &Steps<'_>,
+    step: Step,
+    error: anyhow::Error,
+    failure: &mut Option<anyhow::Error>,
+) -> Result<()> {
+    let why = format!("{error:#}");
+    report::failed(step, &why);
+    log.append(Entry::Failed { step, why })?;
+    if !open::end_from_elsewhere(log, hosted::lease(steps.to()?)?.owner())? {
+        return Err(error);
+    }
+    *failure = Some(error);
+    Ok(())
 }
 
 /// A step that failed turns the cutover back, but for two cases: a connection that broke says nothing about the step
@@ -229,6 +219,9 @@ fn failed(
     let why = format!("{error:#}");
     report::failed(step, &why);
     let broken = step != Step::Preflight && hints::of(&error).0 == Kind::Unreachable;
+    // But a fence that cannot be put up is taken back where that needs nobody who does not answer: better the source at work
+    // than nobody, with nobody there to run a command.
+    let broken = broken && step != Step::Fence;
     if broken || !step.failure_turns_back() {
         return Err(error.context(format!(
             "step {} of cutover {} is not finished; the same command goes on",
@@ -272,7 +265,7 @@ fn undo(log: &mut Log, steps: &Steps<'_>, step: Step) -> Result<()> {
     let mut tries = 0;
     loop {
         tries += 1;
-        let undone = log.send(steps).and_then(|()| steps.undo(step));
+        let undone = patience::with(step, || log.send(steps).and_then(|()| steps.undo(step)));
         let Err(error) = undone else { return log.append(Entry::UndoDone { step }) };
         if is_stale(&error) {
             return Err(error);
@@ -281,8 +274,10 @@ fn undo(log: &mut Log, steps: &Steps<'_>, step: Step) -> Result<()> {
         report::failed(step, &why);
         log.append(Entry::UndoFailed { step, why: why.clone() })?;
         if hints::of(&error).0 == Kind::Unreachable {
-            return Err(error
-                .context(format!("undo of step {} is not finished; the same command goes on", step.name())));
+            let message = format!("undo of step {} is not finished: {why}", step.name());
+            return Err(Problem::new(Kind::Unreachable, message)
+                .hint(gone::way_without(steps.plan()))
+                .into());
         }
         if tries >= UNDO_TRIES {
             return Err(stuck(log, steps.plan(), step, done_before, &why));

@@ -1,11 +1,11 @@
 //! Which journal to drive: this machine's unfinished one, one that another machine left on the hosts, or a new one.
 
 use anyhow::Result;
-use ccorch_core::cutover::{Plan, SideKind, plan_hash};
-use ccorch_core::lease::Owner;
+use ccorch_core::cutover::{Asked, Entry, Next, Outcome, Plan, Said, plan_hash};
+use ccorch_core::lease::{Owner, ended_by};
 
-use super::side::Side;
-use super::{Log, copies, hosted, log};
+use super::ask::owner;
+use super::{Log, copies, log};
 use crate::context::LoadedRig;
 use crate::error::{Kind, Problem};
 
@@ -19,21 +19,47 @@ pub enum Wish {
 }
 
 /// Opens the journal to drive.
-pub fn open(loaded: &LoadedRig, plan: Plan, wish: Wish) -> Result<Log> {
-    let log = match log::unfinished(loaded)? {
-        Some(log) => refreshed(loaded, log)?,
-        None => None,
-    };
+pub fn open(loaded: &LoadedRig, plan: Plan, wish: Wish, said: Said) -> Result<Log> {
+    let log = unfinished_here(loaded, &plan, wish)?;
     let log = match (log, wish) {
         (Some(log), Wish::GoOn) => log,
         (Some(log), Wish::Begin) if log.journal.plan == plan => log,
         (Some(log), Wish::Begin) => return Err(unfinished(&log)),
-        (None, Wish::Begin) => return Log::begin(loaded, plan),
+        (None, Wish::Begin) => return Log::begin(loaded, plan, asked(loaded, said)),
         (None, Wish::GoOn) => elsewhere(loaded, &plan)?,
     };
     fits(loaded, &log)?;
+    means(&log, said)?;
     eprintln!("going on with cutover {}", log.journal.id);
     Ok(log)
+}
+
+/// This machine's unfinished journal. One that came to its end elsewhere gets that end here, and is in nobody's way any more.
+fn unfinished_here(loaded: &LoadedRig, plan: &Plan, wish: Wish) -> Result<Option<Log>> {
+    while let Some(log) = log::unfinished(loaded)? {
+        let (said, its_plan) = match refreshed(loaded, log)? {
+            Found::Open(log) => return Ok(Some(*log)),
+            Found::Over { said, plan } => (said, plan),
+        };
+        // Who typed the command of that cutover meant to go on with it, and hears first how it ended.
+        if wish == Wish::Begin && its_plan == *plan {
+            return Err(Problem::new(Kind::Conflict, said)
+                .hint(
+                    "`ccorch lease show` tells who runs the rig; the same command again begins a new cutover",
+                )
+                .into());
+        }
+        eprintln!("{said}");
+    }
+    Ok(None)
+}
+
+/// What became of an unfinished journal.
+enum Found {
+    /// Nobody has ended it.
+    Open(Box<Log>),
+    /// It is over, and this machine's journal has its end by now.
+    Over { said: String, plan: Plan },
 }
 
 fn unfinished(log: &Log) -> anyhow::Error {
@@ -43,25 +69,52 @@ fn unfinished(log: &Log) -> anyhow::Error {
         .into()
 }
 
-/// A journal of this machine's, or what the hosts know that is newer: another machine went on with it meanwhile. Nothing
-/// when that one brought it to its end.
-fn refreshed(loaded: &LoadedRig, log: Log) -> Result<Option<Log>> {
-    // Before a driver took it in hand nothing of it left this machine.
-    if log.journal.turn().is_none() {
-        return Ok(Some(log));
-    }
-    let Some((copy, text)) = copies::newest(loaded, &log.journal.id)? else { return Ok(Some(log)) };
-    if copy.turn() <= log.journal.turn() {
-        return Ok(Some(log));
-    }
+/// A journal of this machine's, or what the hosts know that is newer: another machine went on with it meanwhile.
+fn refreshed(loaded: &LoadedRig, log: Log) -> Result<Found> {
+    // Also before this journal names a turn: whoever dies between the arbiter's word and its own line has left a copy there.
+    let newer = copies::newest(loaded, &log.journal.id)?.filter(|(copy, _)| copy.turn() > log.journal.turn());
+    let Some((copy, text)) = newer else { return ended_elsewhere(loaded, log) };
     let by = copy.driver().map_or("another machine", |(_, by)| by).to_owned();
     let log = Log::adopt(loaded, copy, text)?;
     if let Some(outcome) = log.journal.outcome() {
-        eprintln!("cutover {} was brought to its end by {by}: {outcome:?}", log.journal.id);
-        return Ok(None);
+        let said = format!("cutover {} was brought to its end by {by}: {outcome:?}", log.journal.id);
+        return Ok(Found::Over { said, plan: log.journal.plan });
     }
     eprintln!("cutover {} was gone on with by {by}", log.journal.id);
-    Ok(Some(log))
+    ended_elsewhere(loaded, log)
+}
+
+/// Asks the arbiter whether anybody may still go on with it: no takeover and no newer cutover writes into the journal that it
+/// ends.
+fn ended_elsewhere(loaded: &LoadedRig, mut log: Log) -> Result<Found> {
+    let (id, plan) = (log.journal.id.clone(), log.journal.plan.clone());
+    let owner = match owner(loaded, &plan) {
+        Ok(owner) => owner,
+        Err(error) => {
+            // Whoever goes on has to ask it anyway, and hears then.
+            eprintln!("warning: whether cutover {id} was ended elsewhere is not known: {error:#}");
+            return Ok(Found::Open(Box::new(log)));
+        }
+    };
+    if !end_from_elsewhere(&mut log, owner.as_ref())? {
+        return Ok(Found::Open(Box::new(log)));
+    }
+    let by = log.journal.driver().map_or("somebody else", |(_, by)| by);
+    Ok(Found::Over { said: format!("cutover {id} was ended by {by}"), plan })
+}
+
+/// Writes the end of a cutover that nobody can go on with any more, by the arbiter's word; whether there was one to write.
+pub fn end_from_elsewhere(log: &mut Log, owner: Option<&Owner>) -> Result<bool> {
+    let closing = matches!(log.journal.next(), Next::Close(_) | Next::Over(_));
+    let id = log.journal.id.clone();
+    let Some(ended) = ended_by(owner, &id, log.journal.turn(), closing) else { return Ok(false) };
+    let by = match ended.journal == id {
+        true => ended.by.clone(),
+        false => format!("{} (cutover {})", ended.by, ended.journal),
+    };
+    log.append(Entry::Driver { turn: ended.turn, by })?;
+    log.append(Entry::End { outcome: Outcome::Superseded })?;
+    Ok(true)
 }
 
 /// A cutover that another machine began: its journal is on the hosts.
@@ -81,12 +134,21 @@ fn elsewhere(loaded: &LoadedRig, plan: &Plan) -> Result<Log> {
     Log::adopt(loaded, copy, text)
 }
 
-/// Who drives by the arbiter, asked by a host that runs ccorch.
-fn owner(loaded: &LoadedRig, plan: &Plan) -> Result<Option<Owner>> {
-    let asked = [&plan.from, &plan.to].into_iter().find(|side| side.kind == SideKind::Ccorch);
-    let Some(asked) = asked else { return Ok(None) };
-    let view = hosted::lease(&Side::connect(loaded, asked)?)?;
-    Ok(view.owner().cloned())
+/// What a cutover is asked that begins now.
+pub fn asked(loaded: &LoadedRig, said: Said) -> Asked {
+    said.of(loaded.rig.cutover.as_ref())
+}
+
+/// What was asked at the beginning holds to the end: half a cutover by one word and half by another is neither.
+fn means(log: &Log, said: Said) -> Result<()> {
+    let differs = log.journal.asked.map(|asked| said.differs(&asked)).unwrap_or_default();
+    if differs.is_empty() {
+        return Ok(());
+    }
+    let message = format!("cutover {} goes on as it was begun: {}", log.journal.id, differs.join("; "));
+    Err(Problem::new(Kind::Conflict, message)
+        .hint("leave these options away; or take it back with `--abort` alone, and begin another with them")
+        .into())
 }
 
 /// Whoever goes on must mean the same: the rig and the program may have changed since.

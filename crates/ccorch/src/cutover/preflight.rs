@@ -21,17 +21,22 @@ pub struct NothingChanged;
 pub fn check(steps: &Steps<'_>) -> Result<String> {
     let mut wrong: Vec<Error> = Vec::new();
     let mut note = |result: Result<()>| wrong.extend(result.err());
-    note(source(&steps.from));
-    note(target(steps));
-    if steps.plan().in_place() {
-        note(way_back(steps));
-    }
-    for side in [&steps.from, &steps.to] {
-        if side.kind == SideKind::Ccorch {
-            note(installed(side));
+    if let (Ok(from), Ok(to)) = (steps.from(), steps.to()) {
+        note(source(from));
+        note(target(steps));
+        if steps.plan().in_place() {
+            note(way_back(steps));
         }
+        for side in [from, to] {
+            if side.kind == SideKind::Ccorch {
+                note(installed(side));
+            }
+        }
+        note(lease(steps).and_then(|()| movable(steps)));
+    } else {
+        note(steps.from().map(drop));
+        note(steps.to().map(drop));
     }
-    note(lease(steps).and_then(|()| movable(steps)));
     match wrong.len() {
         0 => {
             // Loops at work always have something open; the proof comes when they have stopped.
@@ -74,15 +79,16 @@ fn source(side: &Side) -> Result<()> {
 
 /// A rig that was adopted goes back to units that are still fenced, and to nothing else.
 fn way_back(steps: &Steps<'_>) -> Result<()> {
-    if steps.to.kind == SideKind::Ccorch || legacy::is_fenced(&steps.to)? {
+    let to = steps.to()?;
+    if to.kind == SideKind::Ccorch || legacy::is_fenced(to)? {
         return Ok(());
     }
     let hint = "`ccorch lease show` tells where the rig runs";
-    Err(unfit(&steps.to, "its units are not fenced: it was not adopted".into(), hint))
+    Err(unfit(to, "its units are not fenced: it was not adopted".into(), hint))
 }
 
 fn target(steps: &Steps<'_>) -> Result<()> {
-    let (side, from) = (&steps.to, &steps.from.name);
+    let (side, from) = (steps.to()?, &steps.plan().from.name);
     if !side.host.exists(&side.workspace.root)? {
         let hint = format!("run `ccorch stage {} --from {from}` first", side.name);
         return Err(unfit(side, "the workspace is not staged".into(), &hint));
@@ -125,15 +131,18 @@ fn installed(side: &Side) -> Result<()> {
     Ok(())
 }
 
-fn lease(steps: &Steps<'_>) -> Result<()> {
-    let writer = steps.writer();
+/// The source holds the lease, and works by it.
+pub fn lease(steps: &Steps<'_>) -> Result<()> {
+    let writer = steps.writer()?;
     let view = hosted::lease(writer)?;
-    let from = &steps.from.name;
+    let from = &steps.plan().from.name;
     match view.counts() {
         Some(lease) if lease.holder == *from && lease.state == Standing::Active => Ok(()),
         // Without an arbiter its own file tells, and says that its ccorch is down: its owner's rig is up.
         Some(lease)
-            if lease.holder == *from && view.arbiter.is_none() && steps.from.kind == SideKind::Legacy =>
+            if lease.holder == *from
+                && view.arbiter.is_none()
+                && steps.plan().from.kind == SideKind::Legacy =>
         {
             Ok(())
         }
@@ -161,7 +170,7 @@ fn lease(steps: &Steps<'_>) -> Result<()> {
 
 /// Each host that will write the lease shows that it can, while nothing is stopped yet.
 fn movable(steps: &Steps<'_>) -> Result<()> {
-    let mut both = [&steps.from, &steps.to].into_iter().filter(|side| side.kind == SideKind::Ccorch);
+    let mut both = [steps.from()?, steps.to()?].into_iter().filter(|side| side.kind == SideKind::Ccorch);
     both.try_for_each(hosted::probe)
 }
 

@@ -61,7 +61,7 @@ pub fn end(loaded: &LoadedRig, log: &Log, outcome: Outcome, json: bool) -> Resul
     match (outcome, gap) {
         (Outcome::Completed, Some(gap)) => println!("downtime: {}", words(&gap, from.as_str(), to.as_str())),
         (Outcome::Completed, None) => println!("downtime: not known"),
-        (Outcome::RolledBack, _) => {}
+        (Outcome::RolledBack | Outcome::Superseded, _) => {}
     }
     match page {
         Ok(path) => println!("report: {}", path.display()),

@@ -1,5 +1,7 @@
 //! One host of a cutover: reached, and asked in the words its kind understands.
 
+use std::path::PathBuf;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context as _, Result};
@@ -14,6 +16,45 @@ use serde::de::DeserializeOwned;
 use crate::context::LoadedRig;
 use crate::{reach, remote};
 
+/// One of the two hosts, reached when the first thing is to be done there: what needs the other one alone goes on without it.
+#[derive(Debug)]
+pub struct Lazy<'a> {
+    loaded: &'a LoadedRig,
+    planned: &'a Planned,
+    reached: OnceLock<Side>,
+    turn: AtomicU64,
+}
+
+impl<'a> Lazy<'a> {
+    /// A host that nobody has asked for yet.
+    pub fn new(loaded: &'a LoadedRig, planned: &'a Planned) -> Self {
+        Self { loaded, planned, reached: OnceLock::new(), turn: AtomicU64::new(0) }
+    }
+
+    /// In place of the host, one that is there.
+    pub fn replace(&self, side: Side) {
+        let _ = self.reached.set(side);
+    }
+
+    /// The host, reached by now.
+    pub fn get(&self) -> Result<&Side> {
+        let side = match self.reached.get() {
+            Some(side) => side,
+            None => {
+                let side = Side::connect(self.loaded, self.planned)?;
+                self.reached.get_or_init(|| side)
+            }
+        };
+        side.set_turn(Turn(self.turn.load(Ordering::Relaxed)));
+        Ok(side)
+    }
+
+    /// The driver has taken the cutover in hand.
+    pub fn set_turn(&self, turn: Turn) {
+        self.turn.store(turn.0, Ordering::Relaxed);
+    }
+}
+
 /// One host of a cutover.
 #[derive(Debug)]
 pub struct Side {
@@ -27,6 +68,8 @@ pub struct Side {
     pub runs: Option<LegacyRuns>,
     /// The workspace, the same on both.
     pub workspace: Workspace,
+    /// Where this machine stands in for a host that is gone: the root of its ccorch here, which has nothing to start.
+    stand_in: Option<PathBuf>,
     /// The turn of the driver that acts, which every act carries; 0 before it has one.
     turn: AtomicU64,
 }
@@ -41,8 +84,28 @@ impl Side {
             host: reach::connect(loaded, &planned.name)?,
             runs: entry.runs.clone(),
             workspace: loaded.rig.workspace.clone(),
+            stand_in: None,
             turn: AtomicU64::new(0),
         })
+    }
+
+    /// This machine in place of a host that runs ccorch and is gone for good: it takes cutovers in hand and writes the lease
+    /// as that host would, under a root of its own.
+    pub fn stand_in(loaded: &LoadedRig, planned: &Planned, root: PathBuf) -> Self {
+        Self {
+            name: planned.name.clone(),
+            kind: planned.kind,
+            host: Host::here(planned.name.as_str()),
+            runs: None,
+            workspace: loaded.rig.workspace.clone(),
+            stand_in: Some(root),
+            turn: AtomicU64::new(0),
+        }
+    }
+
+    /// Whether the host itself is gone.
+    pub fn is_gone(&self) -> bool {
+        self.stand_in.is_some()
     }
 
     /// The driver's turn.
@@ -57,6 +120,10 @@ impl Side {
 
     /// A verb of the ccorch that is installed there.
     pub fn ccorch(&self, args: &[&str]) -> Command {
+        if let Some(root) = &self.stand_in {
+            let program = std::env::current_exe().unwrap_or_else(|_| "ccorch".into());
+            return Command::new(program).args(args).env("CCORCH_ROOT", root);
+        }
         let argv: Vec<&str> = std::iter::once(remote::INSTALLED).chain(args.iter().copied()).collect();
         self.host.command(&argv)
     }

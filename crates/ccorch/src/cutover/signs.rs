@@ -16,7 +16,7 @@ use super::steps::Steps;
 use crate::context::LoadedRig;
 
 /// Prints the host's time, then the ends of the newest transcripts of the folders named first, then, after `--`, the ends
-/// of the reflogs of pushes of the clones named.
+/// of the reflogs of pushes of the clones named: the agents' own, not our rescues.
 const SIGNS: &str = r#"
 date +%s.%N
 home=$(getent passwd "$1" | cut -d: -f6); shift
@@ -28,7 +28,7 @@ while [ "$1" != -- ]; do
 done
 shift
 for clone; do
-  find "$clone/.git/logs/refs/remotes" -type f -exec tail -q -n 50 {} + 2>/dev/null
+  find "$clone/.git/logs/refs/remotes" -path "*/ccorch/rescue" -prune -o -type f -exec tail -q -n 50 {} + 2>/dev/null
 done
 exit 0
 "#;
@@ -42,8 +42,8 @@ pub fn measure(steps: &Steps<'_>, target_first: Option<Timestamp>) {
 }
 
 fn try_measure(steps: &Steps<'_>, target_first: Option<Timestamp>) -> Result<()> {
-    let source = look(steps, &steps.from)?;
-    let target = look(steps, &steps.to)?;
+    let source = look(steps, steps.from()?)?;
+    let target = look(steps, steps.to()?)?;
     let mut before = source.signs.iter().copied().rev();
     let source_last = match steps.plan().in_place() {
         // What came after the start is the other rig's work.
@@ -115,4 +115,36 @@ fn look(steps: &Steps<'_>, side: &Side) -> Result<Seen> {
     let here = before.as_duration().as_secs_f64();
     // The clock is read at once; its connection is open already.
     Ok(Seen { signs: signs(rest), ahead: SignedDuration::try_from_secs_f64(seconds - here)? })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::process::Command;
+
+    use super::*;
+
+    fn git(dir: &Path, at: u32, args: &[&str]) {
+        let date = format!("@{at} +0000");
+        let mut git = Command::new("git");
+        git.arg("-C").arg(dir).args(["-c", "user.name=a", "-c", "user.email=a@b"]).args(args);
+        git.env("GIT_COMMITTER_DATE", &date).env("GIT_AUTHOR_DATE", &date);
+        assert!(git.status().unwrap().success(), "git {args:?}");
+    }
+
+    #[test]
+    fn what_ccorch_itself_rescues_is_no_sign_of_work() {
+        let dir = tempfile::tempdir().unwrap();
+        let clone = dir.path().join("clone");
+        git(dir.path(), 0, &["init", "-q", "--bare", "remote.git"]);
+        git(dir.path(), 0, &["clone", "-q", "remote.git", "clone"]);
+        git(&clone, 1000, &["commit", "-q", "--allow-empty", "-m", "work"]);
+        git(&clone, 1000, &["push", "-q", "origin", "HEAD:refs/heads/topic/main"]);
+        git(&clone, 2000, &["push", "-q", "origin", "HEAD:refs/heads/ccorch/rescue/pi/20261121T154804Z"]);
+        let user = Command::new("id").arg("-un").output().unwrap().stdout;
+        let user = String::from_utf8(user).unwrap();
+        let output = Command::new("sh").args(["-c", SIGNS, "signs", user.trim(), "--"]).arg(&clone).output();
+        let text = String::from_utf8(output.unwrap().stdout).unwrap();
+        assert_eq!(signs(text.split_once('\n').unwrap().1), [Timestamp::from_second(1000).unwrap()]);
+    }
 }

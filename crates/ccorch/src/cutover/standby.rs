@@ -13,13 +13,15 @@ use super::side::Side;
 use super::{hosted, legacy, log};
 use crate::context::LoadedRig;
 use crate::error::{Kind, Problem};
-use crate::reach;
+use crate::{reach, staging};
 
 /// Prints for each unit named after the first two arguments: `unit NAME ENABLED ACTIVE`; then `writable yes|no`, and
 /// `kept BYTES PATH` for what is kept. Arguments: workspace, user, units, `--`, paths.
 const LOOK: &str = r#"
 root=$1; user=$2; shift 2
 while [ "$1" != -- ]; do
+  # On a NixOS the target belongs to the generation, and what it starts is held by the mark.
+  if [ "$1" = ccorch.target ] && [ -e /var/lib/ccorch/closed ]; then echo "unit $1 held held"; shift; continue; fi
   echo "unit $1 $(systemctl is-enabled -- "$1" 2>/dev/null || true) $(systemctl is-active -- "$1" 2>/dev/null || true)"
   shift
 done
@@ -73,6 +75,11 @@ pub struct Holding {
 }
 
 impl Holding {
+    /// Whether nothing is left to forget.
+    pub fn is_forgotten(&self) -> bool {
+        self.standby.is_none() && self.kept.is_empty() && self.running.is_empty()
+    }
+
     /// What is not as it should be on a standby.
     pub fn wrong(&self) -> Vec<String> {
         let Some(standby) = &self.standby else {
@@ -205,6 +212,12 @@ pub fn obstacles(loaded: &LoadedRig, source: &Side, holding: &Holding, days: u32
         last_clean_reboot: reboots.iter().rfind(|reboot| reboot.clean).map(|reboot| reboot.number),
     };
     let mut all = not_yet(standby, &facts, days);
+    if target.name != source.name {
+        let only = staging::lacking(loaded, &source.host, &target.host)?;
+        all.extend(
+            only.iter().map(|one| format!("{one} is not on {}: push it, or fetch it there", target.name)),
+        );
+    }
     let (root, home) = (&source.workspace.root, home(source)?);
     if root.trim_end_matches('/').matches('/').count() < 2
         || format!("{home}/").starts_with(&format!("{root}/"))

@@ -1,18 +1,27 @@
 //! What each step does to which kind of host. One row a step: this file reads like the plan.
 
 use anyhow::Result;
-use ccorch_core::cutover::{Plan, SideKind, Step};
+use ccorch_core::cutover::{Asked, Plan, SideKind, Step};
 use ccorch_core::lease::{Standing, Turn};
 use ccorch_core::rig::Rig;
 use ccorch_core::safepoint::UnsavedPolicy;
+use ccorch_core::seconds::Seconds;
 
 use super::hosted::Start;
-use super::side::Side;
-use super::verify::{self, Trial};
-use super::{decommission, hosted, legacy, preflight};
+use super::side::{Lazy, Side};
+use super::{copies, decommission, hosted, legacy, preflight, verify};
 use crate::context::LoadedRig;
 use crate::error::{Kind, Problem};
 use crate::staging::{self, Cache, How, Mode, Pass};
+
+/// The states of these loops as an archive; a loop that never ran has none.
+const PACK_SESSIONS: &str = r#"set -eu; cd /var/lib/ccorch/loops 2>/dev/null || cd /run
+for f do if [ -f "$f" ]; then printf '%s\0' "$f"; fi; done | tar --null --files-from=- -cf -"#;
+/// Puts those of the archive in their places: each whole or not at all, and on the disk.
+const TAKE_SESSIONS: &str = r#"set -eu; umask 077; mkdir -p /var/lib/ccorch/loops; cd /var/lib/ccorch/loops
+t=.new; rm -rf -- "$t"; mkdir "$t"; trap 'rm -rf -- "$t"' EXIT
+tar -C "$t" --no-same-owner -xf -
+for f do if [ -f "$t/$f" ]; then chmod 600 "$t/$f"; sync "$t/$f"; mv -f -- "$t/$f" "$f"; fi; done"#;
 
 /// Both hosts, and what is to be done with them.
 #[derive(Debug)]
@@ -20,26 +29,43 @@ pub struct Steps<'a> {
     loaded: &'a LoadedRig,
     plan: &'a Plan,
     journal: &'a str,
-    trial: Trial,
-    unsaved: UnsavedPolicy,
+    asked: Asked,
     cache: Cache,
-    /// The source.
-    pub from: Side,
-    /// The target.
-    pub to: Side,
+    from: Lazy<'a>,
+    to: Lazy<'a>,
 }
 
 impl<'a> Steps<'a> {
-    /// Reaches both hosts.
-    pub fn connect(
-        loaded: &'a LoadedRig,
-        plan: &'a Plan,
-        journal: &'a str,
-        trial: Trial,
-        unsaved: UnsavedPolicy,
-    ) -> Result<Self> {
-        let (from, to) = (Side::connect(loaded, &plan.from)?, Side::connect(loaded, &plan.to)?);
-        Ok(Self { loaded, plan, journal, trial, unsaved, cache: Cache::default(), from, to })
+    /// The steps of a plan; no host is asked yet.
+    pub fn new(loaded: &'a LoadedRig, plan: &'a Plan, journal: &'a str, asked: Asked) -> Self {
+        let (from, to) = (Lazy::new(loaded, &plan.from), Lazy::new(loaded, &plan.to));
+        Self { loaded, plan, journal, asked, cache: Cache::default(), from, to }
+    }
+
+    /// The source.
+    pub fn from(&self) -> Result<&Side> {
+        self.from.get()
+    }
+
+    /// The target.
+    pub fn to(&self) -> Result<&Side> {
+        self.to.get()
+    }
+
+    /// From here on another one stands for the target, which is gone.
+    pub fn target_is_gone(&self, stand_in: Side) {
+        self.to.replace(stand_in);
+    }
+
+    /// Reaches the hosts that the undo of a step needs.
+    pub fn reach_for_undo(&self, step: Step) -> Result<()> {
+        match step {
+            Step::Quiesce | Step::Decommission => drop(self.from()?),
+            Step::Fence => drop((self.from()?, self.writer()?)),
+            Step::Activate => drop((self.from()?, self.to()?)),
+            Step::Preflight | Step::Presync | Step::FinalSync | Step::Prove | Step::Verify => {}
+        }
+        Ok(())
     }
 
     /// The plan.
@@ -57,9 +83,9 @@ impl<'a> Steps<'a> {
         self.journal
     }
 
-    /// What the target has to show.
-    pub fn trial(&self) -> Trial {
-        self.trial
+    /// What was asked of the cutover.
+    pub fn asked(&self) -> Asked {
+        self.asked
     }
 
     /// The rig and the operator's folder for it.
@@ -68,14 +94,17 @@ impl<'a> Steps<'a> {
     }
 
     /// The host that writes the lease: the one it is about where that runs ccorch, else the other.
-    pub fn writer(&self) -> &Side {
-        if self.from.kind == SideKind::Ccorch { &self.from } else { &self.to }
+    pub fn writer(&self) -> Result<&Side> {
+        if self.plan.from.kind == SideKind::Ccorch { self.from() } else { self.to() }
     }
 
-    /// The host that takes cutovers in hand: any that runs ccorch where there is an arbiter, else always the same of the two.
-    pub fn claimer(&self) -> &Side {
-        match (self.rig().lease.is_some(), self.from.kind, self.to.kind) {
-            (false, SideKind::Ccorch, SideKind::Ccorch) if self.to.name < self.from.name => &self.to,
+    /// The host that takes cutovers in hand: any that runs ccorch and answers where there is an arbiter, else always the same of
+    /// the two.
+    pub fn claimer(&self) -> Result<&Side> {
+        let (from, to) = (&self.plan.from, &self.plan.to);
+        match (self.rig().lease.is_some(), from.kind, to.kind) {
+            (true, SideKind::Ccorch, SideKind::Ccorch) => self.from().or_else(|_| self.to()),
+            (false, SideKind::Ccorch, SideKind::Ccorch) if to.name < from.name => self.to(),
             _ => self.writer(),
         }
     }
@@ -91,13 +120,13 @@ impl<'a> Steps<'a> {
         match step {
             Step::Preflight => preflight::check(self),
             Step::Presync => self.presync(),
-            Step::FinalSync => self.sync(&self.from, &self.to, Pass::Last),
+            Step::FinalSync => self.sync(self.from()?, self.to()?, Pass::Last),
             Step::Quiesce => self.safe_point(),
-            Step::Fence => self.fence(&self.from),
-            Step::Prove => self.prove(&self.from, &self.to),
-            Step::Activate => self.activate(&self.from, &self.to),
-            Step::Verify => verify::wait(self, &self.to),
-            Step::Decommission => decommission::perform(self, &self.from, &self.to),
+            Step::Fence => self.fence(self.from()?),
+            Step::Prove => self.prove(self.from()?, self.to()?),
+            Step::Activate => self.activate(self.from()?, self.to()?),
+            Step::Verify => verify::wait(self, self.to()?),
+            Step::Decommission => decommission::perform(self, self.from()?, self.to()?),
         }
     }
 
@@ -107,10 +136,10 @@ impl<'a> Steps<'a> {
         match step {
             Step::Fence | Step::Activate => {
                 let (about, state) = match step {
-                    Step::Fence => (&self.from.name, Standing::Standby),
-                    _ => (&self.to.name, Standing::Active),
+                    Step::Fence => (&self.plan.from.name, Standing::Standby),
+                    _ => (&self.plan.to.name, Standing::Active),
                 };
-                let view = hosted::lease(self.writer())?;
+                let view = hosted::lease(self.writer()?)?;
                 let written = view.counts().is_some_and(|l| {
                     l.holder == *about && l.state == state && l.journal.as_deref() == Some(self.journal)
                 });
@@ -124,59 +153,74 @@ impl<'a> Steps<'a> {
     /// Undoes a step, whether it was done, half done or not done. Repeatable.
     pub fn undo(&self, step: Step) -> Result<()> {
         match step {
-            Step::Quiesce => self.unquiesce(&self.from),
-            Step::Fence => self.unfence(&self.from),
+            Step::Quiesce => self.unquiesce(self.from()?),
+            Step::Fence => self.unfence(self.from()?),
             Step::Activate => self.deactivate(),
-            Step::Decommission => decommission::undo(&self.from),
+            Step::Decommission => decommission::undo(self.from()?),
             Step::Preflight | Step::Presync | Step::FinalSync | Step::Prove | Step::Verify => Ok(()),
         }
     }
 
     /// What is not saved on the source now; its loops are at work, so it is not the proof.
     pub fn not_saved_yet(&self) -> Result<usize> {
-        Ok(staging::look(self.loaded, &self.from.host)?.len())
+        Ok(staging::look(self.loaded, &self.from()?.host)?.len())
     }
 
     fn presync(&self) -> Result<String> {
-        let carried = self.sync(&self.from, &self.to, Pass::Early)?;
-        staging::learn(self.loaded, &self.from.host, &self.to.host, &self.cache)?;
+        let (from, to) = (self.from()?, self.to()?);
+        let carried = self.sync(from, to, Pass::Early)?;
+        staging::learn(self.loaded, &from.host, &to.host, &self.cache)?;
         Ok(carried)
     }
 
     fn safe_point(&self) -> Result<String> {
-        let stopped = self.quiesce(&self.from)?;
-        let stamp = staging::stamp(self.from.name.as_str(), self.journal);
-        let (from, to) = (&self.from.host, &self.to.host);
-        let proof = staging::safe_point(self.loaded, from, to, self.unsaved, &stamp)?;
+        let (source, target) = (self.from()?, self.to()?);
+        // While the loops stop, the target, where none works, is looked at for the sync in the dark.
+        let ahead = || -> Result<()> {
+            if !self.plan.in_place()
+                && let Err(error) = staging::look_ahead(self.loaded, &target.host, &self.cache)
+            {
+                eprintln!("warning: {error:#}; it is asked again");
+            }
+            Ok(())
+        };
+        let within = self.rig().safe_point();
+        let (stopped, ()) = staging::both(|| self.quiesce(source, Some(within)), ahead)?;
+        let stamp = staging::stamp(source.name.as_str(), self.journal);
+        let (from, to) = (&source.host, &target.host);
+        let proof = staging::safe_point(self.loaded, from, to, self.asked.unsaved, &stamp, &self.cache)?;
         Ok(format!("{stopped}; {proof}"))
     }
 
     fn sync(&self, from: &Side, to: &Side, pass: Pass) -> Result<String> {
-        // It may be the read-only standby of an earlier cutover.
-        decommission::reopen(to)?;
-        let name = format!("ccorch/rescue/{}", staging::stamp(from.name.as_str(), self.journal));
-        let rescue = (self.unsaved == UnsavedPolicy::Rescue).then_some(name.as_str());
-        let how = How { mode: Mode::Carry, pass, rescue };
-        let carried = staging::sync(self.loaded, &from.host, &to.host, how, &self.cache)?;
-        if from.kind == SideKind::Ccorch && to.kind == SideKind::Ccorch {
-            self.carry_sessions(from, to)?;
+        // It may be the read-only standby of an earlier cutover; the early pass has opened it for the last one.
+        if pass == Pass::Early {
+            decommission::reopen(to)?;
         }
-        Ok(carried.to_string())
+        let name = staging::rescue_name(from.name.as_str(), self.journal);
+        let rescue = (self.asked.unsaved == UnsavedPolicy::Rescue).then_some(name.as_str());
+        let how = How { mode: Mode::Carry, pass, rescue };
+        let sync = || staging::sync(self.loaded, &from.host, &to.host, how, &self.cache);
+        let sessions = from.kind == SideKind::Ccorch && to.kind == SideKind::Ccorch;
+        let carry = || if sessions { self.carry_sessions(from, to) } else { Ok(()) };
+        Ok(staging::both(sync, carry)?.0.to_string())
     }
 
-    /// Which conversation is which loop's: a few small files of the hosts' own state.
+    /// Which conversation is which loop's: a few small files of the hosts' own state, in one go.
     fn carry_sessions(&self, from: &Side, to: &Side) -> Result<()> {
-        for name in self.rig().loops.keys() {
-            let path = format!("/var/lib/ccorch/loops/{name}.json");
-            if let Some(state) = from.host.read_file(&path)? {
-                to.host.write_file(&path, &state, "0644")?;
-            }
-        }
+        let names: Vec<String> = self.rig().loops.keys().map(|name| format!("{name}.json")).collect();
+        let words = |script: &'static str| {
+            ["sh", "-c", script, "sessions"].into_iter().chain(names.iter().map(String::as_str))
+        };
+        let pack: Vec<&str> = words(PACK_SESSIONS).collect();
+        let archive = from.host.command(&pack).shown_as("read the loops' states").run()?.stdout;
+        let take: Vec<&str> = words(TAKE_SESSIONS).collect();
+        to.host.command(&take).shown_as("write the loops' states").input(archive).run()?;
         Ok(())
     }
 
     fn prove(&self, from: &Side, to: &Side) -> Result<String> {
-        let along = self.unsaved == UnsavedPolicy::Rescue;
+        let along = self.asked.unsaved == UnsavedPolicy::Rescue;
         let differences = staging::prove(self.loaded, &from.host, &to.host, along, &self.cache)?;
         if differences.is_empty() {
             return Ok("every branch and every carried file is the same on both sides".into());
@@ -186,22 +230,25 @@ impl<'a> Steps<'a> {
         Err(Problem::new(Kind::Conflict, message).hint("see what changed them; then cut over again").into())
     }
 
-    fn quiesce(&self, side: &Side) -> Result<String> {
-        match side.kind {
+    fn quiesce(&self, side: &Side, safe_point: Option<Seconds>) -> Result<String> {
+        let said = match side.kind {
             SideKind::Legacy => {
+                let said = safe_point.and_then(|within| legacy::safe_point(side, within));
                 // The fence first: a host that reboots from here on must not start what is being stopped.
-                legacy::fence(side)?;
+                legacy::fence(side, self.journal)?;
                 legacy::quiesce(side)?;
+                said
             }
-            SideKind::Ccorch => hosted::quiesce(side, self.journal)?,
-        }
-        Ok(format!("nothing of the rig runs on {}", side.name))
+            SideKind::Ccorch => hosted::quiesce(side, self.journal, safe_point)?,
+        };
+        let down = format!("nothing of the rig runs on {}", side.name);
+        Ok(said.into_iter().chain([down]).collect::<Vec<_>>().join("; "))
     }
 
     fn unquiesce(&self, side: &Side) -> Result<()> {
         match side.kind {
             SideKind::Legacy => {
-                legacy::unfence(side)?;
+                legacy::unfence(side, self.journal)?;
                 legacy::start(side)
             }
             SideKind::Ccorch => hosted::unquiesce(side, self.journal),
@@ -210,21 +257,22 @@ impl<'a> Steps<'a> {
 
     fn fence(&self, side: &Side) -> Result<String> {
         if side.kind == SideKind::Legacy {
-            legacy::fence(side)?;
+            legacy::fence(side, self.journal)?;
         }
-        let lease = hosted::write_lease(self.writer(), side, Standing::Standby, self.journal)?;
+        let lease = hosted::write_lease(self.writer()?, side, Standing::Standby, self.journal)?;
         Ok(format!("{} is standby at epoch {}", side.name, lease.epoch))
     }
 
     /// The lease goes back to the source. If it never left, or is back already, that is seen and fine.
     fn unfence(&self, side: &Side) -> Result<()> {
         if side.kind == SideKind::Legacy {
-            // It works again even while the lease remote is away: the target cannot become active without this
-            // journal, so nobody else runs; the lease follows when the remote answers.
-            legacy::unfence(side)?;
+            // It works again even while the lease remote is away: the target becomes active by the newest driver alone, which
+            // is this one by the word of this host, and who takes over finds the fence lifted (see `copies::fence`) and turns
+            // back as well, so nobody else runs; the lease follows when the remote answers.
+            legacy::unfence(side, self.journal)?;
             legacy::start(side)?;
         }
-        hosted::write_lease(self.writer(), side, Standing::Active, self.journal)?;
+        hosted::write_lease(self.writer()?, side, Standing::Active, self.journal)?;
         if side.kind == SideKind::Ccorch {
             let message = "The move was taken back; you are where you were.".into();
             hosted::activate(side, self.journal, &Start { message, ..Start::default() })?;
@@ -237,10 +285,14 @@ impl<'a> Steps<'a> {
             verify::stamp(to)?;
         }
         let writer = if to.kind == SideKind::Ccorch { to } else { from };
-        let lease = hosted::write_lease(writer, to, Standing::Active, self.journal)?;
+        let lease = || hosted::write_lease(writer, to, Standing::Active, self.journal);
+        let moves = from.kind == SideKind::Legacy && !self.plan.in_place();
+        // It costs no time beside the push.
+        let still_down = || if moves { legacy::still_down(from) } else { Ok(()) };
+        let (lease, ()) = staging::both(lease, still_down)?;
         match to.kind {
             SideKind::Legacy => {
-                legacy::unfence(to)?;
+                legacy::unfence(to, self.journal)?;
                 legacy::start(to)?;
             }
             SideKind::Ccorch => {
@@ -254,31 +306,38 @@ impl<'a> Steps<'a> {
                 let message =
                     format!("{what} (cutover {}). The workspace is the same; the loops go on.", self.journal);
                 let back = in_place.then_some(back.as_str());
-                let start = Start { trial: Some(self.trial), adopt, message, back };
+                let start = Start { trial: Some(self.asked), adopt, message, back };
                 hosted::activate(to, self.journal, &start)?;
             }
         }
         Ok(format!("{} is active at epoch {}", to.name, lease.epoch))
     }
 
-    /// Stops the target and carries its work back: nothing done there is thrown away.
+    /// Stops the target and carries its work back: nothing done there is thrown away. What is gone with its host is lost by a
+    /// person's word.
     fn deactivate(&self) -> Result<()> {
-        self.quiesce(&self.to)?;
-        let writer = if self.to.kind == SideKind::Ccorch { &self.to } else { &self.from };
+        let (from, to) = (self.from()?, self.to()?);
+        if !to.is_gone() {
+            self.quiesce(to, None)?;
+        }
+        let writer = if to.kind == SideKind::Ccorch { to } else { from };
         let view = hosted::lease(writer)?;
-        let ran = view.counts().is_some_and(|lease| lease.holder == self.to.name);
-        if self.to.kind == SideKind::Legacy {
-            legacy::fence(&self.to)?;
+        let ran = view.counts().is_some_and(|lease| lease.holder == to.name);
+        if to.kind == SideKind::Legacy {
+            legacy::fence(to, self.journal)?;
         }
         if ran {
-            hosted::write_lease(writer, &self.to, Standing::Standby, self.journal)?;
-            if !self.plan.in_place() {
-                self.sync(&self.to, &self.from, Pass::Early)?;
+            hosted::write_lease(writer, to, Standing::Standby, self.journal)?;
+            // A driver that died or was cut off may have had its owner's rig started again, after all of this: nothing is
+            // carried into a rig at work.
+            let runs_again = from.kind == SideKind::Legacy && !copies::admit(from, self.journal)?;
+            if !self.plan.in_place() && !to.is_gone() && !runs_again {
+                self.sync(to, from, Pass::Early)?;
             }
         }
-        if self.to.kind == SideKind::Ccorch {
+        if to.kind == SideKind::Ccorch && !to.is_gone() {
             // A standby by the lease from here on; the mark of a cutover that is over would outlive it.
-            hosted::unquiesce(&self.to, self.journal)?;
+            hosted::unquiesce(to, self.journal)?;
         }
         Ok(())
     }

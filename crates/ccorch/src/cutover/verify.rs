@@ -8,8 +8,8 @@ use anyhow::Result;
 use ccorch_core::cutover::SideKind;
 use ccorch_core::cutover::confirm::{Stage, Verdict, Window};
 use ccorch_core::launch::project_key;
+use ccorch_core::names::{HostName, LoopName};
 use ccorch_core::rig::{Agent, Role};
-use ccorch_core::seconds::Seconds;
 
 use super::side::Side;
 use super::steps::Steps;
@@ -24,25 +24,6 @@ const LOOK: Duration = Duration::from_millis(500);
 /// A target that was to judge and does not answer is waited for so much longer than its window.
 const GRACE: Duration = Duration::from_secs(120);
 
-/// What a person may say about the confirm window.
-#[derive(Debug, Clone, Copy)]
-pub struct Trial {
-    /// How long the target's loops may take until they have worked.
-    pub timeout: Seconds,
-    /// How long no loop may end; the rig's own when absent.
-    pub settle: Option<Seconds>,
-    /// Whether the target has to come back from a reboot too.
-    pub prove_reboot: bool,
-}
-
-impl Trial {
-    /// What is asked of this rig's target.
-    pub fn settle_of(self, steps: &Steps<'_>) -> Seconds {
-        let confirm = steps.rig().cutover.as_ref().and_then(|c| c.confirm.clone()).unwrap_or_default();
-        self.settle.unwrap_or(confirm.settle)
-    }
-}
-
 /// Prints the names of loops (`NAME WORKDIR-KEY` pairs as arguments) whose conversations were written since the stamp.
 const WORKED: &str = r#"
 stamp=$1; home=$(getent passwd "$2" | cut -d: -f6); shift 2
@@ -53,6 +34,14 @@ while [ $# -gt 0 ]; do
   shift 2
 done
 "#;
+
+/// The target has given the lease back itself: there is nothing left for a driver to do.
+#[derive(Debug, thiserror::Error)]
+#[error("{target} did not confirm itself: {why}; it has given the lease back itself")]
+pub struct FellBack {
+    target: HostName,
+    why: String,
+}
 
 /// Marks the moment from which work counts on a legacy target.
 pub fn stamp(side: &Side) -> Result<()> {
@@ -71,9 +60,9 @@ pub fn wait(steps: &Steps<'_>, side: &Side) -> Result<String> {
 /// The target decides, whether or not anybody asks; only its silence has an end here. Silence is no verdict: the step stays
 /// open, and the same command asks again.
 fn ask(steps: &Steps<'_>, side: &Side) -> Result<String> {
-    let trial = steps.trial();
-    let window = trial.timeout.duration() + trial.settle_of(steps).duration();
-    let rounds = if trial.prove_reboot { 2 } else { 1 };
+    let asked = steps.asked();
+    let window = asked.timeout.duration() + asked.settle.duration();
+    let rounds = if asked.prove_reboot { 2 } else { 1 };
     let until = Instant::now() + window * rounds + GRACE;
     loop {
         match view(side) {
@@ -96,6 +85,9 @@ fn ask(steps: &Steps<'_>, side: &Side) -> Result<String> {
                         side.name
                     );
                     return Err(Problem::new(Kind::TimedOut, message).hint(hint).into());
+                }
+                Verdict::FellBack { why } => {
+                    return Err(FellBack { target: side.name.clone(), why: why.clone() }.into());
                 }
                 Verdict::Withdrawn => {
                     let message = format!("the cutover was withdrawn on {}", side.name);
@@ -125,11 +117,19 @@ fn ask(steps: &Steps<'_>, side: &Side) -> Result<String> {
 fn confirmed(steps: &Steps<'_>, side: &Side, window: &Window) -> String {
     let reboot = matches!(window.stage, Stage::Rebooting { .. });
     let after = if reboot { ", also after a reboot" } else { "" };
-    format!(
-        "all {} loops run and have worked on {}{after}; it confirmed itself",
-        steps.rig().loops.len(),
-        side.name
-    )
+    let loops = &steps.rig().loops;
+    // A program that leaves no trace in a conversation or a clone, or a loop that a person holds.
+    let silent: Vec<&str> =
+        loops.keys().filter(|name| !window.worked.contains_key(*name)).map(LoopName::as_str).collect();
+    let worked = match silent.is_empty() {
+        true => format!("all {} loops run and have worked", loops.len()),
+        false => format!(
+            "all {} loops are as they should be; nothing shows whether these have worked: {}",
+            loops.len(),
+            silent.join(", ")
+        ),
+    };
+    format!("{worked} on {}{after}; it confirmed itself", side.name)
 }
 
 /// The target's window.
@@ -138,8 +138,8 @@ pub fn view(side: &Side) -> Result<Option<Window>> {
 }
 
 fn watch(steps: &Steps<'_>, side: &Side) -> Result<String> {
-    let (trial, settle) = (steps.trial(), steps.trial().settle_of(steps));
-    let until = Instant::now() + trial.timeout.duration() + settle.duration();
+    let (asked, settle) = (steps.asked(), steps.asked().settle);
+    let until = Instant::now() + asked.timeout.duration() + settle.duration();
     let mut good_since = None;
     loop {
         let mut missing = missing(steps, side)?;
@@ -159,7 +159,7 @@ fn watch(steps: &Steps<'_>, side: &Side) -> Result<String> {
         }
         if Instant::now() >= until {
             let missing = missing.join("; ");
-            let message = format!("on {}: not at work after {}: {missing}", side.name, trial.timeout);
+            let message = format!("on {}: not at work after {}: {missing}", side.name, asked.timeout);
             let hint = format!("look at what its own start command did on {}", side.name);
             return Err(Problem::new(Kind::TimedOut, message).hint(hint).into());
         }

@@ -5,10 +5,13 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use ccorch_core::boot::{BootState, Reboot, Seen, observe};
 use ccorch_io::{clock, durable, lock};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::runtime::command_as;
 use super::{Here, events};
+
+/// As long as a boot is young, each heartbeat looks whether the clock was set since.
+const YOUNG: SignedDuration = SignedDuration::from_hours(1);
 
 /// Records this boot if it is new. Safe to call from several processes at once.
 pub fn record(here: &Here) -> Result<Seen> {
@@ -40,7 +43,21 @@ pub fn record(here: &Here) -> Result<Seen> {
 pub fn heartbeat(here: &Here, shut_down: bool) -> Result<()> {
     let state = BootState { boot_id: clock::boot_id()?, heartbeat: clock::now(), shut_down };
     durable::replace_json(&here.paths.boot(), &state, 0o644)?;
-    let Some(reboot) = amend(&here.paths.reboots(), &state.boot_id, clock::boot_time()?)? else {
+    let booted_at = clock::boot_time()?;
+    // A clock that was wrong at the boot is put right by then, and years of reboots are not read twice a minute for ever.
+    if clock::now().duration_since(booted_at) > YOUNG {
+        return Ok(());
+    }
+    tell_amended(here, booted_at)
+}
+
+/// The wall clock was set: what was told of this boot may have been wrong, however long it has lasted.
+pub fn clock_was_set(here: &Here) -> Result<()> {
+    tell_amended(here, clock::boot_time()?)
+}
+
+fn tell_amended(here: &Here, booted_at: Timestamp) -> Result<()> {
+    let Some(reboot) = amend(&here.paths.reboots(), &clock::boot_id()?, booted_at)? else {
         return Ok(());
     };
     events::record(here, "reboot-amended", None, reboot.sentence());

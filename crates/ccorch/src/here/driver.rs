@@ -28,8 +28,14 @@ pub fn admit_end(here: &Here, driver: &Driver, by: &str) -> Result<Lock> {
     enter(here, driver, by, true)
 }
 
+/// What this host does by itself with a cutover is no driver's act, and waits for those.
+pub fn between_acts(here: &Here) -> Result<Lock> {
+    lock::wait(&here.paths.state().join("driver.lock"))
+}
+
 fn enter(here: &Here, driver: &Driver, by: &str, at_its_end: bool) -> Result<Lock> {
-    let lock = lock::wait(&here.paths.state().join("driver.lock"))?;
+    super::lease::share_connection(here);
+    let lock = between_acts(here)?;
     let _record = record_lock(here)?;
     let seen = seen(here)?;
     match decide(seen.as_ref(), driver) {
@@ -69,6 +75,11 @@ fn record_lock(here: &Here) -> Result<Lock> {
 
 fn record(here: &Here, owner: &Owner) -> Result<()> {
     durable::replace_json(&here.paths.driver(), owner, 0o600)
+}
+
+/// Whether somebody was refused because another one drives, or none does any more.
+pub fn is_refusal(error: &anyhow::Error) -> bool {
+    format!("{error:#}").contains(STALE)
 }
 
 /// What a driver is told that may not act: who may, and what to do.

@@ -33,15 +33,34 @@ pub struct Event {
 
 /// Writes one event; that it cannot be written is said on standard error and stops nothing.
 pub fn record(here: &Here, what: &str, about: Option<&LoopName>, detail: impl Into<String>) {
-    let event = Event { at: clock::now(), what: what.into(), about: about.cloned(), detail: detail.into() };
+    say(here, what, about, detail.into(), durable::append_line);
+}
+
+/// The same for what must not keep a start waiting: on disk after [`keep`].
+pub fn record_soon(here: &Here, what: &str, about: Option<&LoopName>, detail: impl Into<String>) {
+    say(here, what, about, detail.into(), durable::put_line);
+}
+
+/// Has all events on disk.
+pub fn keep(here: &Here) {
+    if let Err(error) = durable::sync(&here.paths.events()) {
+        eprintln!("warning: the latest events may not outlive a power cut: {error:#}");
+    }
+}
+
+/// How a line gets into a file.
+type Append = fn(&Path, &str, u32) -> Result<()>;
+
+fn say(here: &Here, what: &str, about: Option<&LoopName>, detail: String, append: Append) {
+    let event = Event { at: clock::now(), what: what.into(), about: about.cloned(), detail };
     let name = event.about.as_ref().map(|n| format!("{n}: ")).unwrap_or_default();
     eprintln!("{what}: {name}{}", event.detail.lines().next().unwrap_or_default());
-    if let Err(error) = write(here, &event) {
+    if let Err(error) = write(here, &event, append) {
         eprintln!("warning: the event could not be written: {error:#}");
     }
 }
 
-fn write(here: &Here, event: &Event) -> Result<()> {
+fn write(here: &Here, event: &Event, append: Append) -> Result<()> {
     let path = here.paths.events();
     if is_large(&path) {
         // Several processes write here: of two that rename, the second would take the new file for the full one.
@@ -55,7 +74,7 @@ fn write(here: &Here, event: &Event) -> Result<()> {
         let detail: String = event.detail.chars().take(LONGEST / 8).collect();
         line = serde_json::to_string(&Event { detail: format!("{detail} [cut]"), ..event.clone() })?;
     }
-    durable::append_line(&path, &line, 0o640)
+    append(&path, &line, 0o640)
 }
 
 fn is_large(path: &Path) -> bool {

@@ -1,12 +1,17 @@
 //! How a loop's agent ended, recorded by its parent: through tmux and systemd alone, status and signal are lost.
 
+use std::collections::VecDeque;
+
 use anyhow::Result;
 use ccorch_core::names::LoopName;
-use ccorch_core::stop::{LastRun, Records, StopReason, last_run};
-use ccorch_io::durable;
+use ccorch_core::stop::{self, LastRun, Records, StopReason};
 use ccorch_io::paths::HostPaths;
+use ccorch_io::{content, durable};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+
+/// These records lie in folders of the loop's user, who may put anything in their place; none of them is longer.
+const LONGEST: u64 = 1 << 20;
 
 /// One end of an agent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,17 +79,49 @@ pub struct Running {
 
 /// The last end of a loop's agent.
 pub fn last(paths: &HostPaths, name: &LoopName) -> Option<Exit> {
-    durable::read_json(&paths.loop_spool(name).join("last-exit.json")).ok().flatten()
+    content::json(&paths.loop_spool(name).join("last-exit.json"), LONGEST)
 }
 
-/// Records an end. The newest is what counts; history is kept by the supervisor.
+/// Records an end, whole for whoever reads it from now on, and on disk after [`keep`]. The newest is what counts; history
+/// is kept by the supervisor.
 pub fn record(paths: &HostPaths, name: &LoopName, exit: &Exit) -> Result<()> {
-    durable::replace_json(&paths.loop_spool(name).join("last-exit.json"), exit, 0o600)
+    durable::put_json(&paths.loop_spool(name).join("last-exit.json"), exit, 0o600)
+}
+
+/// Has the record of the last end on disk; that it cannot be stops nothing.
+pub fn keep(paths: &HostPaths, name: &LoopName) {
+    if let Err(error) = durable::sync(&paths.loop_spool(name).join("last-exit.json")) {
+        eprintln!("warning: how loop {name} ended may not outlive a power cut: {error:#}");
+    }
+}
+
+/// Runs of a loop's agent that are known, each by its beginning as it was recorded.
+#[derive(Debug, Clone, Default)]
+pub struct Past(VecDeque<Timestamp>);
+
+impl Past {
+    /// Those that can be taken for a present one.
+    const KEPT: usize = 8;
+
+    /// Whether that run is one of them.
+    pub fn knows(&self, started: Timestamp) -> bool {
+        self.0.contains(&started)
+    }
+
+    /// One more, if there is one.
+    pub fn note(&mut self, started: Option<Timestamp>) {
+        if let Some(started) = started.filter(|started| !self.knows(*started)) {
+            self.0.push_back(started);
+            while self.0.len() > Self::KEPT {
+                self.0.pop_front();
+            }
+        }
+    }
 }
 
 /// The running agent of a loop.
 pub fn running(paths: &HostPaths, name: &LoopName) -> Option<Running> {
-    durable::read_json(&paths.loop_run(name).join("agent.json")).ok().flatten()
+    content::json(&paths.loop_run(name).join("agent.json"), LONGEST)
 }
 
 /// Records the running agent.
@@ -127,7 +164,7 @@ pub struct Began {
 
 /// The last stop that somebody wished.
 pub fn last_stop(paths: &HostPaths, name: &LoopName) -> Option<Stop> {
-    durable::read_json(&paths.loop_spool(name).join("last-stop.json")).ok().flatten()
+    content::json(&paths.loop_spool(name).join("last-stop.json"), LONGEST)
 }
 
 /// Records a stop before it is made. Readable by all: without systemd root writes it, and the loop's user reads it.
@@ -135,19 +172,21 @@ pub fn record_stop(paths: &HostPaths, name: &LoopName, stop: &Stop) -> Result<()
     durable::replace_json(&paths.loop_spool(name).join("last-stop.json"), stop, 0o644)
 }
 
-/// What became of the agent's last run; from now on `began` is its latest.
-pub fn next_run(paths: &HostPaths, name: &LoopName, began: &Began) -> Result<Option<LastRun>> {
-    let file = paths.loop_spool(name).join("began.json");
-    let before: Option<Began> = durable::read_json(&file).ok().flatten();
+/// What became of the agent's last run before this one.
+pub fn last_run(paths: &HostPaths, name: &LoopName, began: &Began) -> Option<LastRun> {
+    let before: Option<Began> = content::json(&paths.loop_spool(name).join("began.json"), LONGEST);
     let stop = last_stop(paths, name);
-    let last = last_run(Records {
+    stop::last_run(Records {
         began: before.as_ref().map(|before| (before.at, before.boot_id.as_str())),
         stopped: stop.map(|stop| (stop.at, stop.why, stop.run)),
         ended: last(paths, name).map(|exit| exit.started),
         boot_id: &began.boot_id,
-    });
-    durable::replace_json(&file, began, 0o600)?;
-    Ok(last)
+    })
+}
+
+/// From now on `began` is the agent's latest run.
+pub fn set_began(paths: &HostPaths, name: &LoopName, began: &Began) -> Result<()> {
+    durable::replace_json(&paths.loop_spool(name).join("began.json"), began, 0o600)
 }
 
 /// Whether the agent was asked to leave.

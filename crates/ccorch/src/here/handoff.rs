@@ -2,17 +2,21 @@
 
 use anyhow::Result;
 use ccorch_core::cutover::handoff::Handoff;
+use ccorch_core::cutover::{Entry, Journal, Step};
 use ccorch_io::durable;
 
 use super::runtime::command_as;
-use super::{Here, lease};
+use super::{Here, journals, lease};
+use crate::staging::STAYS;
 
 /// Writes the note, and leaves it for the supervisor to tell.
 pub fn write(here: &Here, journal: &str, message: &str, back: &str) -> Result<()> {
-    let rescued = rescued(here);
+    let (rescued, left) = (rescued(here), left_behind(here, journal));
     let phase = here.phase().map(|(index, phase)| (index, phase, here.rig.phases.len()));
     let epoch = lease::file(here)?.map(|file| file.lease.epoch);
-    let note = Handoff { message, host: &here.name, journal, epoch, phase, back, rescued: &rescued }.text();
+    let note =
+        Handoff { message, host: &here.name, journal, epoch, phase, back, rescued: &rescued, left: &left }
+            .text();
     durable::replace(&here.paths.state().join("HANDOFF.md"), note.as_bytes(), 0o644)?;
     durable::replace(&here.paths.handoff(), note.as_bytes(), 0o644)
 }
@@ -21,6 +25,24 @@ pub fn write(here: &Here, journal: &str, message: &str, back: &str) -> Result<()
 pub fn forget(here: &Here) -> Result<()> {
     durable::remove(&here.paths.state().join("HANDOFF.md"))?;
     durable::remove(&here.paths.handoff())
+}
+
+/// The rig is here and does not run: people read why in place of the note, and no session is told it anything.
+pub fn instead(here: &Here, words: &str) -> Result<()> {
+    durable::replace(&here.paths.state().join("HANDOFF.md"), format!("{words}\n").as_bytes(), 0o644)?;
+    durable::remove(&here.paths.handoff())
+}
+
+/// What the safe point says that it left on the source, by this host's copy of the journal.
+fn left_behind(here: &Here, journal: &str) -> Vec<String> {
+    let text = journals::read(here, journal).ok().flatten().unwrap_or_default();
+    let Ok(journal) = Journal::read(&text) else { return Vec::new() };
+    let quiesced = journal.lines.iter().rev().find_map(|line| match &line.entry {
+        Entry::Done { step: Step::Quiesce, note } => Some(note.as_str()),
+        _ => None,
+    });
+    let parts = quiesced.into_iter().flat_map(|note| note.split("; "));
+    parts.filter_map(|part| part.strip_prefix(STAYS)).map(Into::into).collect()
 }
 
 /// Branches of rescued work, local or of a remote. A repository that cannot be asked has none to tell of.
@@ -32,7 +54,11 @@ fn rescued(here: &Here) -> Vec<String> {
         let refs = ["refs/heads/ccorch/rescue", "refs/remotes/*/ccorch/rescue", "refs/ccorch/rescue"];
         let argv = [&["git", "-C", &dir, "for-each-ref", format], &refs[..]].concat();
         let text = command_as(&here.rig.workspace.user, &argv).read().unwrap_or_default();
-        all.extend(text.lines().map(|line| format!("{repository}: {line}")));
+        let mut seen = std::collections::BTreeSet::new();
+        // The same one may have a name on the remote and one of its own here.
+        let one =
+            |line: &&str| seen.insert(line.find("ccorch/rescue/").map_or(*line, |at| &line[at..]).to_owned());
+        all.extend(text.lines().filter(one).map(|line| format!("{repository}: {line}")));
     }
     all
 }

@@ -5,6 +5,8 @@
 pub mod change;
 pub mod term;
 
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -12,14 +14,16 @@ use ccorch_core::lease::{
     Arbiter, AtBoot, Epoch, Heartbeat, Lease, LeaseFile, LeaseOk, Standing, StartFacts, at_boot,
     at_heartbeat, may_start,
 };
+use ccorch_core::names::HostName;
 use ccorch_core::rig::Offline;
 use ccorch_io::lease_ref::{LeaseRef, Seen, Swap};
 use ccorch_io::lock::{self, Lock};
+use ccorch_io::paths::HostPaths;
 use ccorch_io::ssh::Ssh;
 use ccorch_io::{clock, durable, systemd};
 
 use super::runtime::Runtime;
-use super::{Here, events, letters};
+use super::{Here, driver, events, letters, standby, start};
 use crate::error::{Kind, Problem};
 
 /// The event that says why this boot has not acquired the lease yet.
@@ -27,10 +31,16 @@ pub const WAITING: &str = "lease-waiting";
 
 /// Whether a loop may start now.
 pub fn check(here: &Here) -> Result<Epoch> {
-    let (file, ok, boot_id) = (file(here)?, ok_mark(here)?, clock::boot_id()?);
-    let quiesced = here.quiesced_by();
+    check_at(&here.paths, &here.name)
+}
+
+/// The same without the rig, which decides nothing of it.
+pub fn check_at(paths: &HostPaths, me: &HostName) -> Result<Epoch> {
+    let file: Option<LeaseFile> = durable::read_json(&paths.lease())?;
+    let ok: Option<LeaseOk> = durable::read_json(&paths.lease_ok())?;
+    let (boot_id, quiesced) = (clock::boot_id()?, super::quiesced_by(paths));
     let facts = StartFacts {
-        me: &here.name,
+        me,
         boot_id: &boot_id,
         file: file.as_ref(),
         ok: ok.as_ref(),
@@ -38,6 +48,16 @@ pub fn check(here: &Here) -> Result<Epoch> {
     };
     may_start(&facts)
         .map_err(|reason| Problem::new(Kind::Conflict, format!("no loop may start here: {reason}")).into())
+}
+
+/// Whether this process shares its connection to the lease's remote with those before and after it.
+static SHARES: AtomicBool = AtomicBool::new(false);
+
+/// Shares the connection to the lease's remote from here on. A change is three calls (look, push, look again), most of each is
+/// the login, and a cutover makes several changes. Never in the lease's own unit, whose end would take the connection from
+/// others; and a root elsewhere is a trial, which leaves no process behind.
+pub fn share_connection(here: &Here) {
+    SHARES.store(here.paths.root() == Path::new("/"), Ordering::Relaxed);
 }
 
 /// The host's own file.
@@ -54,6 +74,7 @@ pub fn ok_mark(here: &Here) -> Result<Option<LeaseOk>> {
 pub fn arbiter(here: &Here) -> Option<LeaseRef> {
     let config = here.rig.lease.as_ref()?;
     let ssh = Ssh {
+        control_dir: SHARES.load(Ordering::Relaxed).then(|| here.paths.run().join("ssh")),
         identity: config.identity_on_host().map(Into::into),
         known_hosts: Some(here.paths.known_hosts()),
         ..Ssh::default()
@@ -89,9 +110,14 @@ pub fn tick(here: &Here) -> Result<Tick> {
     // A renewal counts from here: whatever the look and the push take is taken off it.
     let began = clock::since_boot();
     let seen = look(here)?;
+    hear(here, seen.as_ref());
     match ok.filter(|ok| ok.boot_id == boot_id) {
         Some(ok) => match at_heartbeat(&here.name, file.as_ref(), &ok, &view(seen.as_ref())) {
             Heartbeat::Held => {
+                if let Some(file) = file.filter(|f| f.pending.is_none() && f.lease.nonce != ok.nonce) {
+                    // A person's word gave this running holder a new one.
+                    return mark(here, &file.lease, &boot_id);
+                }
                 term::renew(here, seen.as_ref(), began)?;
                 Ok(Tick::Held(ok.epoch))
             }
@@ -105,6 +131,15 @@ pub fn tick(here: &Here) -> Result<Tick> {
     }
 }
 
+/// Who drives a cutover, and that it is over, is heard from the arbiter too: a host that was away at its end, or whose disk
+/// was full, was not told.
+fn hear(here: &Here, seen: Option<&Seen>) {
+    let Some(Seen::Holds(_, lease)) = seen else { return };
+    if let Some(Err(error)) = lease.cutover.as_ref().map(|owner| driver::learn(here, owner)) {
+        eprintln!("warning: who drives the cutover could not be noted: {error:#}");
+    }
+}
+
 fn boot(
     here: &Here,
     file: Option<LeaseFile>,
@@ -114,7 +149,19 @@ fn boot(
 ) -> Result<Tick> {
     let offline = here.rig.lease.as_ref().map_or(Offline::Wait, |l| l.offline);
     match (at_boot(&here.name, file.as_ref(), &view(seen), offline), file) {
-        (AtBoot::Acquire(epoch), Some(file)) => acquire(here, file, seen, epoch, boot_id, began),
+        (AtBoot::Acquire(epoch), Some(file))
+            if file.lease.state == Standing::Standby || file.lease.holder != here.name =>
+        {
+            take_up(here, file, seen, epoch, boot_id, began)
+        }
+        (AtBoot::Acquire(epoch), Some(file)) => {
+            let tick = acquire(here, file, seen, epoch, boot_id, began)?;
+            if matches!(tick, Tick::Held(_)) && here.is_decommissioned() {
+                // It took over, and died before it had stopped being a standby.
+                start::rig_from_lease_unit(here)?;
+            }
+            Ok(tick)
+        }
         (AtBoot::Trust(why), Some(file)) => {
             events::record(here, "lease-trusted", None, why);
             mark(here, &file.lease, boot_id)
@@ -138,17 +185,17 @@ fn acquire(
     boot_id: &str,
     began: Duration,
 ) -> Result<Tick> {
-    let mut lease = Lease {
+    // The arbiter's value is this host's own; who drives belongs to no epoch and no host.
+    let now = if let Some(Seen::Holds(_, now)) = seen { now } else { &file.lease };
+    let lease = Lease {
         epoch,
         boot_id: Some(boot_id.into()),
         nonce: nonce(),
         renewal: 0,
         at: clock::now(),
-        ..file.lease.clone()
+        ..now.clone()
     };
     if let (Some(arbiter), Some(Seen::Holds(old, now))) = (arbiter(here), seen) {
-        // Who drives belongs to no epoch and no host.
-        lease.cutover.clone_from(&now.cutover);
         write_file(here, &LeaseFile::before_push(now, lease.nonce.clone()))?;
         match arbiter.swap(Some(old), &lease)? {
             Swap::Done(_) => {}
@@ -161,6 +208,45 @@ fn acquire(
     // Before anything may start: without the guard nothing would end the term.
     term::arm(here, began)?;
     mark(here, &lease, boot_id)
+}
+
+/// A standby that the arbiter says is active: the target of a cutover has given the lease back to this host, its source; or this
+/// host took over after the term. The loops go on here. What a cutover stopped may start before the lease is acquired;
+/// nothing does without it.
+fn take_up(
+    here: &Here,
+    file: LeaseFile,
+    seen: Option<&Seen>,
+    epoch: Epoch,
+    boot_id: &str,
+    began: Duration,
+) -> Result<Tick> {
+    let by = match seen {
+        Some(Seen::Holds(_, now)) => now.cutover.as_ref().map_or("this host", |owner| owner.by.as_str()),
+        _ => return Ok(Tick::Waiting("the lease remote is away".into())),
+    };
+    let given_back = file.pending.is_none();
+    if given_back {
+        standby::catch_up_from_lease_unit(here);
+        start::tell(here, &format!("The move was taken back by {by}; you are where you were."))?;
+    }
+    // The mark of a cutover that began since is not this one's to lift.
+    if !given_back || super::quiesced_by(&here.paths) == file.lease.journal {
+        here.set_quiesced(None)?;
+    }
+    let tick = acquire(here, file, seen, epoch, boot_id, began)?;
+    if let Tick::Held(epoch) = tick {
+        if given_back {
+            let said = format!(
+                "the move was taken back by {by}: {} runs the rig again, at epoch {epoch}",
+                here.name
+            );
+            events::record(here, "lease-taken-up", None, &said);
+            letters::tell(here, &said);
+        }
+        start::rig_from_lease_unit(here)?;
+    }
+    Ok(tick)
 }
 
 /// Starts the lease's own unit where there is one, else ticks here; returns at once.
@@ -179,13 +265,18 @@ fn mark(here: &Here, lease: &Lease, boot_id: &str) -> Result<Tick> {
     Ok(Tick::Held(lease.epoch))
 }
 
-fn demote(here: &Here, file: Option<LeaseFile>, why: String) -> Result<Tick> {
-    // The mark first: nothing starts while the stop is under way.
+/// This host is standby by its own files. The mark first: nothing starts while a stop is under way.
+fn stand_down(here: &Here, file: Option<LeaseFile>) -> Result<()> {
     durable::remove(&here.paths.lease_ok())?;
     if let Some(file) = file {
         let lease = Lease { state: Standing::Standby, ..file.lease };
         write_file(here, &LeaseFile { lease, pending: None })?;
     }
+    Ok(())
+}
+
+fn demote(here: &Here, file: Option<LeaseFile>, why: String) -> Result<Tick> {
+    stand_down(here, file)?;
     events::record(here, "lease-lost", None, format!("{why}; stopping every loop"));
     letters::tell(here, &format!("fenced: {why}; every loop is being stopped"));
     Runtime::of(here).stop_all(here)?;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::time::UNIX_EPOCH;
 
@@ -13,12 +14,13 @@ use ccorch_core::names::LoopName;
 use ccorch_core::rig::{Agent, Loop};
 use ccorch_core::stop::StopReason;
 use ccorch_io::durable;
+use ccorch_io::paths::HostPaths;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::Here;
 
-/// What is kept about one loop. Readable by the loop's user: it is how its start knows the conversation.
+/// What is kept about one loop, for the supervisor alone: it tells what others write to it and how it fares.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LoopState {
     /// What a person wants of it.
@@ -38,6 +40,46 @@ pub struct LoopState {
     pub message: Option<String>,
 }
 
+/// What a loop's own start and stop need to know, which its user may read and no other loop's.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Share {
+    /// Its conversation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<Uuid>,
+    /// What the supervisor stops it for at the moment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopping: Option<StopReason>,
+    /// What to tell the agent at its next start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}
+
+impl Share {
+    /// That of a state.
+    pub fn of(state: &LoopState) -> Self {
+        Self { session: state.session, stopping: state.stopping, message: state.message.clone() }
+    }
+
+    /// Reads a loop's; one that was never needed is empty.
+    pub fn read(paths: &HostPaths, name: &LoopName) -> Result<Self> {
+        Ok(durable::read_json(&paths.loop_share(name))?.unwrap_or_default())
+    }
+
+    /// Has it lie where the loop's processes look for it, as its user's. Not waited for until it is on disk: the supervisor
+    /// makes it anew from what it keeps.
+    pub fn hand_out(&self, paths: &HostPaths, name: &LoopName, owner: Option<(u32, u32)>) -> Result<()> {
+        let path = paths.loop_share(name);
+        let found = fs::metadata(&path).ok();
+        let needed = found.is_some() || *self != Self::default();
+        let owned = found.map(|found| (found.uid(), found.gid())) == owner;
+        if !needed || owned && Self::read(paths, name).is_ok_and(|there| there == *self) {
+            return Ok(());
+        }
+        // A user who is not there starts nothing either.
+        durable::put_json_for(&path, self, 0o600, owner)
+    }
+}
+
 /// Reads the state of a loop; a loop never seen has the default one.
 pub fn read(here: &Here, name: &LoopName) -> Result<LoopState> {
     Ok(durable::read_json(&here.paths.loop_state(name))?.unwrap_or_default())
@@ -45,7 +87,12 @@ pub fn read(here: &Here, name: &LoopName) -> Result<LoopState> {
 
 /// Writes the state of a loop.
 pub fn write(here: &Here, name: &LoopName, state: &LoopState) -> Result<()> {
-    durable::replace_json(&here.paths.loop_state(name), state, 0o644)
+    durable::replace_json(&here.paths.loop_state(name), state, 0o600)
+}
+
+/// The same, and returns before it is on disk: `durable::sync` sees to that.
+pub fn put(here: &Here, name: &LoopName, state: &LoopState) -> Result<()> {
+    durable::put_json(&here.paths.loop_state(name), state, 0o600)
 }
 
 /// Gives every loop that needs one a conversation: the stored one, else the newest of its working directory that no
@@ -53,10 +100,11 @@ pub fn write(here: &Here, name: &LoopName, state: &LoopState) -> Result<()> {
 pub fn choose_sessions(here: &Here) -> Result<()> {
     let mut owned = BTreeSet::new();
     for name in here.rig.loops.keys() {
-        owned.extend(read(here, name)?.session);
+        owned.extend(read(here, name).ok().and_then(|state| state.session));
     }
     for (name, spec) in here.rig.loops.iter().filter(|(_, spec)| spec.agent == Agent::Claude) {
-        let mut state = read(here, name)?;
+        // One whose state cannot be read keeps no other from its conversation.
+        let Ok(mut state) = read(here, name) else { continue };
         if state.session.is_none() {
             let session = adopt(&transcripts(here, spec), &owned).unwrap_or_else(Uuid::new_v4);
             owned.insert(session);
@@ -75,24 +123,6 @@ pub fn has_transcript(here: &Here, spec: &Loop, session: Uuid) -> bool {
 /// Where a conversation's transcript lies.
 pub fn transcript(here: &Here, spec: &Loop, session: Uuid) -> PathBuf {
     transcript_dir(here, spec).join(format!("{session}.jsonl"))
-}
-
-/// The process that holds a conversation, if one does: nothing locks a conversation, and two processes on one would
-/// both write it. Found by its argv, where every agent that was told its conversation has it.
-pub fn holder(session: Uuid) -> Option<u32> {
-    let id = session.to_string();
-    let holds = |argv: &[u8]| {
-        argv.split(|byte| *byte == 0).any(|word| {
-            let word = word.rsplit(|byte| *byte == b'=').next().unwrap_or_default();
-            word == id.as_bytes()
-        })
-    };
-    fs::read_dir("/proc").ok()?.flatten().find_map(|entry| {
-        let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
-        let argv = fs::read(entry.path().join("cmdline")).ok()?;
-        // A process that ended and is not buried yet has an empty one.
-        (pid != std::process::id() && holds(&argv)).then_some(pid)
-    })
 }
 
 fn transcripts(here: &Here, spec: &Loop) -> Vec<Transcript> {

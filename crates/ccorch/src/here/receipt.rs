@@ -28,11 +28,12 @@ pub struct Receipt {
     pub status: Status,
 }
 
-/// Writes the receipt of this boot, in place of an earlier one of the same boot.
+/// Writes the receipt of this boot, in place of an earlier one of the same boot. Strangers are named in it; whether they
+/// are there or not, every part came back.
 pub fn write(here: &Here, status: Status, waited_ms: u64) -> Result<Receipt> {
     let dir = here.paths.receipts();
-    let receipt =
-        Receipt { complete: status.degraded.is_empty(), waited_ms, reboot: boot::of_this_boot(here), status };
+    let (complete, reboot) = (status.degraded.is_empty(), boot::of_this_boot(here));
+    let receipt = Receipt { complete, waited_ms, reboot, status: status.with_strangers(here) };
     durable::replace_json(&dir.join(format!("{}.json", receipt.status.boot_id)), &receipt, 0o644)?;
     let mut old: Vec<_> = fs::read_dir(&dir)?.flatten().collect();
     old.sort_by_key(|entry| entry.metadata().and_then(|m| m.modified()).ok());

@@ -5,18 +5,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
 use ccorch_core::names::LoopName;
 use ccorch_core::stop::{Facts, reason};
 use ccorch_core::units::{LOOPS_SLICE, loop_unit};
 use ccorch_io::command::{Command, Failure};
+use ccorch_io::paths::HostPaths;
 use ccorch_io::tmux::Tmux;
 use ccorch_io::{clock, durable, process, systemd};
 
 use super::exits::Stop;
-use super::{Here, exits, isolation, loop_state};
+use super::loop_state::Share;
+use super::{Ground, Here, exits, isolation};
 
 /// How long an agent may take to its safe point; below `TimeoutStopSec=` of the unit.
 pub const SAFE_POINT: Duration = Duration::from_secs(30);
@@ -25,6 +27,8 @@ pub const SAFE_POINT: Duration = Duration::from_secs(30);
 const RECORD: Duration = Duration::from_secs(10);
 /// How long a tmux server may take to end.
 const SERVER: Duration = Duration::from_secs(10);
+/// Between two starts of a unit whose end systemd has not heard of yet.
+const UNHEARD: Duration = Duration::from_millis(2);
 /// How long a tmux server may take to follow its agent, or an agent its terminal.
 const HANGUP: Duration = Duration::from_secs(3);
 /// How every failure for want of tmux begins.
@@ -47,13 +51,30 @@ pub enum Started {
     /// Its condition refused it.
     Refused,
     /// It started and is over already.
-    Over,
+    Over {
+        /// The machine is on its way down.
+        down: bool,
+    },
+}
+
+/// What is to be seen of the loops' processes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Running {
+    /// Those that run, with the pid of their tmux server.
+    pub up: BTreeMap<LoopName, u32>,
+    /// Those whose start is under way. Without systemd only the supervisor starts them.
+    pub starting: BTreeSet<LoopName>,
 }
 
 impl Runtime {
     /// What this machine has. A root of its own is a trial, never the machine's systemd.
     pub fn of(here: &Here) -> Self {
-        let whole_machine = here.paths.root() == Path::new("/");
+        Self::at(&here.paths)
+    }
+
+    /// The same without the rig.
+    pub fn at(paths: &HostPaths) -> Self {
+        let whole_machine = paths.root() == Path::new("/");
         if whole_machine && systemd::is_pid_1() { Self::Systemd } else { Self::Direct }
     }
 
@@ -63,15 +84,14 @@ impl Runtime {
             Self::Systemd => {
                 let unit = loop_unit(name);
                 isolation::prepare(here, name)?;
-                systemd::systemctl(&["start", &unit])?;
-                let state = systemd::state(&unit)?;
-                Ok(if state.is_active() && state.main_pid != 0 {
-                    Started::Running(state.main_pid)
+                let (active, main_pid) = start_unit(&unit)?;
+                Ok(if active && main_pid != 0 {
+                    Started::Running(main_pid)
                 } else if super::lease::check(here).is_err() {
                     // Not by `Result=exec-condition`: nothing keeps a skipped instance loaded (seen: `success`).
                     Started::Refused
                 } else {
-                    Started::Over
+                    Started::Over { down: self.is_going_down() }
                 })
             }
             Self::Direct => start_directly(here, name),
@@ -85,7 +105,7 @@ impl Runtime {
             Self::Direct => {
                 let agent = exits::running(&here.paths, name);
                 let agent = agent.and_then(|a| Some((a.pid, process::watch(a.pid).ok()??)));
-                ask_to_leave(here, name, true)?;
+                ask_to_leave(&here.ground(), name, true)?;
                 end_server(here, name)?;
                 match agent {
                     // Deaf to TERM and to the hangup of its terminal.
@@ -107,23 +127,29 @@ impl Runtime {
         }
     }
 
-    /// The loops that run, with the pid of their tmux server.
-    pub fn running(self, here: &Here) -> Result<BTreeMap<LoopName, u32>> {
-        match self {
-            Self::Systemd => {
-                let units: Vec<String> = here.rig.loops.keys().map(loop_unit).collect();
-                let states = systemd::states(&units)?;
-                let running = here.rig.loops.keys().filter_map(|name| {
-                    let state = states.get(&loop_unit(name)).filter(|s| s.main_pid != 0)?;
-                    Some((name.clone(), state.main_pid))
-                });
-                Ok(running.collect())
-            }
-            Self::Direct => {
-                let pid = |name| tmux(here, name).server_pid().ok()?.parse().ok();
-                Ok(here.rig.loops.keys().filter_map(|name| Some((name.clone(), pid(name)?))).collect())
+    /// Which loops run, and which are about to.
+    pub fn running(self, here: &Here) -> Result<Running> {
+        let names = here.rig.loops.keys();
+        if self == Self::Direct {
+            let pid = |name| tmux(here, name).server_pid().ok()?.parse().ok();
+            let up = names.filter_map(|name| Some((name.clone(), pid(name)?))).collect();
+            return Ok(Running { up, starting: BTreeSet::new() });
+        }
+        let states = systemd::states(&names.clone().map(loop_unit).collect::<Vec<_>>())?;
+        let mut running = Running::default();
+        for (name, state) in names.filter_map(|name| Some((name, states.get(&loop_unit(name))?))) {
+            if state.main_pid != 0 {
+                running.up.insert(name.clone(), state.main_pid);
+            } else if state.active == "activating" {
+                running.starting.insert(name.clone());
             }
         }
+        Ok(running)
+    }
+
+    /// Whether the machine is on its way down; no when nobody says so.
+    pub fn is_going_down(self) -> bool {
+        self == Self::Systemd && systemd::is_shutting_down().unwrap_or(false)
     }
 }
 
@@ -146,23 +172,30 @@ impl Runtime {
             return Ok(());
         }
         let Some(watched) = process::watch(running.pid)? else { return Ok(()) };
-        ask_to_leave(here, name, false)?;
+        ask_to_leave(&here.ground(), name, false)?;
         if !watched.wait(Some(Duration::ZERO))? {
             process::kill(running.pid)?;
             watched.wait(Some(HANGUP))?;
         }
         Ok(())
     }
+}
 
-    /// The loops whose start is under way. Without systemd only the supervisor starts them.
-    pub fn starting(self, here: &Here) -> Result<BTreeSet<LoopName>> {
-        if self == Self::Direct {
-            return Ok(BTreeSet::new());
+/// Starts a unit; whether it is up, and its main process. A unit whose process has just ended is still up to systemd until
+/// that has heard of it, and its start would be none.
+fn start_unit(unit: &str) -> Result<(bool, u32)> {
+    let until = Instant::now() + SERVER;
+    loop {
+        systemd::start(unit)?;
+        let (active, main_pid) = systemd::main_process(unit)?;
+        let over = match process::watch(main_pid)? {
+            Some(main) => main.wait(Some(Duration::ZERO))?,
+            None => true,
+        };
+        if !active || !over || Instant::now() >= until {
+            return Ok((active && !over, main_pid));
         }
-        let states = systemd::states(&here.rig.loops.keys().map(loop_unit).collect::<Vec<_>>())?;
-        let starting =
-            |name: &&LoopName| states.get(&loop_unit(name)).is_some_and(|s| s.active == "activating");
-        Ok(here.rig.loops.keys().filter(starting).cloned().collect())
+        std::thread::sleep(UNHEARD);
     }
 }
 
@@ -207,36 +240,59 @@ fn start_directly(here: &Here, name: &LoopName) -> Result<Started> {
         chown(&dir, Some(account.uid), Some(account.gid))
             .with_context(|| format!("chown {}", dir.display()))?;
     }
-    let argv = start_argv(here, name)?;
+    let argv = start_argv(&here.paths, name)?;
     let command = command_as(user, &argv);
     exits::forget(&here.paths, name)?;
-    command.env("HOME", &account.home).run().map_err(|error| {
+    let started = command.env("HOME", &account.home).run();
+    // One that could not be asked after its start is there all the same.
+    if started.is_err()
+        && let Ok(Started::Running(pid)) = server_of(here, name)
+    {
+        return Ok(Started::Running(pid));
+    }
+    started.map_err(|error| {
         let missing = error.failure == Failure::NotFound;
         let error = anyhow::Error::from(error.clone());
         if missing { anyhow!("{NO_TMUX}: no such program") } else { error }
     })?;
-    let pid = tmux(here, name).server_pid().ok().and_then(|pid| pid.parse().ok());
-    Ok(pid.map_or(Started::Over, Started::Running))
+    server_of(here, name)
+}
+
+/// The tmux server that was started a moment ago. Only an answer tells that it is gone: without a free descriptor nobody
+/// can be asked, and no agent ended by that.
+fn server_of(here: &Here, name: &LoopName) -> Result<Started> {
+    let until = Instant::now() + SERVER;
+    loop {
+        match tmux(here, name).server_pid() {
+            Ok(pid) => return Ok(pid.parse().map_or(Started::Over { down: false }, Started::Running)),
+            Err(error) if matches!(error.failure, Failure::Exit(_)) => {
+                return Ok(Started::Over { down: false });
+            }
+            Err(error) if Instant::now() >= until => return Err(error.into()),
+            Err(_) => std::thread::sleep(UNHEARD * 50),
+        }
+    }
 }
 
 /// The argv that starts a loop's tmux server with the agent's parent in it.
-pub fn start_argv(here: &Here, name: &LoopName) -> Result<Vec<std::ffi::OsString>> {
+pub fn start_argv(paths: &HostPaths, name: &LoopName) -> Result<Vec<std::ffi::OsString>> {
     let me = std::env::current_exe().context("find this program's own path")?;
     let inner = [me.display().to_string(), "loop-exec".into(), name.to_string()];
-    Ok(Tmux::new(here.paths.tmux_socket(name), name.as_str()).start_argv(&inner))
+    Ok(Tmux::new(paths.tmux_socket(name), name.as_str()).start_argv(&inner))
 }
 
 /// Asks the agent to leave and waits for it, bounded. No agent is fine. `wished` says that somebody wants the loop down;
 /// the rest of one that lost its tmux server goes without anybody's wish.
-pub fn ask_to_leave(here: &Here, name: &LoopName, wished: bool) -> Result<()> {
-    let Some(running) = exits::running(&here.paths, name) else { return Ok(()) };
+pub fn ask_to_leave(ground: &Ground, name: &LoopName, wished: bool) -> Result<()> {
+    let paths = &ground.paths;
+    let Some(running) = exits::running(paths, name) else { return Ok(()) };
     let Some(watched) = process::watch(running.pid)? else { return Ok(()) };
     let parent = running.parent.map(process::watch).transpose()?.flatten();
-    exits::set_asked(&here.paths, name, wished)?;
+    exits::set_asked(paths, name, wished)?;
     if wished {
-        let stop = Stop { at: clock::now(), why: reason(facts(here, name)), run: running.started };
+        let stop = Stop { at: clock::now(), why: reason(facts(ground, name)), run: running.started };
         // That it cannot be written must not keep the agent from its safe point.
-        if let Err(error) = exits::record_stop(&here.paths, name, &stop) {
+        if let Err(error) = exits::record_stop(paths, name, &stop) {
             eprintln!("warning: why loop {name} is stopped is not kept: {error:#}");
         }
     }
@@ -251,13 +307,12 @@ pub fn ask_to_leave(here: &Here, name: &LoopName, wished: bool) -> Result<()> {
 }
 
 /// What this host knows of why a loop is being stopped.
-fn facts(here: &Here, name: &LoopName) -> Facts {
-    let systemd = Runtime::of(here) == Runtime::Systemd;
+fn facts(ground: &Ground, name: &LoopName) -> Facts {
     Facts {
-        quiesced: here.quiesced_by().is_some(),
-        fenced: super::lease::check(here).is_err(),
-        asked: loop_state::read(here, name).ok().and_then(|state| state.stopping),
-        shutting_down: systemd && systemd::is_shutting_down().unwrap_or(false),
+        quiesced: super::quiesced_by(&ground.paths).is_some(),
+        fenced: super::lease::check_at(&ground.paths, &ground.name).is_err(),
+        asked: Share::read(&ground.paths, name).ok().and_then(|share| share.stopping),
+        shutting_down: Runtime::at(&ground.paths).is_going_down(),
     }
 }
 
@@ -281,6 +336,12 @@ pub fn account(user: &str) -> Option<Account> {
         gid: fields.get(3)?.parse().ok()?,
         home: fields.get(5)?.into(),
     })
+}
+
+/// The name of a user by its id; none when there is no such user.
+pub fn name_of(uid: u32) -> Option<String> {
+    let line = Command::new("getent").args(["passwd", &uid.to_string()]).read().ok()?;
+    line.split(':').next().map(Into::into)
 }
 
 /// The home folder of a user; `/` when there is no such user.

@@ -71,6 +71,9 @@ pub struct LoopReport {
     /// The line or signal that decided.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub evidence: String,
+    /// What of its agent waits for a person's answer: a dialog, by its kind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dialog: Option<String>,
     /// How many nudges wait for it.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub waiting: usize,
@@ -157,6 +160,20 @@ pub struct Status {
 
 /// Looks at everything.
 pub fn collect(here: &Here) -> Result<Status> {
+    Ok(parts(here)?.with_strangers(here))
+}
+
+impl Status {
+    /// Also names who is no part of the rig.
+    pub fn with_strangers(mut self, here: &Here) -> Self {
+        self.strangers = strangers::all(here);
+        self.degraded.extend(self.strangers.iter().map(Stranger::words));
+        self
+    }
+}
+
+/// Looks at every part of the rig, and at nobody else: cheap enough to be asked again and again.
+pub fn parts(here: &Here) -> Result<Status> {
     let reports = control::status(&here.paths);
     let supervisor = reports.is_ok();
     let mut loops = match reports {
@@ -187,22 +204,33 @@ pub fn collect(here: &Here) -> Result<Status> {
         reboots: boot::reboots(here)?.len(),
         provisional: None,
         deferred: phases::deferred(here),
-        strangers: strangers::all(here),
+        strangers: Vec::new(),
         degraded: Vec::new(),
     };
     status.degraded = degraded(&status, here.is_decommissioned());
-    let window = confirm::read(here)?.filter(|_| status.lease.state == Some(Standing::Active));
-    if let Some(window) = window {
+    let (window, active) = (confirm::read(here)?, status.lease.state == Some(Standing::Active));
+    if let Some(Window { journal, verdict: Verdict::FellBack { why }, .. }) = &window
+        && !active
+    {
+        status
+            .degraded
+            .push(format!("cutover {journal} failed here ({why}): the lease was given back to its source"));
+    }
+    if let Some(window) = window.filter(|_| active) {
         match &window.verdict {
             Verdict::Open => status.provisional = Some(provisional(&window)),
+            Verdict::Failed { why } if window.stood_down => status.degraded.push(format!(
+                "cutover {} failed here ({why}) and nobody took it back: the loops were stopped; `ccorch cutover --resume` \
+                 has the source run the rig again",
+                window.journal
+            )),
             Verdict::Failed { why } => status.degraded.push(format!(
                 "cutover {} failed here ({why}); `ccorch cutover --resume` takes it back",
                 window.journal
             )),
-            Verdict::Confirmed | Verdict::Withdrawn => {}
+            Verdict::Confirmed | Verdict::Withdrawn | Verdict::FellBack { .. } => {}
         }
     }
-    status.degraded.extend(status.strangers.iter().map(Stranger::words));
     status.degraded.extend(here.phase_index().err().map(|error| format!("{error:#}")));
     Ok(status)
 }
@@ -249,7 +277,7 @@ fn proxy_report(here: &Here) -> Option<ProxyReport> {
 
 /// What can be seen of the loops while the supervisor does not answer.
 fn unsupervised(here: &Here) -> Result<Vec<LoopReport>> {
-    let running = Runtime::of(here).running(here)?;
+    let running = Runtime::of(here).running(here)?.up;
     let report = |(name, spec): (&LoopName, &ccorch_core::rig::Loop)| {
         let agent = exits::running(&here.paths, name).filter(|_| running.contains_key(name));
         LoopReport {
@@ -265,6 +293,7 @@ fn unsupervised(here: &Here) -> Result<Vec<LoopReport>> {
             until: None,
             next: None,
             evidence: String::new(),
+            dialog: None,
             waiting: 0,
         }
     };
@@ -293,6 +322,10 @@ fn degraded(status: &Status, decommissioned: bool) -> Vec<String> {
             let life = report.life.as_deref().filter(|_| report.state == LoopWord::Running);
             let is = life.unwrap_or(word(report.state));
             found.push(format!("loop {} is {is}: {}", report.name, report.reason));
+        }
+        if let Some(dialog) = report.dialog.as_ref().filter(|_| active && expected) {
+            let name = &report.name;
+            found.push(format!("loop {name} waits for an answer: {dialog}; `ccorch loops attach {name}`"));
         }
     }
     if let Some(proxy) = status.proxy.as_ref().filter(|p| active && !p.answers) {

@@ -2,17 +2,19 @@
 //! stops them, so they are named.
 
 use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::Here;
-use super::runtime::Runtime;
+use super::runtime::{Runtime, command_as, name_of};
 
 /// What every loop's cgroup has in its path.
-const OURS: &str = "/ccorch-loop@";
+pub(super) const OURS: &str = "/ccorch-loop@";
 /// The agent's program.
-const AGENT: &str = "claude";
+pub(super) const AGENT: &str = "claude";
 
 /// One such process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,9 +58,26 @@ fn look(process: &Path, root: &Path) -> Option<Stranger> {
     let program = argv.split(|byte| *byte == 0).next()?;
     let named = program.rsplit(|byte| *byte == b'/').next() == Some(AGENT.as_bytes())
         || fs::read_to_string(process.join("comm")).is_ok_and(|comm| comm.trim() == AGENT);
-    let workdir = named.then(|| fs::read_link(process.join("cwd")).ok()).flatten()?;
-    let ours = fs::read_to_string(process.join("cgroup")).ok()?.contains(OURS);
-    (workdir.starts_with(root) && !ours).then_some(Stranger { pid, workdir })
+    if !named || fs::read_to_string(process.join("cgroup")).ok()?.contains(OURS) {
+        return None;
+    }
+    let workdir = works_in(process)?;
+    workdir.starts_with(root).then_some(Stranger { pid, workdir })
+}
+
+/// A process's folder. The kernel tells it to whoever may trace it: its own user, and no root that was left without that.
+pub(super) fn works_in(process: &Path) -> Option<PathBuf> {
+    let link = process.join("cwd");
+    match fs::read_link(&link) {
+        Ok(folder) => Some(folder),
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            let user = name_of(fs::metadata(process).ok()?.uid())?;
+            let text =
+                command_as(&user, &["readlink".as_ref(), "--".as_ref(), link.as_os_str()]).read().ok()?;
+            Some(text.trim_end_matches('\n').into())
+        }
+        Err(_) => None,
+    }
 }
 
 #[cfg(test)]

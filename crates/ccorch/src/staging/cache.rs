@@ -1,4 +1,5 @@
-//! What one cutover has learned of its hosts and need not ask again while nobody works: homes, and hashes of files.
+//! What one cutover has learned of its hosts and need not ask again while nobody works: homes, hashes of files, and for the
+//! next who asks what the repositories are like.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -7,8 +8,10 @@ use std::thread;
 use anyhow::{Context as _, Result, anyhow};
 use ccorch_io::host::Host;
 
-/// Host, folder and path.
-type Place = (String, String, Vec<u8>);
+use super::Facts;
+
+/// Host and path.
+type Place = (String, Vec<u8>);
 
 /// What a file looked like when it was hashed, and its hash.
 type Hashed = (Vec<u8>, Vec<u8>);
@@ -18,6 +21,7 @@ type Hashed = (Vec<u8>, Vec<u8>);
 pub struct Cache {
     who: Mutex<BTreeMap<String, (String, String)>>,
     hashes: Mutex<HashMap<Place, Hashed>>,
+    facts: Mutex<BTreeMap<String, Vec<Facts>>>,
 }
 
 impl Cache {
@@ -47,6 +51,16 @@ if [ -e "$2" ]; then stat -c 'owner %U' -- "$2"; fi"#;
     /// and of inode, and inode.
     pub fn hash(&self, place: &Place, key: &[u8]) -> Option<Vec<u8>> {
         lock(&self.hashes).get(place).filter(|(known, _)| known == key).map(|(_, hash)| hash.clone())
+    }
+
+    /// The facts of a host's repositories as they were last seen, once: whoever asks again may have changed them.
+    pub fn take_facts(&self, host: &Host) -> Option<Vec<Facts>> {
+        lock(&self.facts).remove(&host.name)
+    }
+
+    /// Keeps the facts of a host on which nobody works, for the next who asks.
+    pub fn keep_facts(&self, host: &Host, facts: Vec<Facts>) {
+        lock(&self.facts).insert(host.name.clone(), facts);
     }
 
     /// Remembers a hash.

@@ -6,8 +6,8 @@ use anyhow::Result;
 use ccorch_core::stage::config_to_carry;
 use ccorch_io::repositories::{Move, Repositories, Wanted};
 
-use super::Facts;
 use super::pair::Pair;
+use super::{Facts, rescues, worktrees};
 
 /// Known tips that are told to the packer at most: more make a smaller pack of no use.
 const MOST_KNOWN: usize = 500;
@@ -28,7 +28,10 @@ pub struct Delta {
     pub simple: Vec<Simple>,
     /// How many of them have a branch that moves (others have only heard of the remote's).
     pub moved: u64,
-    /// Repositories with more to do: not there, another branch, other settings, submodules.
+    /// How many have rescues that the target lacks.
+    pub rescues: u64,
+    /// Repositories with more to do: not there, another branch, other settings, submodules, linked work trees, something in
+    /// the way on the target.
     pub long_way: Vec<usize>,
 }
 
@@ -43,12 +46,17 @@ pub fn plan(pair: &Pair, (source, target): &(Vec<Facts>, Vec<Facts>)) -> Delta {
             all.sort_by(|(a, _), (b, _)| a.cmp(b));
             all
         };
+        let own = pair.own_files_of(&pair.repositories[index].0);
+        let is_own = |name: &[u8]| std::str::from_utf8(name).is_ok_and(|name| own.contains(name));
         let same_shape = ours.exists
             && theirs.exists
             && !theirs.incomplete
             && !ours.submodules
             && !theirs.submodules
+            && worktrees::of(ours).chain(worktrees::of(theirs)).next().is_none()
             && theirs.origin().as_deref() == Some(repository.url.as_str())
+            && theirs.trees.iter().all(|tree| tree.in_progress.is_empty())
+            && theirs.dirty().all(|entry| is_own(&entry.path))
             && ours.branch().is_some()
             && theirs.branch() == ours.branch()
             && ours.heads.contains_key(&repository.branch)
@@ -61,14 +69,21 @@ pub fn plan(pair: &Pair, (source, target): &(Vec<Facts>, Vec<Facts>)) -> Delta {
         // What the source knows of its remote: without it the target would call pushed work unpushed.
         let followed = |name: &str| name.starts_with("origin/") && name != "origin/HEAD";
         let remotes = moves("refs/remotes/", &ours.remotes, &theirs.remotes, followed);
-        if heads.is_empty() && remotes.is_empty() {
+        let kept = |facts: &Facts| facts.main().map(|tree| tree.rescues.clone()).unwrap_or_default();
+        let (rescues, theirs_kept) = (kept(ours), kept(theirs));
+        let rescued = rescues::moves(&rescues, &theirs_kept);
+        if heads.is_empty() && remotes.is_empty() && rescued.is_empty() {
             continue;
         }
         delta.moved += u64::from(!heads.is_empty());
+        delta.rescues += u64::from(!rescued.is_empty());
         let old = heads.iter().map(|one| one.old.clone()).filter(|old| !old.is_empty()).collect();
         let tips = theirs.heads.values().chain(theirs.remotes.values()).take(MOST_KNOWN).cloned().collect();
-        let moves = [heads, remotes].concat();
-        let commits = moves.iter().map(|one| one.new.clone()).collect();
+        let moves = [heads, remotes, rescued].concat();
+        // A rescue of the target's own that gets another name is not the source's to give.
+        let has =
+            |one: &&Move| !one.name.starts_with("refs/ccorch/") || rescues.values().any(|id| *id == one.new);
+        let commits = moves.iter().filter(has).map(|one| one.new.clone()).collect();
         let wanted = Wanted { dir: ours.dir.clone(), commits, known: tips, must_know: old };
         delta.simple.push(Simple { index, wanted, moves });
     }

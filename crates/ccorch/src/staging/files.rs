@@ -8,7 +8,7 @@ use ccorch_core::stage;
 
 use super::cache::each;
 use super::pair::Pair;
-use super::{Carried, Facts, How, Mode, Pass, safe};
+use super::{Carried, Facts, How, Mode, Pass, safe, worktrees};
 use crate::error::{Kind, Problem};
 
 /// Carries the folders beside the workspace.
@@ -25,17 +25,9 @@ pub fn sync_copies(pair: &Pair, mode: Mode) -> Result<Carried> {
     Ok(all)
 }
 
-/// Carries files of the workspace. Without facts they are asked for: repositories have just moved.
-pub fn sync(pair: &Pair, how: How<'_>, facts: Option<&(Vec<Facts>, Vec<Facts>)>) -> Result<Carried> {
+/// Carries files of the workspace.
+pub fn sync(pair: &Pair, how: How<'_>, (source, target): &(Vec<Facts>, Vec<Facts>)) -> Result<Carried> {
     eprintln!("{}: files that git does not hold", pair.target.name);
-    let asked;
-    let (source, target) = match facts {
-        Some(facts) => facts,
-        None => {
-            asked = pair.all_facts()?;
-            &asked
-        }
-    };
     let along = how.pass == Pass::Last && how.rescue.is_some();
     let mut names = names(pair, source)?;
     let mut gone = Vec::new();
@@ -48,7 +40,10 @@ pub fn sync(pair: &Pair, how: How<'_>, facts: Option<&(Vec<Facts>, Vec<Facts>)>)
         }
     }
     let mut carried = Carried::default();
-    let stale = stale(pair, &names, target);
+    let trees: BTreeSet<Vec<u8>> =
+        [source, target].into_iter().flat_map(|facts| worktrees::folders(pair, facts)).collect();
+    let mut stale = stale(pair, &names, target);
+    stale.retain(|name| !trees.contains(name));
     carried.removed += stale.len() as u64;
     refuse_ways_out(pair, &names.iter().chain(&gone).cloned().collect())?;
     if how.mode == Mode::Carry {
@@ -80,6 +75,9 @@ pub fn names(pair: &Pair, source: &[Facts]) -> Result<BTreeSet<Vec<u8>>> {
     for ((path, _), facts) in pair.repositories.iter().zip(source) {
         names.extend(untracked(pair, path, facts));
     }
+    // Its clone has a work tree that git makes.
+    let trees = worktrees::folders(pair, source);
+    names.retain(|name| !trees.contains(name));
     let carry = stage::carry(pair.rig).map_err(|e| Problem::new(Kind::Rig, e.to_string()))?;
     names.extend(carry.iter().chain(&pair.own_files).map(|path| path.clone().into_bytes()));
     Ok(names)

@@ -7,15 +7,19 @@
 //! Hosts are asked in few calls, both at once: see `crates/ccorch-io/src/repositories/mod.rs`.
 
 mod agents;
+mod begun;
 mod cache;
 mod delta;
 mod files;
+mod locks;
 mod manifest;
 mod pair;
 mod prove;
 mod repositories;
+mod rescues;
 pub mod routine;
 mod safe;
+mod worktrees;
 
 use std::fmt;
 
@@ -26,11 +30,11 @@ use serde::Serialize;
 
 use crate::context::LoadedRig;
 
-pub use cache::Cache;
-use cache::both;
+pub use cache::{Cache, both};
 use pair::Pair;
 pub use prove::{learn, prove};
-pub use safe::{look, safe_point, stamp};
+pub use rescues::lacking;
+pub use safe::{STAYS, look, rescue_all, rescue_name, safe_point, stamp};
 
 /// Whether to do it or to say what would be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +60,8 @@ pub enum Pass {
 pub struct Carried {
     /// Repositories that were cloned or moved forward.
     pub repositories: u64,
+    /// Work trees with rescues of earlier cutovers that the target did not have.
+    pub rescues: u64,
     /// Files sent.
     pub files: u64,
     /// Files removed or set aside on the target because the source does not have them.
@@ -69,7 +75,7 @@ pub struct Carried {
 impl Carried {
     /// Whether the target was as the source already.
     pub fn is_nothing(&self) -> bool {
-        self.repositories == 0 && self.files == 0 && self.removed == 0
+        self.repositories == 0 && self.rescues == 0 && self.files == 0 && self.removed == 0
     }
 
     fn add(&mut self, stats: ccorch_io::rsync::Stats) {
@@ -80,6 +86,7 @@ impl Carried {
 
     fn join(&mut self, other: Self) {
         self.repositories += other.repositories;
+        self.rescues += other.rescues;
         self.files += other.files;
         self.removed += other.removed;
         self.bytes += other.bytes;
@@ -89,8 +96,9 @@ impl Carried {
 
 impl fmt::Display for Carried {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { repositories, files, removed, bytes, .. } = self;
-        write!(f, "{repositories} repositories, {files} files ({bytes} bytes), {removed} removed")
+        let Self { repositories, rescues, files, removed, bytes, .. } = self;
+        write!(f, "{repositories} repositories, {files} files ({bytes} bytes), {removed} removed")?;
+        if *rescues > 0 { write!(f, ", rescues of {rescues} work trees") } else { Ok(()) }
     }
 }
 
@@ -106,11 +114,10 @@ pub struct How<'a> {
     pub rescue: Option<&'a str>,
 }
 
-impl How<'_> {
-    /// `ccorch stage`.
-    pub fn stage(mode: Mode) -> Self {
-        Self { mode, pass: Pass::Early, rescue: None }
-    }
+/// Looks at the repositories of a host on which nobody works, for the sync that follows.
+pub fn look_ahead(loaded: &LoadedRig, host: &Host, cache: &Cache) -> Result<()> {
+    cache.keep_facts(host, pair::facts(&loaded.rig, host)?);
+    Ok(())
 }
 
 /// Carries everything. Early, the copies come first (a key that git needs may be one), then repositories, then what git
@@ -126,16 +133,22 @@ pub fn sync(
     let mut carried = Carried::default();
     if how.pass == Pass::Early {
         carried.join(files::sync_copies(&pair, how.mode)?);
-        carried.join(repositories::sync(&pair, how)?);
-        let (files, agents) = both(|| files::sync(&pair, how, None), || agents::sync(&pair, how.mode))?;
+        let before = pair.all_facts()?;
+        worktrees::check(&pair, &before.0)?;
+        carried.join(repositories::sync(&pair, how, &before)?);
+        // Repositories have just moved.
+        let facts = pair.all_facts()?;
+        carried.rescues += rescues::sync(&pair, 0..pair.repositories.len(), &facts, how.mode)?;
+        let (files, agents) = both(|| files::sync(&pair, how, &facts), || agents::sync(&pair, how.mode))?;
         carried.join(files);
         carried.join(agents);
         return Ok(carried);
     }
     let work = || {
-        let facts = pair.all_facts()?;
+        let facts = pair.still_facts(cache)?;
+        worktrees::check(&pair, &facts.0)?;
         let mut carried = repositories::sync_last(&pair, how, &facts)?;
-        carried.join(files::sync(&pair, how, Some(&facts))?);
+        carried.join(files::sync(&pair, how, &facts)?);
         Ok(carried)
     };
     let beside = || both(|| files::sync_copies(&pair, how.mode), || agents::sync(&pair, how.mode));

@@ -94,6 +94,12 @@ impl<'a> Pair<'a> {
         both(|| self.facts(self.source), || self.facts(self.target))
     }
 
+    /// The same while nobody works on either, as far as it was just seen; what was not is asked for.
+    pub fn still_facts(&self, cache: &Cache) -> Result<(Vec<Facts>, Vec<Facts>)> {
+        let seen = |host: &Host| cache.take_facts(host).map_or_else(|| self.facts(host), Ok);
+        both(|| seen(self.source), || seen(self.target))
+    }
+
     /// Whether this is one of the rig's repositories.
     pub fn is_repository(&self, path: &[u8]) -> bool {
         self.repositories.iter().any(|(known, _)| known.as_bytes() == path)

@@ -8,10 +8,10 @@ use ccorch_core::stage::agent_state;
 use ccorch_io::host::Host;
 use serde::Serialize;
 
-use super::cache::{Cache, both, each};
-use super::manifest::{Record, manifest};
+use super::cache::{Cache, both};
+use super::manifest::{Below, Record, manifests};
 use super::pair::Pair;
-use super::{Facts, agents, files};
+use super::{Facts, agents, files, rescues, worktrees};
 use crate::context::LoadedRig;
 
 /// One thing in which the hosts differ.
@@ -52,13 +52,9 @@ pub fn prove(
         repository(&pair, index, ours, theirs, along, &mut all);
     }
     let places = places(&pair, &ours, along)?;
-    let sides = each(&places, |place| {
-        both(
-            || manifest(source, &place.from, &place.names, cache),
-            || manifest(target, &place.to, &place.names, cache),
-        )
-    })?;
-    for (place, (ours, theirs)) in places.iter().zip(&sides) {
+    let (from, to) = sides(&places);
+    let (ours, theirs) = both(|| manifests(source, &from, cache), || manifests(target, &to, cache))?;
+    for (place, (ours, theirs)) in places.iter().zip(ours.iter().zip(&theirs)) {
         compare(&pair, &place.from, ours, theirs, &mut all);
     }
     all.sort();
@@ -69,12 +65,16 @@ pub fn prove(
 pub fn learn(loaded: &LoadedRig, source: &Host, target: &Host, cache: &Cache) -> Result<()> {
     let pair = Pair::of(&loaded.rig, source, target, cache)?;
     let facts = pair.facts(source)?;
-    each(&places(&pair, &facts, true)?, |place| {
-        // A file may vanish under the source's work; then there is less to remember, and the proof hashes more.
-        let side = |host: &Host, dir: &str| Ok(manifest(host, dir, &place.names, cache).is_ok());
-        both(|| side(source, &place.from), || side(target, &place.to)).map(drop)
-    })?;
-    Ok(())
+    let places = places(&pair, &facts, true)?;
+    let (from, to) = sides(&places);
+    // A file may vanish under the look, by the source's work; when it always does, the proof has to hash more.
+    let side = |host: &Host, places: &[Below<'_>]| Ok((0..3).any(|_| manifests(host, places, cache).is_ok()));
+    both(|| side(source, &from), || side(target, &to)).map(drop)
+}
+
+fn sides(places: &[Place]) -> (Vec<Below<'_>>, Vec<Below<'_>>) {
+    let from = places.iter().map(|place| Below { dir: &place.from, names: &place.names });
+    (from.collect(), places.iter().map(|place| Below { dir: &place.to, names: &place.names }).collect())
 }
 
 fn places(pair: &Pair, facts: &[Facts], along: bool) -> Result<Vec<Place>> {
@@ -128,6 +128,24 @@ fn repository(
     if at != at_there {
         let (ours, theirs) = (at, at_there);
         say(format!("{ours} is checked out on {}, {theirs} on {}", pair.source.name, pair.target.name));
+    }
+    for (dir, rescues) in ours.rescues() {
+        let there = rescues::of(theirs, dir);
+        for (name, commit) in
+            rescues.iter().filter(|(name, id)| there.and_then(|t| t.get(*name)) != Some(*id))
+        {
+            say(format!("rescue {name} ({commit}) of {dir} is on {} only", pair.source.name));
+        }
+    }
+    for tree in theirs.trees.iter().filter(|tree| !tree.in_progress.is_empty()) {
+        say(format!("a {} is in progress in {} on {}", tree.in_progress[0], tree.dir, pair.target.name));
+    }
+    for tree in worktrees::of(ours) {
+        let there = worktrees::of(theirs).find(|other| other.dir == tree.dir);
+        if there.map(|other| (&other.head, &other.branch)) != Some((&tree.head, &tree.branch)) {
+            let host = &pair.target.name;
+            say(format!("the work tree {} is not there on {host}, or at another commit or branch", tree.dir));
+        }
     }
     let own = pair.own_files_of(path);
     let unclean = |facts: &Facts| -> BTreeSet<String> {

@@ -6,54 +6,89 @@ use anyhow::{Context as _, Result};
 use ccorch_core::rig::Repository;
 use ccorch_core::stage::{config_to_carry, has_credentials};
 use ccorch_io::git::Clone;
+use ccorch_io::repositories::Repositories;
 
 use super::cache::each;
 use super::files::set_aside;
 use super::pair::{Clones, Pair};
-use super::{Carried, Facts, How, Mode, delta, safe};
+use super::{Carried, Facts, How, Mode, begun, delta, rescues, safe, worktrees};
 use crate::error::{Kind, Problem};
 
-/// Carries all repositories, each from its remote; those that hold others first.
-pub fn sync(pair: &Pair, how: How<'_>) -> Result<Carried> {
+/// Carries all repositories. Those that only have moved come straight from the source, and show that the target reaches their
+/// remotes; others are cloned from there first, those that hold others before them.
+pub fn sync(pair: &Pair, how: How<'_>, facts: &(Vec<Facts>, Vec<Facts>)) -> Result<Carried> {
     let depth = |path: &str| if path == "." { 0 } else { path.split('/').count() };
-    let mut all = Carried::default();
-    for level in pair.repositories.chunk_by(|(a, _), (b, _)| depth(a) == depth(b)) {
-        for part in each(level, |(path, repository)| whole(pair, path, repository, how))? {
-            all.join(part);
+    let all = || (0..pair.repositories.len()).collect();
+    let (mut carried, mut long) =
+        if how.mode == Mode::Carry { moved(pair, facts) } else { (Carried::default(), all()) };
+    let rest = || (0..pair.repositories.len()).filter(|index| !long.contains(index));
+    let dirs: Vec<String> = rest().map(|index| pair.clones(&pair.repositories[index].0).target.dir).collect();
+    let remotes = Repositories { host: pair.target, user: pair.user };
+    if !dirs.is_empty() && remotes.fetch(&dirs).is_err() {
+        // One at a time says which, and why.
+        long = all();
+    }
+    let long: Vec<_> = long.iter().map(|&index| &pair.repositories[index]).collect();
+    for level in long.chunk_by(|(a, _), (b, _)| depth(a) == depth(b)) {
+        for part in each(level, |(path, repository)| whole(pair, path, repository, how, facts))? {
+            carried.join(part);
         }
     }
-    Ok(all)
+    Ok(carried)
 }
 
 /// Carries what changed since, straight from the source, all repositories in one call to each host. What is not as simple
 /// as that goes the long way.
 pub fn sync_last(pair: &Pair, how: How<'_>, facts: &(Vec<Facts>, Vec<Facts>)) -> Result<Carried> {
-    let plan = delta::plan(pair, facts);
-    let mut all = Carried { repositories: plan.moved, ..Carried::default() };
-    let mut long = plan.long_way;
-    if let Err(error) = delta::carry(pair, &plan.simple) {
-        eprintln!("{}: one at a time, because of this: {error:#}", pair.target.name);
-        all.repositories = 0;
-        long.extend(plan.simple.into_iter().map(|one| one.index));
-        long.sort_unstable();
-    }
+    let (mut all, long) = moved(pair, facts);
     // Outer ones first, as they are listed.
-    for index in long {
+    for &index in &long {
         let (path, repository) = &pair.repositories[index];
-        all.join(whole(pair, path, repository, how)?);
+        all.join(whole(pair, path, repository, how, facts)?);
     }
+    all.rescues += rescues::sync(pair, long.into_iter(), facts, how.mode)?;
     Ok(all)
 }
 
-fn whole(pair: &Pair, path: &str, repository: &Repository, how: How<'_>) -> Result<Carried> {
+/// Carries what is simple; the numbers of the others.
+fn moved(pair: &Pair, facts: &(Vec<Facts>, Vec<Facts>)) -> (Carried, Vec<usize>) {
+    let plan = delta::plan(pair, facts);
+    let mut all = Carried { repositories: plan.moved, rescues: plan.rescues, ..Carried::default() };
+    let mut long = plan.long_way;
+    if let Err(error) = delta::carry(pair, &plan.simple) {
+        eprintln!("{}: one at a time, because of this: {error:#}", pair.target.name);
+        (all.repositories, all.rescues) = (0, 0);
+        long.extend(plan.simple.into_iter().map(|one| one.index));
+        long.sort_unstable();
+    }
+    (all, long)
+}
+
+fn whole(
+    pair: &Pair,
+    path: &str,
+    repository: &Repository,
+    how: How<'_>,
+    (source, target): &(Vec<Facts>, Vec<Facts>),
+) -> Result<Carried> {
     eprintln!("{}: repository {path}", pair.target.name);
     let mut carried = Carried::default();
-    let changed = one(pair, &pair.clones(path), repository, how, &mut carried);
+    let clones = pair.clones(path);
+    let index = pair.repositories.iter().position(|(known, _)| known == path).unwrap_or_default();
+    let facts = (&source[index], &target[index]);
+    let changed = one(pair, &clones, repository, how, facts, &mut carried);
     carried.repositories = u64::from(changed.with_context(|| format!("repository `{path}`"))?);
     Ok(carried)
 }
 
-fn one(pair: &Pair, clones: &Clones, repo: &Repository, how: How<'_>, carried: &mut Carried) -> Result<bool> {
+fn one(
+    pair: &Pair,
+    clones: &Clones,
+    repo: &Repository,
+    how: How<'_>,
+    (ours, theirs): (&Facts, &Facts),
+    carried: &mut Carried,
+) -> Result<bool> {
     let (source, target) = (&clones.source, &clones.target);
     if !source.exists()? {
         let text = format!("{}: there is no git clone at {}", source.host.name, source.dir);
@@ -73,7 +108,8 @@ fn one(pair: &Pair, clones: &Clones, repo: &Repository, how: How<'_>, carried: &
     }
     let there = target.exists()?;
     if how.mode == Mode::DryRun {
-        return Ok(!there || target.is_incomplete()? || target.heads()? != heads);
+        let begun = theirs.trees.iter().any(|tree| !tree.in_progress.is_empty());
+        return Ok(!there || begun || target.is_incomplete()? || target.heads()? != heads);
     }
     if !there {
         target.create(&repo.branch)?;
@@ -82,14 +118,18 @@ fn one(pair: &Pair, clones: &Clones, repo: &Repository, how: How<'_>, carried: &
     let (user, url) = (target.user, &repo.url);
     let fetched = target.fetch();
     fetched.with_context(|| format!("{} cannot fetch {url} as `{user}`", target.host.name))?;
-    let at = checked_out(source, &heads, &repo.branch)?;
-    carry_commits(source, target, heads.values().chain(at.commit()))?;
+    let at = checked_out(source, &heads, &repo.branch, ours)?;
+    let linked = worktrees::of(ours).filter_map(|tree| tree.head.as_ref());
+    carry_commits(source, target, heads.values().chain(at.commit()).chain(linked))?;
+    changed |= begun::end(pair, clones, theirs, how)?;
+    worktrees::release(clones, theirs)?;
     let begun = target.is_incomplete()?;
     changed |= move_branches(pair, clones, &heads, begun, how)?;
     if begun {
         target.complete(&repo.branch)?;
     }
     changed |= check_out(pair, clones, &at, how)?;
+    changed |= worktrees::sync(pair, clones, ours, theirs, how)?;
     submodules(target)?;
     settings(clones, carried)?;
     Ok(changed)
@@ -98,7 +138,7 @@ fn one(pair: &Pair, clones: &Clones, repo: &Repository, how: How<'_>, carried: &
 /// What is checked out on the source, and shall be on the target.
 enum CheckedOut {
     Branch(String),
-    /// A commit without a branch: a loop that was stopped in a rebase leaves that, for one.
+    /// A commit without a branch.
     Commit(String),
 }
 
@@ -108,9 +148,16 @@ impl CheckedOut {
     }
 }
 
-/// A branch that is not born yet has nothing to check out; the rig's has.
-fn checked_out(source: &Clone, heads: &BTreeMap<String, String>, usual: &str) -> Result<CheckedOut> {
-    match source.branch()? {
+/// A branch that is not born yet has nothing to check out; the rig's has. A loop that was stopped in a rebase has left a commit
+/// without a branch, but is on the branch that is rebased, as the facts say.
+fn checked_out(
+    source: &Clone,
+    heads: &BTreeMap<String, String>,
+    usual: &str,
+    facts: &Facts,
+) -> Result<CheckedOut> {
+    let rebased = || facts.branch().map(ToOwned::to_owned);
+    match source.branch()?.or_else(rebased) {
         Some(branch) if heads.contains_key(&branch) => Ok(CheckedOut::Branch(branch)),
         Some(_) => Ok(CheckedOut::Branch(usual.into())),
         None => Ok(CheckedOut::Commit(source.head()?)),
@@ -202,7 +249,7 @@ fn make_way(pair: &Pair, clones: &Clones, commit: &str, how: How<'_>) -> Result<
     }
     if let (Some(name), false) = (how.rescue, others.is_empty()) {
         // Carried there by an earlier cutover, and worked on elsewhere since.
-        safe::park(target, &others, &format!("{name}-on-{}", target.host.name))?;
+        safe::park(target, &others, &begun::parked(name, &target.host.name, 0))?;
     } else if !others.is_empty() {
         let text =
             format!("{}: uncommitted changes in {}: {}", target.host.name, target.dir, others.join(", "));

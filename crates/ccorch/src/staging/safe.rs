@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use ccorch_core::safepoint::{Exempt, Facts, Tree, TreeKind, Unsaved, UnsavedPolicy};
+use ccorch_core::safepoint::{Exempt, Facts, Tree, TreeKind, Unsaved, UnsavedPolicy, What};
 use ccorch_core::safepoint::{audit, uncommitted, unsaved};
 use ccorch_core::stage::{self, join};
 use ccorch_io::command::CommandError;
@@ -13,7 +13,8 @@ use ccorch_io::host::Host;
 use ccorch_io::repositories::{Repositories, Rescue, Rescued};
 use serde::Serialize;
 
-use super::cache::each;
+use super::cache::{Cache, each};
+use super::locks;
 use super::pair::facts;
 use crate::context::LoadedRig;
 use crate::error::{Kind, Problem};
@@ -34,30 +35,42 @@ pub struct Kept {
     pub not_pushed: Option<String>,
 }
 
+/// How a part of a safe point's words begins that was not carried.
+pub const STAYS: &str = "stays behind: ";
+
 /// What the proof came to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SafePoint {
     /// Rescues; none when all was saved.
     pub kept: Vec<Kept>,
+    /// What a rescue does not hold and nobody carries: a merge or rebase that was begun, a lock.
+    pub left: Vec<Unsaved>,
+    /// Locks that nobody held, moved out of git's way.
+    pub set_aside: Vec<Unsaved>,
 }
 
 impl fmt::Display for SafePoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.kept.is_empty() {
-            return write!(f, "every commit is pushed and every work tree is clean");
+        let mut parts: Vec<String> = self.kept.iter().map(ToString::to_string).collect();
+        parts.extend(self.left.iter().map(|left| format!("{STAYS}{left}")));
+        parts.extend(self.set_aside.iter().map(|lock| format!("set aside, as nobody held it: {lock}")));
+        match parts.as_slice() {
+            [] => write!(f, "every commit is pushed and every work tree is clean"),
+            parts => write!(f, "{}", parts.join("; ")),
         }
-        for (index, kept) in self.kept.iter().enumerate() {
-            let short = |commit: &str| commit.get(..12).unwrap_or(commit).to_owned();
-            let names: Vec<String> =
-                kept.branches.iter().map(|(name, commit)| format!("{name} ({})", short(commit))).collect();
-            let between = if index > 0 { "; " } else { "" };
-            write!(f, "{between}rescued from {}: {}", kept.place, names.join(", "))?;
-            match &kept.not_pushed {
-                Some(why) => write!(f, ", carried to the target and not pushed: {why}")?,
-                None => write!(f, ", pushed")?,
-            }
+    }
+}
+
+impl fmt::Display for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let short = |commit: &str| commit.get(..12).unwrap_or(commit).to_owned();
+        let names: Vec<String> =
+            self.branches.iter().map(|(name, commit)| format!("{name} ({})", short(commit))).collect();
+        write!(f, "rescued from {}: {}", self.place, names.join(", "))?;
+        match &self.not_pushed {
+            Some(why) => write!(f, ", carried to the target and not pushed: {why}"),
+            None => write!(f, ", pushed"),
         }
-        Ok(())
     }
 }
 
@@ -73,25 +86,56 @@ pub fn look(loaded: &LoadedRig, host: &Host) -> Result<Vec<Unsaved>> {
     Ok(find(loaded, host)?.into_iter().flat_map(|found| found.unsaved).collect())
 }
 
-/// Proves that everything on the host is saved; what is not is refused or rescued. `stamp` is `HOST/TIME`; the same one
-/// makes the same commits again.
+/// Proves that everything on the host, which was stopped, is saved; what is not is refused or rescued. `stamp` is
+/// `HOST/TIME`; the same one makes the same commits again. What was seen of a host that has everything saved is in `cache` for
+/// the sync that follows.
 pub fn safe_point(
     loaded: &LoadedRig,
     host: &Host,
     target: &Host,
     policy: UnsavedPolicy,
     stamp: &str,
+    cache: &Cache,
 ) -> Result<SafePoint> {
-    let all: Vec<Found> = find(loaded, host)?.into_iter().filter(|found| !found.unsaved.is_empty()).collect();
-    if all.is_empty() {
+    let mut all = find(loaded, host)?;
+    if all.iter().all(|found| found.unsaved.is_empty()) {
+        cache.keep_facts(host, all.into_iter().map(|found| found.facts).collect());
         return Ok(SafePoint::default());
     }
+    all.retain(|found| !found.unsaved.is_empty());
     if policy == UnsavedPolicy::Refuse {
         return Err(refusal(host, &all));
     }
+    // A rescue that is not pushed goes to the target's clone: what was seen there before is no longer so.
+    cache.take_facts(target);
     let user = loaded.rig.workspace.user.as_str();
-    let kept = each(&all, |found| rescue(found, user, host, target, stamp))?;
-    Ok(SafePoint { kept: kept.into_iter().flatten().collect() })
+    let set_aside = each(&all, |found| locks::set_aside(&found.facts, host, user, stamp))?.concat();
+    let mut proof = rescue_of(loaded, &all, host, target, stamp)?;
+    proof.left.retain(|left| !set_aside.contains(left));
+    Ok(SafePoint { set_aside, ..proof })
+}
+
+/// Rescues what a host has not saved. It may be at work, so its locks are its own.
+pub fn rescue_all(loaded: &LoadedRig, host: &Host, target: &Host, stamp: &str) -> Result<SafePoint> {
+    rescue_of(loaded, &not_saved(loaded, host)?, host, target, stamp)
+}
+
+fn not_saved(loaded: &LoadedRig, host: &Host) -> Result<Vec<Found>> {
+    Ok(find(loaded, host)?.into_iter().filter(|found| !found.unsaved.is_empty()).collect())
+}
+
+fn rescue_of(
+    loaded: &LoadedRig,
+    all: &[Found],
+    host: &Host,
+    target: &Host,
+    stamp: &str,
+) -> Result<SafePoint> {
+    let user = loaded.rig.workspace.user.as_str();
+    let kept = each(all, |found| rescue(found, user, host, target, stamp))?.concat();
+    let left = all.iter().flat_map(|found| &found.unsaved);
+    let left = left.filter(|one| matches!(one.what, What::Lock(_) | What::InProgress(_))).cloned().collect();
+    Ok(SafePoint { kept, left, set_aside: Vec::new() })
 }
 
 fn refusal(host: &Host, all: &[Found]) -> anyhow::Error {
@@ -129,8 +173,8 @@ fn rescue(found: &Found, user: &str, host: &Host, target: &Host, stamp: &str) ->
         if wanted.files.is_empty() && wanted.commits.is_empty() {
             continue;
         }
-        let which = if index == 0 { String::new() } else { format!("-tree-{index}") };
-        let made = Repositories { host, user }.rescue(&wanted, &format!("ccorch/rescue/{stamp}{which}"))?;
+        let name = of_tree(&format!("ccorch/rescue/{stamp}"), index);
+        let made = Repositories { host, user }.rescue(&wanted, &name)?;
         let clone = Clone { host, user, dir: tree.dir.clone() };
         let not_pushed = match reason_to_hold(&made) {
             Some(why) => Some(why),
@@ -147,10 +191,24 @@ fn rescue(found: &Found, user: &str, host: &Host, target: &Host, stamp: &str) ->
 
 fn wanted(tree: &Tree, exempt: &Exempt) -> Rescue {
     let files = uncommitted(tree, exempt).map(|entry| entry.path.clone()).collect();
-    let stash = tree.stash.iter().enumerate().map(|(n, id)| (format!("stash-{n}"), id.clone()));
     let branches = tree.unpushed.iter().map(|(name, id)| (format!("branch-{name}"), id.clone()));
-    let detached = tree.detached_unpushed.iter().map(|id| ("detached".to_owned(), id.clone()));
-    Rescue { dir: tree.dir.clone(), files, commits: stash.chain(branches).chain(detached).collect() }
+    let commits = stash(tree).chain(branches).chain(detached(tree)).collect();
+    Rescue { dir: tree.dir.clone(), files, commits }
+}
+
+/// What a work tree has put aside: what a rescue's name ends with, and the commit.
+pub fn stash(tree: &Tree) -> impl Iterator<Item = (String, String)> {
+    tree.stash.iter().enumerate().map(|(n, id)| (format!("stash-{n}"), id.clone()))
+}
+
+/// The commit without a branch that nothing else holds, if there is one; the same.
+pub fn detached(tree: &Tree) -> impl Iterator<Item = (String, String)> {
+    tree.detached_unpushed.iter().map(|id| ("detached".to_owned(), id.clone()))
+}
+
+/// A rescue's name in the work tree of this number: work trees of one clone share refs.
+pub fn of_tree(name: &str, tree: usize) -> String {
+    if tree == 0 { name.to_owned() } else { format!("{name}-tree-{tree}") }
 }
 
 fn reason_to_hold(made: &Rescued) -> Option<String> {
@@ -201,6 +259,11 @@ pub fn park(clone: &Clone, names: &[String], stamp: &str) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The name of a rescue without `refs/heads/`; what is kept on another host than `host` adds that one's.
+pub fn rescue_name(host: &str, journal: &str) -> String {
+    format!("ccorch/rescue/{}", stamp(host, journal))
 }
 
 /// `HOST/TIME` of a cutover: the time at the head of its journal's id.

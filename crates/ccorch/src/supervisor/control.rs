@@ -24,6 +24,8 @@ use crate::here::status::LoopReport;
 const LONGEST: u64 = 256 << 10;
 /// How long a client may take to write its request.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// The pause after a client that could not be let in.
+const CROWDED: Duration = Duration::from_millis(200);
 /// How long a reply may take: a stop waits for the agent's safe point.
 const REPLY: Duration = Duration::from_secs(120);
 
@@ -124,7 +126,12 @@ pub fn listen(here: &Here, sender: Sender<Event>) -> Result<()> {
     let listener = UnixListener::bind(&path).with_context(|| format!("listen on {}", path.display()))?;
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
     thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
+        for stream in listener.incoming() {
+            let Ok(stream) = stream else {
+                // Without a free descriptor it would fail again at once, for as long.
+                thread::sleep(CROWDED);
+                continue;
+            };
             let sender = sender.clone();
             thread::spawn(move || {
                 if let Err(error) = serve(&stream, &sender) {

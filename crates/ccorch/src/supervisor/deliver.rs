@@ -1,8 +1,6 @@
 //! Delivering a nudge: pasted as one, Enter apart, and proven by the agent's hook, its transcript or the emptied input
 //! line. Before anything is typed it is looked for where an earlier try of the same nudge may have brought it.
 
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
@@ -14,12 +12,13 @@ use ccorch_core::names::LoopName;
 use ccorch_core::rig::Agent;
 use ccorch_core::watchdog::screen::{self, Live};
 use ccorch_io::tmux::Tmux;
-use ccorch_io::{clock, durable};
+use ccorch_io::{clock, content, durable};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::hears::Ears;
+use super::threads::Life;
 use crate::here::runtime::tmux;
 use crate::here::{Here, loop_state};
 
@@ -35,10 +34,19 @@ const SETTLE: Duration = Duration::from_millis(400);
 const AGAIN: Duration = Duration::from_secs(2);
 /// An emptied input line is a receipt when nothing better has come for this long.
 const EMPTIED: Duration = Duration::from_secs(3);
+/// Who is attached and has pressed no key for this long left what stands in the input line.
+const TYPING: Duration = Duration::from_secs(10 * 60);
+/// How long an input line may take to follow a key.
+const REDRAWN: Duration = Duration::from_secs(1);
+/// Lines that are taken out of an input line; each may take two rounds.
+const LEFT: usize = 64;
 /// The part of a transcript that is looked through.
 const LARGEST: u64 = 8 << 20;
 /// What an agent shows in place of a long paste.
 const FOLDED: &str = "[Pasted text #";
+
+/// The weakest receipt.
+pub(super) const EMPTY_AGAIN: &str = "the input line is empty again";
 
 /// How a try went.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,6 +83,8 @@ struct Mark {
 struct Try<'a> {
     letter: &'a Letter,
     ears: &'a Arc<Ears>,
+    /// The agent it is told; the next one is another try's.
+    life: &'a Life,
     tmux: Tmux,
     transcript: Option<PathBuf>,
     mark: Mark,
@@ -82,7 +92,7 @@ struct Try<'a> {
 }
 
 /// Types the text, unless the agent has it already, and waits for the receipt.
-pub fn deliver(here: &Here, letter: &Letter, ears: &Arc<Ears>) -> Result<Delivered> {
+pub(super) fn deliver(here: &Here, letter: &Letter, ears: &Arc<Ears>, life: &Life) -> Result<Delivered> {
     let name = &letter.name;
     let spec = here.rig.loops.get(name).context("the rig does not have it")?;
     if spec.agent != Agent::Claude {
@@ -91,7 +101,7 @@ pub fn deliver(here: &Here, letter: &Letter, ears: &Arc<Ears>) -> Result<Deliver
     let transcript = letter.session.map(|id| loop_state::transcript(here, spec, id));
     let (mark, tried) = mark(here, letter, transcript.as_deref());
     let digest = hook::digest(&letter.text);
-    let one = Try { letter, ears, tmux: tmux(here, name), transcript, mark, digest };
+    let one = Try { letter, ears, life, tmux: tmux(here, name), transcript, mark, digest };
     if let Some(how) = one.came(Duration::ZERO) {
         return Ok(Delivered::Yes(how));
     }
@@ -120,17 +130,16 @@ impl Try<'_> {
         if let Some(held) = held {
             return Ok(held);
         }
-        let Some(draft) = before.draft else { bail!("the screen shows no input line") };
+        let Some(mut draft) = before.draft else { bail!("the screen shows no input line") };
         let mut shown = tried && self.is_ours(&draft);
         if !shown {
             if !draft.is_empty() {
-                // A hint that the agent shows in an empty line looks the same, and takes no harm.
-                if self.tmux.has_clients()? {
+                if self.tmux.has_typist(clock::now().as_second(), TYPING)? {
                     return Ok(Delivered::InTheWay(
                         "somebody is attached, and the input line is not empty".into(),
                     ));
                 }
-                self.tmux.press("C-u")?;
+                draft = self.clear(draft)?;
             }
             self.tmux.paste(&self.letter.text)?;
             shown = self.wait_until_shown(&draft)?;
@@ -142,6 +151,38 @@ impl Try<'_> {
         }
         self.tmux.press("Enter")?;
         self.receipt(shown)
+    }
+
+    /// Takes away what was left in the input line, of however many lines it is; what stands there then.
+    fn clear(&self, mut draft: String) -> Result<String> {
+        for _ in 0..LEFT {
+            let before = draft.clone();
+            // The first takes a line, the second the end of the one above.
+            for key in ["C-u", "BSpace"] {
+                if !draft.is_empty() && draft == before {
+                    self.tmux.press(key)?;
+                    draft = self.after(draft)?;
+                }
+            }
+            // A hint that is not drawn faint stays, and takes no harm.
+            if draft.is_empty() || draft == before {
+                break;
+            }
+        }
+        Ok(draft)
+    }
+
+    /// The input line when it is another than that, or after a while the same.
+    fn after(&self, draft: String) -> Result<String> {
+        let end = Instant::now() + REDRAWN;
+        loop {
+            let (live, held) = self.look()?;
+            let Some(now) = live.draft.filter(|_| held.is_none()) else { bail!("the input line is gone") };
+            if now != draft || Instant::now() >= end {
+                return Ok(now);
+            }
+            thread::sleep(LOOK / 5);
+        }
     }
 
     /// Whether the paste came to be seen in the input line.
@@ -176,7 +217,7 @@ impl Try<'_> {
                     pressed = Instant::now();
                 }
             } else if shown && pressed.elapsed() >= EMPTIED {
-                return Ok(Delivered::Yes("the input line is empty again"));
+                return Ok(Delivered::Yes(EMPTY_AGAIN));
             }
         }
         bail!("no receipt within {} s", RECEIPT.as_secs())
@@ -184,7 +225,10 @@ impl Try<'_> {
 
     /// The live part of the screen, and what holds the keyboard.
     fn look(&self) -> Result<(Live, Option<Delivered>)> {
-        let live = screen::read(&self.tmux.screen()?);
+        let live = screen::read(&self.tmux.drawn()?);
+        if self.life.is_over() {
+            bail!("its agent ended meanwhile");
+        }
         let held =
             live.dialog.as_ref().map(|(kind, _)| Delivered::InTheWay(format!("{kind} holds the keyboard")));
         Ok((live, held))
@@ -209,18 +253,13 @@ impl Try<'_> {
 
 /// Whether a transcript has the text as a person's words behind `offset`.
 fn holds(path: &Path, offset: u64, text: &str) -> bool {
-    let read = || -> std::io::Result<Vec<u8>> {
-        let mut file = File::open(path)?;
-        let length = file.metadata()?.len();
+    let from = |length: u64| {
         // A file that is shorter than it was is another one.
         let from = if length < offset { 0 } else { offset };
-        file.seek(SeekFrom::Start(from.max(length.saturating_sub(LARGEST))))?;
-        let mut bytes = Vec::new();
-        file.take(LARGEST).read_to_end(&mut bytes)?;
-        Ok(bytes)
+        from.max(length.saturating_sub(LARGEST))
     };
+    let bytes = content::part(path, LARGEST, from).ok().flatten().unwrap_or_default();
     let wanted = hook::plain(text);
-    let bytes = read().unwrap_or_default();
     String::from_utf8_lossy(&bytes).lines().any(|line| {
         let Ok(record) = serde_json::from_str::<serde_json::Value>(line) else { return false };
         let content = &record["message"]["content"];

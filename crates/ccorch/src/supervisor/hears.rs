@@ -9,16 +9,20 @@ use ccorch_core::hook;
 use ccorch_core::names::LoopName;
 use ccorch_core::watchdog::signals::{self, Turn};
 use jiff::{SignedDuration, Timestamp};
+use uuid::Uuid;
 
 use super::hooks::Lost;
 use super::look::Seen;
 use super::loops::Loops;
+use super::rebuild::SESSION;
 use crate::here::{events, exits};
 
 /// Prompts that are remembered.
 const PROMPTS: usize = 32;
 /// Of more lines at once only the last word counts: the rest is history by then.
 const AT_ONCE: usize = 8;
+/// A hook of an agent that ended is not on its way for longer.
+const LATE: Duration = Duration::from_secs(30);
 /// What was lost is said no more often than this.
 const SAY: Duration = Duration::from_secs(30);
 
@@ -63,9 +67,9 @@ impl Loops {
     pub(super) fn forget_what_was_given(&mut self, name: &LoopName) {
         let Some(one) = self.all.get_mut(name).filter(|one| one.given.is_some()) else { return };
         let paths = &self.here.paths;
-        let began = one.began;
-        let runs = exits::running(paths, name).is_some_and(|agent| agent.started >= began);
-        let ran = || exits::last(paths, name).is_some_and(|exit| exit.started >= began);
+        let past = &one.past;
+        let runs = exits::running(paths, name).is_some_and(|agent| !past.knows(agent.started));
+        let ran = || exits::last(paths, name).is_some_and(|exit| !past.knows(exit.started));
         if !runs && !ran() {
             return;
         }
@@ -93,6 +97,9 @@ impl Loops {
     /// Something waits of a loop's hooks.
     pub fn hears(&mut self, name: &LoopName) {
         let heard = self.hooks.take(name);
+        if !heard.lines.is_empty() {
+            self.forget_what_was_given(name);
+        }
         if let Some(one) = self.all.get_mut(name) {
             let lost = &mut one.unsaid.lost;
             lost.dropped += heard.lost.dropped;
@@ -120,7 +127,9 @@ impl Loops {
 
     /// One line of an agent's hooks.
     fn hook(&mut self, name: &LoopName, line: String, counts: bool) {
-        let signal = match signals::read(&line).last.map(|last| last.turn) {
+        let last = signals::read(&line).last;
+        let shown = last.as_ref().map(|last| last.line.clone()).unwrap_or_default();
+        let signal = match last.map(|last| last.turn) {
             Some(Turn::Open) => Signal::TurnOpen,
             Some(Turn::Ended) => Signal::TurnEnded,
             Some(Turn::Failed { .. }) => Signal::TurnFailed,
@@ -128,17 +137,46 @@ impl Loops {
             _ => Signal::Look,
         };
         let Some(one) = self.all.get_mut(name) else { return };
-        if let Some((Some(prompt), at)) = hook::heard(&line).map(|heard| (heard.prompt, heard.at)) {
+        let heard = hook::heard(&line);
+        let at = heard.as_ref().and_then(|heard| heard.at);
+        if let Some(prompt) = heard.and_then(|heard| heard.prompt) {
             one.ears.prompt(prompt, at.unwrap_or_else(ccorch_io::clock::now));
         }
+        // Behind its agent's end it comes soon or never; later on, only the clock was put back.
+        let from = one.hooks_from.filter(|(_, begun)| begun.elapsed() < LATE);
+        if let (Some(at), Some((from, _))) = (at, from)
+            && at < from
+        {
+            return;
+        }
+        if let Some(session) = hook::went_over(&line) {
+            self.goes_on_in(name, session);
+        }
+        let Some(one) = self.all.get_mut(name) else { return };
         one.eyes.hook(line);
         if !counts {
             return;
         }
-        self.tell(name, Happens::Signal(signal));
+        self.tell(name, Happens::Signal(signal, shown));
         if signal == Signal::TurnEnded {
             self.look_at_phase();
         }
+    }
+
+    /// Its agent went over to another conversation (`/clear`, `/resume`): what it is told, and its next start, follow it
+    /// there. The old one would undo what somebody wished.
+    fn goes_on_in(&mut self, name: &LoopName, session: Uuid) {
+        let others = || self.all.iter().filter(|(other, _)| *other != name);
+        if others().any(|(_, other)| other.state.session == Some(session)) {
+            return;
+        }
+        let Some(one) = self.all.get_mut(name) else { return };
+        let Some(old) = one.state.session.filter(|old| *old != session) else { return };
+        one.state.session = Some(session);
+        one.eyes.forget_transcript();
+        self.keep.put(name, &one.state);
+        let detail = format!("{session} is its conversation from here on; it was {old}");
+        events::record(&self.here, SESSION, Some(name), detail);
     }
 
     /// Says what was lost, once in a while.

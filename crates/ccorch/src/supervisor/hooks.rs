@@ -15,7 +15,7 @@ use ccorch_core::rig::Agent;
 use ccorch_io::datagrams::{self, Message};
 use ccorch_io::spool::Spool;
 
-use super::{Event, loops};
+use super::{Event, threads};
 use crate::here::{Here, runtime};
 
 /// Lines that wait of one loop.
@@ -99,7 +99,7 @@ pub fn listen(here: &Here, sender: Sender<Event>) -> Result<Hooks> {
             }
         }
     };
-    thread::Builder::new().stack_size(loops::STACK).spawn(listen)?;
+    thread::Builder::new().stack_size(threads::STACK).spawn(listen)?;
     Ok(hooks)
 }
 

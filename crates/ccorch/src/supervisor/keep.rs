@@ -2,8 +2,8 @@
 //! said aloud; a disk that takes nothing stops no loop.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use ccorch_core::boot::BootState;
@@ -12,13 +12,20 @@ use ccorch_core::life::Desired;
 use ccorch_core::names::LoopName;
 use ccorch_core::watchdog::life::State;
 use ccorch_io::{clock, durable};
+use jiff::SignedDuration;
 use rustix::time::{ClockId, clock_gettime};
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::here::loop_state::LoopState;
-use crate::here::{Here, events, loop_state};
+use super::rebuild;
+use crate::here::loop_state::{LoopState, Share};
+use crate::here::{Here, events, loop_state, runtime};
+
+/// Engine time that was written longer ago than this is written again.
+const OLD: Duration = Duration::from_secs(60 * 60);
+
+/// A wall clock that is this many milliseconds off was set; below that it is only put right.
+const SET: u64 = 10_000;
 
 /// The part that is not one loop's.
 #[derive(Debug, Serialize, Deserialize)]
@@ -41,29 +48,32 @@ pub struct Keep {
     overtaken: bool,
     /// Whether the disk took the latest write.
     takes: bool,
+    /// When the engine's time was written last; none when the disk did not take it.
+    told: Option<Instant>,
+    /// A start waits: what is written now is whole for whoever reads it, and on disk only after [`Keep::settle`].
+    pub hurry: bool,
+    /// What is to be brought to disk then.
+    owed: Vec<PathBuf>,
+    /// What the loops' own processes were told last.
+    shares: BTreeMap<LoopName, Share>,
+    /// Whose that is: user and group of each Unix user.
+    owners: BTreeMap<String, (u32, u32)>,
 }
 
 /// Puts damaged state files aside, so that the supervisor goes on with what it can still find out.
 pub fn mend(here: &Here) {
-    aside::<BootState>(here, &here.paths.boot());
-    aside::<Kept>(here, &file(here));
+    let shared = [
+        rebuild::aside::<BootState>(&here.paths.boot()),
+        // Its content comes by itself: the phase from its file, accounts from what their agents show.
+        rebuild::aside::<Kept>(&file(here)),
+    ];
+    for said in shared.into_iter().flatten() {
+        let detail = format!("{said}; going on as if it had never been written");
+        events::record(here, "state-damaged", None, detail);
+    }
     for name in here.rig.loops.keys() {
-        aside::<LoopState>(here, &here.paths.loop_state(name));
+        rebuild::loop_state(here, name);
     }
-}
-
-fn aside<T: DeserializeOwned>(here: &Here, path: &Path) {
-    let Err(error) = durable::read_json::<T>(path) else { return };
-    if error.downcast_ref::<durable::Damaged>().is_none() {
-        eprintln!("warning: {error:#}");
-        return;
-    }
-    let away = PathBuf::from(format!("{}.damaged-{}", path.display(), clock::now().as_millisecond()));
-    let kept = match fs::rename(path, &away) {
-        Ok(()) => format!("kept as {}; going on as if it had never been written", away.display()),
-        Err(error) => format!("and it could not be put aside: {error}"),
-    };
-    events::record(here, "state-damaged", None, format!("{error:#}; {kept}"));
 }
 
 /// A loop's state as it lies there; nothing when it is missing or damaged.
@@ -106,10 +116,35 @@ impl Keep {
             states.insert(name.clone(), state);
         }
         let (written, here) = (states.clone(), here.clone());
-        let mut keep = Self { here, boot_id, clock, written, disk, overtaken: false, takes: true };
+        let (hurry, owed) = (false, Vec::new());
+        let mut keep = Self {
+            here,
+            boot_id,
+            clock,
+            written,
+            disk,
+            overtaken: false,
+            takes: true,
+            told: None,
+            hurry,
+            owed,
+            shares: BTreeMap::new(),
+            owners: BTreeMap::new(),
+        };
+        for (name, state) in &states {
+            keep.share(name, state);
+        }
         let now = keep.now();
+        // Of before nothing is in mind that would have to be put.
+        keep.clock.take_jump(0);
         let fleets = Fleets::of(&keep.here.rig);
         Ok((keep, Fleet::new(fleets, shared, memories, now), states))
+    }
+
+    /// By how much the wall clock was set since this was asked last; none where it runs on.
+    pub fn jump(&mut self) -> Option<SignedDuration> {
+        self.now();
+        self.clock.take_jump(SET).map(SignedDuration::from_millis)
     }
 
     /// Now, in engine time.
@@ -119,20 +154,55 @@ impl Keep {
 
     /// Writes a loop's state if it is another than what was written last. What somebody else wrote meanwhile stays.
     pub fn put(&mut self, name: &LoopName, state: &LoopState) {
-        if self.overtaken || self.written.get(name) == Some(state) {
+        if self.overtaken {
             return;
+        }
+        if self.written.get(name) == Some(state) {
+            return self.share(name, state);
         }
         let found = on_disk(&self.here, name);
         if found.is_some() && found.as_ref() != self.disk.get(name) {
             self.overtaken = true;
             return;
         }
-        let done = loop_state::write(&self.here, name, state);
+        let write = if self.hurry { loop_state::put } else { loop_state::write };
+        let done = write(&self.here, name, state);
         if done.is_ok() {
+            if self.hurry {
+                self.owed.push(self.here.paths.loop_state(name));
+            }
             self.written.insert(name.clone(), state.clone());
             self.disk.extend(serde_json::to_value(state).ok().map(|value| (name.clone(), value)));
         }
         self.took(done);
+        self.share(name, state);
+    }
+
+    /// Has the loop's own processes find what is theirs of it.
+    fn share(&mut self, name: &LoopName, state: &LoopState) {
+        let share = Share::of(state);
+        if self.shares.get(name) == Some(&share) {
+            return;
+        }
+        let owner = self.owner(name);
+        let done = share.hand_out(&self.here.paths, name, owner);
+        if done.is_err() {
+            return self.took(done);
+        }
+        // For a user who is not there yet it is done again.
+        if owner.is_some() {
+            self.shares.insert(name.clone(), share);
+        }
+    }
+
+    fn owner(&mut self, name: &LoopName) -> Option<(u32, u32)> {
+        let user = self.here.user_of(name);
+        if let Some(owner) = self.owners.get(user) {
+            return Some(*owner);
+        }
+        let owner = runtime::account(user).map(|account| (account.uid, account.gid))?;
+        self.owners.insert(user.to_owned(), owner);
+        Some(owner)
     }
 
     /// Whether a loop's state on the disk is not this supervisor's: what it has in mind is worth nothing any more.
@@ -140,10 +210,30 @@ impl Keep {
         self.overtaken
     }
 
+    /// Nothing waits any more: what was written in a hurry goes to disk.
+    pub fn settle(&mut self) {
+        self.hurry = false;
+        for path in std::mem::take(&mut self.owed) {
+            if let Err(error) = durable::sync(&path) {
+                self.took(Err(error));
+            }
+        }
+        events::keep(&self.here);
+    }
+
+    /// Writes the time again where it is old. Between two writes it is found by the clocks, and a disk that wears out is
+    /// spared; only a host that was down for days counts from the last one.
+    pub fn put_time(&mut self, fleet: &Fleet) {
+        if self.told.is_none_or(|told| told.elapsed() > OLD) {
+            self.put_shared(fleet);
+        }
+    }
+
     /// Writes what is not one loop's, and the time.
     pub fn put_shared(&mut self, fleet: &Fleet) {
         let kept = Kept { clock: self.clock.clone(), shared: fleet.shared().clone() };
         let done = durable::replace_json(&file(&self.here), &kept, 0o600);
+        self.told = done.is_ok().then(Instant::now);
         self.took(done);
     }
 

@@ -1,13 +1,13 @@
 //! A look at an agent: its screen, the end of its transcript, the hooks it fired; and the verdict on them.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
-use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::{Read, Seek, SeekFrom};
+use std::time::Duration;
 
 use ccorch_core::names::LoopName;
-use ccorch_core::watchdog::{Evidence, Verdict, decide};
-use ccorch_io::clock;
+use ccorch_core::watchdog::{Evidence, Verdict, decide, signals};
+use ccorch_io::{clock, content};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
@@ -20,21 +20,76 @@ const TAIL: u64 = 64 << 10;
 /// Hooks that are remembered.
 const HOOKS: usize = 32;
 
+/// Jumps of the wall clock that are remembered of one transcript.
+const JUMPS: usize = 8;
+
 /// What was seen of an agent.
 #[derive(Debug, Clone, Default)]
 pub struct Seen {
     /// Its screen.
     pub screen: String,
     /// The end of its transcript.
-    pub transcript: String,
+    pub transcript: Tail,
+}
+
+/// The end of a transcript.
+#[derive(Debug, Clone, Default)]
+pub struct Tail {
+    /// Where in the file it begins.
+    pub from: u64,
+    /// What stands there.
+    pub text: String,
+}
+
+/// A moment by both clocks: the wall's, which may be set, and the kernel's since its boot, which is not.
+#[derive(Debug, Clone, Copy)]
+pub struct Moment {
+    wall: Timestamp,
+    boot: Duration,
+}
+
+impl Moment {
+    /// This one.
+    pub fn now() -> Self {
+        Self { wall: clock::now(), boot: clock::since_boot() }
+    }
+
+    /// How long ago that was, by the clock that nobody sets.
+    fn since(self, boot: Duration) -> SignedDuration {
+        SignedDuration::try_from(self.boot.saturating_sub(boot)).unwrap_or(SignedDuration::MAX)
+    }
+
+    /// When that was, by the wall clock as it is set now.
+    fn at(self, boot: Duration) -> Timestamp {
+        self.wall.checked_sub(self.since(boot)).unwrap_or(self.wall)
+    }
+}
+
+/// Something that is looked at again and again: what it was like, and since when it is so.
+#[derive(Debug, Default)]
+struct Watched(Option<(u64, Duration)>);
+
+impl Watched {
+    fn sees(&mut self, what: &str, now: Moment) -> Duration {
+        let mut hasher = DefaultHasher::new();
+        what.hash(&mut hasher);
+        let hash = hasher.finish();
+        let since = self.0.filter(|(old, _)| *old == hash).map_or(now.boot, |(_, since)| since);
+        self.0 = Some((hash, since));
+        since
+    }
 }
 
 /// What is remembered between looks at one agent.
 #[derive(Debug, Default)]
 pub struct Eyes {
-    /// The screen as it was last seen, and since when it is so.
-    screen: Option<(u64, Timestamp)>,
+    screen: Watched,
+    transcript: Watched,
     hooks: VecDeque<String>,
+    /// When the last of them came.
+    heard: Option<Duration>,
+    /// What of the transcript, up to where, was written before the wall clock was set, and by how much that was.
+    jumps: VecDeque<(u64, SignedDuration)>,
 }
 
 /// Looks; takes as long as tmux does.
@@ -44,28 +99,67 @@ pub fn look(here: &Here, name: &LoopName, session: Option<Uuid>) -> Seen {
     Seen { screen, transcript }
 }
 
-fn tail(here: &Here, name: &LoopName, session: Uuid) -> Option<String> {
+/// The end of a conversation's transcript; none where it is no file.
+pub fn tail(here: &Here, name: &LoopName, session: Uuid) -> Option<Tail> {
     let spec = here.rig.loops.get(name)?;
-    let mut file = File::open(loop_state::transcript(here, spec, session)).ok()?;
-    let length = file.metadata().ok()?.len();
-    file.seek(SeekFrom::Start(length.saturating_sub(TAIL))).ok()?;
-    let mut bytes = Vec::new();
-    file.take(TAIL).read_to_end(&mut bytes).ok()?;
-    Some(String::from_utf8_lossy(&bytes).into_owned())
+    let path = loop_state::transcript(here, spec, session);
+    let mut from = 0;
+    let begin = |length: u64| {
+        from = length.saturating_sub(TAIL);
+        from
+    };
+    let bytes = content::part(&path, TAIL, begin).ok()??;
+    Some(Tail { from, text: String::from_utf8_lossy(&bytes).into_owned() })
 }
 
 impl Eyes {
-    /// A new agent: nothing of the old one counts.
+    /// A new agent: nothing of the old one counts. It may go on with the same transcript.
     pub fn forget(&mut self) {
-        *self = Self::default();
+        *self = Self { jumps: std::mem::take(&mut self.jumps), ..Self::default() };
+    }
+
+    /// The conversation is another one.
+    pub fn forget_transcript(&mut self) {
+        (self.transcript, self.jumps) = (Watched::default(), VecDeque::new());
     }
 
     /// A hook fired.
     pub fn hook(&mut self, line: String) {
+        self.heard = Some(clock::since_boot());
         self.hooks.push_back(line);
         while self.hooks.len() > HOOKS {
             self.hooks.pop_front();
         }
+    }
+
+    /// The wall clock was set, when the transcript was this long: what was told before is read as of the clock now.
+    pub fn jumped(&mut self, by: SignedDuration, length: u64) {
+        for line in &mut self.hooks {
+            *line = signals::shifted(line, by).trim_end().to_owned();
+        }
+        self.jumps.push_back((length, by));
+        while self.jumps.len() > JUMPS {
+            self.jumps.pop_front();
+        }
+    }
+
+    /// A transcript with all of its times by the clock as it is set now.
+    pub fn by_clock<'a>(&self, tail: &'a Tail) -> Cow<'a, str> {
+        if self.jumps.is_empty() {
+            return Cow::Borrowed(&tail.text);
+        }
+        let (mut text, mut at) = (String::with_capacity(tail.text.len()), tail.from);
+        for line in tail.text.split_inclusive('\n') {
+            let by: SignedDuration =
+                self.jumps.iter().filter(|(length, _)| at < *length).map(|(_, by)| *by).sum();
+            at += line.len() as u64;
+            if by.is_zero() {
+                text += line;
+            } else {
+                text += &signals::shifted(line, by);
+            }
+        }
+        Cow::Owned(text)
     }
 
     /// The hooks that are remembered, one a line.
@@ -75,29 +169,87 @@ impl Eyes {
 
     /// Since when the screen is as it was last seen.
     pub fn seen_at(&self) -> Option<Timestamp> {
-        self.screen.map(|(_, since)| since)
+        self.screen.0.map(|(_, since)| Moment::now().at(since))
     }
 
     /// The verdict on what is seen.
     pub fn judge(&mut self, seen: &Seen, stall_after: SignedDuration) -> Verdict {
-        let now = clock::now();
-        let mut hasher = DefaultHasher::new();
-        seen.screen.hash(&mut hasher);
-        let hash = hasher.finish();
-        let since = match self.screen {
-            Some((old, since)) if old == hash => since.min(now),
-            _ => now,
-        };
-        self.screen = Some((hash, since));
-        let hooks: Vec<&str> = self.hooks.iter().map(String::as_str).collect();
+        self.judge_at(Moment::now(), seen, stall_after)
+    }
+
+    fn judge_at(&mut self, now: Moment, seen: &Seen, stall_after: SignedDuration) -> Verdict {
+        let since = self.screen.sees(&seen.screen, now);
+        let moved =
+            self.transcript.sees(&seen.transcript.text, now).max(since).max(self.heard.unwrap_or_default());
         decide(&Evidence {
-            hooks: &hooks.join("\n"),
-            transcript: &seen.transcript,
+            hooks: &self.hooks(),
+            transcript: &self.by_clock(&seen.transcript),
             screen: &seen.screen,
-            now,
-            seen_at: Some(since),
+            now: now.wall,
+            seen_at: Some(now.at(since)),
             zone: TimeZone::system(),
             stall_after,
+            still: Some(now.since(moved)),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ccorch_core::watchdog::Kind;
+
+    use super::*;
+
+    const BUSY: &str = "● Bash(make)\n  ⎿  Running…\n\n✻ Baking… (2s · esc to interrupt)\n\n\
+                        ╭────────────╮\n│ >          │\n╰────────────╯\n";
+    const BOX: &str = "╭────────────╮\n│ >          │\n╰────────────╯\n";
+    const STALL: SignedDuration = SignedDuration::from_mins(20);
+
+    fn moment(minutes: u64, ahead: i64) -> Moment {
+        let start: Timestamp = "2026-06-01T10:00:00Z".parse().unwrap();
+        let wall = start + SignedDuration::from_mins(i64::try_from(minutes).unwrap() + ahead);
+        Moment { wall, boot: Duration::from_secs(1_000_000 + minutes * 60) }
+    }
+
+    #[test]
+    fn a_clock_that_is_set_makes_no_working_agent_stalled_and_no_stalled_one_work() {
+        for ahead in [-60, 60] {
+            let mut eyes = Eyes::default();
+            let seen = Seen { screen: BUSY.into(), transcript: Tail::default() };
+            let mut at = |minutes, ahead| eyes.judge_at(moment(minutes, ahead), &seen, STALL).verdict;
+            assert_eq!(at(0, 0), Kind::Working);
+            assert_eq!(at(2, ahead), Kind::Working, "put by {ahead} min");
+            assert_eq!(at(19, ahead), Kind::Working, "put by {ahead} min");
+            assert_eq!(at(21, ahead), Kind::Stalled, "put by {ahead} min");
+        }
+    }
+
+    #[test]
+    fn what_was_told_before_the_clock_was_set_stays_before_what_was_told_after() {
+        for ahead in [-60, 60] {
+            let by = SignedDuration::from_mins(ahead);
+            let record = format!(
+                "{{\"type\":\"user\",\"message\":{{\"content\":\"go\"}},\"timestamp\":\"{}\"}}\n",
+                moment(1, 0).wall
+            );
+            let seen = Seen { screen: BOX.into(), transcript: Tail { from: 7, text: record.clone() } };
+            let mut eyes = Eyes::default();
+            eyes.jumped(by, 7 + record.len() as u64);
+            // It ended two minutes later, by the clock as it was set meanwhile.
+            let stop = format!("{{\"hook_event_name\":\"Stop\",\"at\":\"{}\"}}", moment(3, ahead).wall);
+            eyes.hook(stop);
+            eyes.heard = None;
+            let verdict = eyes.judge_at(moment(4, ahead), &seen, STALL);
+            assert_eq!(verdict.verdict, Kind::Idle, "put by {ahead} min: {verdict:?}");
+            // And one that was told the next thing has a turn open again, whatever was put right in between.
+            eyes.jumped(-by, 7 + record.len() as u64);
+            let next = record.replace(&moment(1, 0).wall.to_string(), &moment(5, 0).wall.to_string());
+            let seen = Seen { transcript: Tail { from: 7, text: record + &next }, ..seen };
+            assert_eq!(
+                eyes.judge_at(moment(6, 0), &seen, STALL).verdict,
+                Kind::Working,
+                "put by {ahead} min"
+            );
+        }
     }
 }

@@ -6,49 +6,34 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use ccorch_core::fleet::{End, Fleet, Found, Happens, Input, Proc};
+use ccorch_core::fleet::{Fleet, Found, Happens, Input};
 use ccorch_core::life::Desired;
 use ccorch_core::names::LoopName;
-use ccorch_core::rig::{Agent, Role};
+use ccorch_core::rig::Role;
 use ccorch_core::watchdog::life::State;
-use ccorch_io::{clock, process, systemd};
-use jiff::{SignedDuration, Timestamp};
+use ccorch_io::clock;
+use jiff::Timestamp;
 
 use super::Event;
 use super::asked::Asked;
-use super::control::Reply;
-use super::deliver::Delivered;
+use super::control::{Reply, Request};
 use super::hears::{Ears, Unsaid};
 use super::hooks::Hooks;
 use super::keep::Keep;
-use super::look::{Eyes, Seen};
+use super::look::Eyes;
 use super::perform::phase;
 use super::post::Post;
-use crate::here::loop_state::LoopState;
-use crate::here::runtime::{Runtime, Started};
-use crate::here::{Here, events, exits, lease, phases};
+use super::survey::Asking;
+use super::threads::{Lives, Looking, What};
+use crate::here::exits::{self, Past};
+use crate::here::loop_state::{self, LoopState};
+use crate::here::runtime::Runtime;
+use crate::here::{Here, boot, events, phases};
 
-/// Threads that only wait need little room.
-pub(super) const STACK: usize = 256 << 10;
-
-/// What a thread reports.
-#[derive(Debug)]
-pub struct Report {
-    pub(super) name: LoopName,
-    pub(super) what: What,
-}
-
-#[derive(Debug)]
-pub(super) enum What {
-    Started(Result<Started>),
-    /// The tmux server with this pid is gone.
-    Ended(u32),
-    Stopped(Result<()>),
-    Looked(Seen),
-    /// A try to deliver the nudge with this id.
-    Delivered(String, Result<Delivered>),
-    Pressed(Result<()>),
-}
+/// What is left for a loop's next start is no longer than this, in bytes, but for its newest part.
+const WORD: usize = 8 << 10;
+/// In place of what was left out.
+const OLDER: &str = "(older words are left out)";
 
 /// One loop.
 #[derive(Debug)]
@@ -58,13 +43,21 @@ pub(super) struct One {
     pub server: Option<u32>,
     /// When its latest start was asked for, by the wall clock that the record of its end uses.
     pub began: Timestamp,
+    /// Runs of before.
+    pub past: Past,
     /// What that start was to tell the agent; what is left for it later waits for the next.
     pub given: Option<String>,
     /// Why the lease does not let it run.
     pub fenced: Option<String>,
     /// Starts and stops of one loop take turns, and are reported in that order.
     turns: Arc<Mutex<()>>,
+    pub lives: Lives,
+    /// Since when its latest start was asked for here: a hook from before is of the agent before.
+    pub hooks_from: Option<(Timestamp, Instant)>,
+    /// That its start takes long was said.
+    pub slow: bool,
     pub eyes: Eyes,
+    pub looking: Looking,
     /// For whoever waits for a receipt.
     pub ears: Arc<Ears>,
     /// What was lost of its hooks.
@@ -90,6 +83,9 @@ pub struct Loops {
     pub(super) fleet: Fleet,
     pub(super) keep: Keep,
     pub(super) post: Post,
+    pub(super) asking: Asking,
+    /// What people want of loops of which it is not known yet whether they run.
+    pub(super) postponed: Vec<(Request, Sender<Reply>)>,
 }
 
 impl Loops {
@@ -108,9 +104,14 @@ impl Loops {
                 state,
                 server: None,
                 began: clock::now(),
+                past: Past::default(),
                 fenced: None,
                 turns: Arc::default(),
+                lives: Lives::default(),
+                hooks_from: None,
+                slow: false,
                 eyes: Eyes::default(),
+                looking: Looking::default(),
                 ears: Arc::default(),
                 unsaid: Unsaid::default(),
                 waiting: Vec::new(),
@@ -130,6 +131,8 @@ impl Loops {
             unwritten: None,
             fleet,
             keep,
+            asking: Asking::default(),
+            postponed: Vec::new(),
         };
         loops.look_at_phase();
         Ok(loops)
@@ -185,10 +188,8 @@ impl Loops {
 
     pub(super) fn leave_word(&mut self, name: &LoopName, message: &str) {
         if let Some(one) = self.all.get_mut(name) {
-            one.state.message = Some(match one.state.message.take() {
-                Some(earlier) => format!("{earlier}\n{message}"),
-                None => message.into(),
-            });
+            let earlier = one.state.message.take().unwrap_or_default();
+            one.state.message = Some(word_left(&earlier, message));
             self.keep.put(name, &one.state);
         }
     }
@@ -198,77 +199,64 @@ impl Loops {
         self.feed(Input::Rebooted(sentence));
     }
 
-    /// Takes over what runs and has started what should run.
-    pub fn adopt(&mut self) -> Result<()> {
-        let running = self.runtime.running(&self.here)?;
-        let under_way = self.runtime.starting(&self.here).unwrap_or_default();
-        for name in self.names() {
-            match running.get(&name) {
-                Some(pid) => {
-                    if let (Some(one), Some(agent)) =
-                        (self.all.get_mut(&name), exits::running(&self.here.paths, &name))
-                    {
-                        one.began = agent.started;
-                    }
-                    self.tell(&name, Happens::Found(Found::Running));
-                    self.watch(&name, *pid);
-                }
-                None if under_way.contains(&name) => self.wait_for_start(&name),
-                None => self.tell(&name, Happens::Found(Found::Ended)),
-            }
-        }
-        Ok(())
-    }
-
-    /// Looks again at loops that do not run: the lease may have come, or somebody may have started one by hand.
-    pub fn look_again(&mut self) {
-        let running = self.runtime.running(&self.here).unwrap_or_default();
-        let under_way = self.runtime.starting(&self.here).unwrap_or_default();
-        for name in self.names() {
-            if self.fleet.proc(&name) != Some(Proc::Down) {
-                continue;
-            }
-            match running.get(&name) {
-                Some(pid) => {
-                    events::record(&self.here, "loop-adopted", Some(&name), "started by somebody else");
-                    self.up(&name, *pid);
-                }
-                None if under_way.contains(&name) => self.wait_for_start(&name),
-                None if self.all.get(&name).is_some_and(|one| one.fenced.is_some()) => self.want(&name),
-                None => {}
-            }
-        }
-    }
-
-    fn want(&mut self, name: &LoopName) {
-        match lease::check(&self.here) {
-            Err(refused) => self.fence_quietly(name, &refused.to_string()),
-            Ok(_) => {
-                if let Some(one) = self.all.get_mut(name) {
-                    one.fenced = None;
-                }
-                self.tell(name, Happens::Wanted);
-            }
-        }
-    }
-
-    fn fence_quietly(&mut self, name: &LoopName, why: &str) {
-        self.fence(name, why);
-        self.feed(Input::Tick);
-    }
-
     /// To systemd a start under way and one more are one job: asking again is waiting for it.
-    fn wait_for_start(&mut self, name: &LoopName) {
+    pub(super) fn wait_for_start(&mut self, name: &LoopName) {
         self.tell(name, Happens::Found(Found::Starting));
         let (here, runtime, loop_name) = (self.here.clone(), self.runtime, name.clone());
+        let before = self.all.get(name).map(|one| (one.began, one.past.clone()));
         self.began(name);
+        if let (Some(one), Some((began, past))) = (self.all.get_mut(name), before) {
+            // Somebody else started it, and its agent may run since a moment ago: all that is known is that it does so after
+            // the end of the one before.
+            (one.began, one.past, one.hooks_from) = (began, past, Some((began, Instant::now())));
+        }
+        self.began_before(name);
         self.in_turn(name, move || What::Started(runtime.start(&here, &loop_name)));
+    }
+
+    /// How the agent of somebody else's start ends is known by the time when it began.
+    pub(super) fn began_before(&mut self, name: &LoopName) {
+        if let (Some(one), Some(agent)) = (self.all.get_mut(name), exits::running(&self.here.paths, name)) {
+            one.began = agent.started;
+        }
+    }
+
+    /// Of the runs that are on record none is the next one's; nor, where one `runs` no more, is that.
+    pub(super) fn note_past(&mut self, name: &LoopName, over: bool) {
+        let Some(one) = self.all.get_mut(name) else { return };
+        let running = exits::running(&self.here.paths, name).map(|agent| agent.started);
+        let last = exits::last(&self.here.paths, name).map(|exit| exit.started);
+        one.past.note(last.filter(|last| over || Some(*last) != running));
+        one.past.note(running.filter(|_| over));
+    }
+
+    /// The wall clock may have been set: moments of before are put by as much as it was.
+    pub fn mind_the_clock(&mut self) {
+        let Some(by) = self.keep.jump() else { return };
+        let how = if by.is_negative() { "back" } else { "ahead" };
+        events::record(&self.here, "clock-set", None, format!("the wall clock was set {:#} {how}", by.abs()));
+        if let Err(error) = boot::clock_was_set(&self.here) {
+            eprintln!("warning: when this boot was is not told anew: {error:#}");
+        }
+        let put = |at: Timestamp| at.checked_add(by).unwrap_or(at);
+        for (name, one) in &mut self.all {
+            one.began = put(one.began);
+            one.hooks_from = one.hooks_from.map(|(at, since)| (put(at), since));
+            let spec = self.here.rig.loops.get(name);
+            let path =
+                spec.zip(one.state.session).map(|(spec, id)| loop_state::transcript(&self.here, spec, id));
+            let length = path.and_then(|path| path.metadata().ok()).map_or(0, |found| found.len());
+            one.eyes.jumped(by, length);
+        }
     }
 
     pub(super) fn began(&mut self, name: &LoopName) {
         self.forget_what_was_given(name);
+        self.note_past(name, true);
         if let Some(one) = self.all.get_mut(name) {
-            (one.began, one.fenced) = (clock::now(), None);
+            (one.began, one.fenced, one.slow) = (clock::now(), None, false);
+            one.lives.over();
+            one.hooks_from = Some((one.began, Instant::now()));
             one.given = one.state.message.clone();
             one.eyes.forget();
             if one.state.stopping.take().is_some() {
@@ -294,6 +282,11 @@ impl Loops {
         Some(Instant::now() + Duration::from_millis(left.max(10)))
     }
 
+    /// What the next supervisor must not tell again.
+    pub fn leave(&mut self) {
+        self.names().iter().for_each(|name| self.forget_what_was_given(name));
+    }
+
     /// What is done every now and then: what the disk did not take is written, and the time is kept.
     pub fn pulse(&mut self) {
         self.names().iter().for_each(|name| self.forget_what_was_given(name));
@@ -303,8 +296,10 @@ impl Loops {
             self.look_at_phase();
         }
         self.hear_all();
+        self.say_what_is_slow();
         self.feed(Input::Tick);
-        self.keep.put_shared(&self.fleet);
+        self.names().iter().for_each(|name| self.remember(name));
+        self.keep.put_time(&self.fleet);
     }
 
     /// Reads the phase index and what the state files say of that phase.
@@ -318,79 +313,45 @@ impl Loops {
         }
     }
 
-    /// What a thread reports.
-    pub fn report(&mut self, report: Report) {
-        let name = report.name;
-        match report.what {
-            What::Started(Ok(Started::Running(pid))) => self.up(&name, pid),
-            What::Started(Ok(Started::Over)) => self.ended(&name),
-            What::Started(Ok(Started::Refused)) => {
-                let why = lease::check(&self.here).err();
-                let why = why.map_or("its condition refused it".into(), |error| error.to_string());
-                self.fence_quietly(&name, &why);
-            }
-            What::Started(Err(error)) => self.tell(&name, Happens::StartFailed(format!("{error:#}"))),
-            What::Ended(pid) if self.all.get(&name).is_some_and(|one| one.server == Some(pid)) => {
-                self.ended(&name);
-            }
-            What::Ended(_) => {}
-            What::Stopped(result) => self.stopped(&name, result),
-            What::Looked(seen) => self.looked(&name, &seen),
-            What::Delivered(id, result) => self.delivered(&name, id, result),
-            What::Pressed(Err(error)) => eprintln!("warning: loop {name}: {error:#}"),
-            What::Pressed(Ok(())) => {}
-        }
-    }
-
-    /// How long an open turn of it may show no change, in seconds.
     /// A loop's inbox has this content.
     pub fn inbox(&mut self, name: &LoopName, hash: String) {
         let path = self.here.rig.loops.get(name).and_then(|spec| spec.inbox.clone()).unwrap_or_default();
         self.tell(name, Happens::Inbox { hash, path });
     }
 
-    fn up(&mut self, name: &LoopName, pid: u32) {
-        self.watch(name, pid);
-        self.tell(name, Happens::Started);
-    }
-
-    fn ended(&mut self, name: &LoopName) {
-        let Some(one) = self.all.get_mut(name) else { return };
-        one.server = None;
-        // By its beginning: the clock may have been put back since.
-        let exit = exits::last(&self.here.paths, name).filter(|exit| exit.started >= one.began);
-        let words = exit.as_ref().map_or("its tmux server ended".to_owned(), exits::Exit::words);
-        let screen = exit.as_ref().map(|exit| exit.screen.clone()).unwrap_or_default();
-        let ran = exit.as_ref().is_none_or(|exit| exit.error.is_none());
-        let asked = exit.is_some_and(|exit| exit.asked) || exits::was_asked(&self.here.paths, name);
-        let watched = self.here.rig.loops.get(name).is_some_and(|spec| spec.agent == Agent::Claude);
-        let seen = Seen { screen: screen.clone(), transcript: String::new() };
-        let verdict = (watched && ran).then(|| one.eyes.judge(&seen, SignedDuration::MAX));
-        let fenced = lease::check(&self.here).err().map(|refused| refused.to_string());
-        let down = self.runtime == Runtime::Systemd && systemd::is_shutting_down().unwrap_or(false);
-        let asked = asked || fenced.is_some() || down;
-        self.tell(name, Happens::Ended(End { words, screen, asked, ran, verdict }));
-        if let Some(why) = fenced {
-            self.fence_quietly(name, &why);
-        } else if down {
-            self.tell(name, Happens::Refused("the machine shuts down".into()));
-        }
-    }
-
-    /// Reports the end of a loop's tmux server.
-    fn watch(&mut self, name: &LoopName, pid: u32) {
-        if let Some(one) = self.all.get_mut(name) {
-            one.server = Some(pid);
-        }
-        self.spawn(name, move || {
-            if let Ok(Some(watched)) = process::watch(pid) {
-                let _ = watched.wait(None);
-            }
-            What::Ended(pid)
-        });
-    }
-
     pub(super) fn names(&self) -> Vec<LoopName> {
         self.all.keys().cloned().collect()
+    }
+}
+
+/// What is left for an agent that may stay down for months: the newest of it, and nothing twice in a row.
+fn word_left(earlier: &str, message: &str) -> String {
+    if earlier.is_empty() || earlier.ends_with(message) {
+        return if earlier.is_empty() { message } else { earlier }.into();
+    }
+    let all = format!("{earlier}\n{message}");
+    let Some(extra) = all.len().checked_sub(WORD).filter(|extra| *extra > 0) else { return all };
+    match all[..].char_indices().find(|(at, c)| *at >= extra && *c == '\n') {
+        Some((at, _)) => format!("{OLDER}{}", &all[at..]),
+        None => message.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_for_a_loop_that_stays_down_does_not_grow_for_ever() {
+        let mut word = String::new();
+        for n in 0..1000 {
+            word = word_left(&word, &format!("Reboot {n}: it was down for 90 s (clean shutdown)."));
+        }
+        assert!(word.len() <= WORD + OLDER.len(), "{}", word.len());
+        assert!(
+            word.starts_with(OLDER) && word.ends_with("Reboot 999: it was down for 90 s (clean shutdown).")
+        );
+        assert_eq!(word_left(&word, "Reboot 999: it was down for 90 s (clean shutdown)."), word, "a repeat");
+        assert_eq!(word_left("", "first"), "first");
     }
 }

@@ -7,6 +7,7 @@
 mod asked;
 pub mod control;
 mod deliver;
+mod ends;
 mod files;
 mod hears;
 mod hooks;
@@ -15,17 +16,21 @@ pub mod look;
 mod loops;
 mod perform;
 mod post;
+mod rebuild;
 mod report;
 mod requests;
 mod sources;
+mod survey;
+mod threads;
 
+use std::collections::VecDeque;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use ccorch_io::{durable, lock, systemd};
+use ccorch_io::{durable, lock, process, systemd};
 
 use crate::here::runtime::Runtime;
 use crate::here::{Here, boot, events, loop_state};
@@ -34,6 +39,9 @@ use loops::Loops;
 /// How often the sign of life is written that downtime is counted from.
 const HEARTBEAT: Duration = Duration::from_secs(30);
 
+/// Files that may be open at once: a loop takes one while it runs, and a few more when it starts or ends.
+const FILES: u64 = 16_384;
+
 /// What is due within this time is done now.
 const SOON: Duration = Duration::from_millis(10);
 
@@ -41,11 +49,13 @@ const SOON: Duration = Duration::from_millis(10);
 #[derive(Debug)]
 pub enum Event {
     /// A loop's start or end.
-    Loop(loops::Report),
+    Loop(threads::Report),
     /// Somebody asks for something.
     Request(control::Request, mpsc::Sender<control::Reply>),
     /// The lease's mark or the loops' folders changed.
     Changed,
+    /// What systemd says of what runs.
+    Found(survey::Answer),
     /// Something waits of a loop's hooks.
     Hook(ccorch_core::names::LoopName),
     /// A loop's inbox has this content, by its hash.
@@ -61,6 +71,9 @@ pub fn run(here: &Here) -> Result<()> {
     // In the runtime folder: a disk that takes nothing keeps no supervisor from starting.
     let _only =
         lock::acquire(&here.paths.run().join("supervisor.lock"), &format!("pid {}", std::process::id()))?;
+    if let Err(error) = process::allow_files(FILES) {
+        eprintln!("warning: {error:#}");
+    }
     keep::mend(here);
     // A disk that takes nothing must not keep the loops down.
     if let Err(error) = boot::record(here) {
@@ -81,7 +94,7 @@ pub fn run(here: &Here) -> Result<()> {
     systemd::notify("READY=1")?;
     // What was told while nobody listened is known before anybody is judged.
     loops.hear_all();
-    loops.adopt()?;
+    let mut early = adopt(&mut loops, &receiver);
     files::watch(here, sender, post);
     let pulse = systemd::watchdog_interval().unwrap_or(HEARTBEAT).min(HEARTBEAT);
     let mut next_pulse = Instant::now();
@@ -92,7 +105,9 @@ pub fn run(here: &Here) -> Result<()> {
         let now = Instant::now();
         if now >= next_pulse {
             // Only a main loop that really turns feeds systemd's watchdog.
-            systemd::notify("WATCHDOG=1")?;
+            if let Err(error) = systemd::notify("WATCHDOG=1") {
+                eprintln!("warning: {error:#}");
+            }
             if let Err(error) = boot::heartbeat(here, false) {
                 eprintln!("warning: the heartbeat could not be written: {error:#}");
             }
@@ -103,19 +118,46 @@ pub fn run(here: &Here) -> Result<()> {
             loops.tick();
         }
         let until = loops.next_due().map_or(next_pulse, |due| due.min(next_pulse));
-        match receiver.recv_timeout(until.saturating_duration_since(Instant::now())) {
+        let next = match early.pop_front() {
+            Some(event) => Ok(event),
+            None => receiver.recv_timeout(until.saturating_duration_since(Instant::now())),
+        };
+        loops.mind_the_clock();
+        match next {
             Ok(Event::Loop(report)) => loops.report(report),
             Ok(Event::Request(control::Request::Again, _)) => return again(here),
             Ok(Event::Request(request, reply)) => loops.request(request, reply),
             Ok(Event::Hook(name)) => loops.hears(&name),
             Ok(Event::Inbox(name, hash)) => loops.inbox(&name, hash),
-            Ok(Event::Changed) => loops.look_again(),
+            Ok(Event::Changed) => loops.ask_what_runs(),
+            Ok(Event::Found(answer)) => loops.found(answer),
             Ok(Event::Phases) => loops.look_at_phase(),
-            Ok(Event::Terminate) => return leave(here),
+            Ok(Event::Terminate) => {
+                loops.leave();
+                return leave(here);
+            }
             Err(mpsc::RecvTimeoutError::Timeout) => {}
             Err(mpsc::RecvTimeoutError::Disconnected) => anyhow::bail!("every source of events is gone"),
         }
     }
+}
+
+/// Takes over what runs and has started what should run, before anything else that came meanwhile: that is returned. A
+/// systemd that takes long keeps nobody waiting longer.
+fn adopt(loops: &mut Loops, receiver: &mpsc::Receiver<Event>) -> VecDeque<Event> {
+    loops.ask_what_runs();
+    let (until, mut early) = (Instant::now() + survey::SLOW, VecDeque::new());
+    while let Ok(event) = receiver.recv_timeout(until.saturating_duration_since(Instant::now())) {
+        match event {
+            Event::Found(answer) => {
+                loops.found(answer);
+                return early;
+            }
+            other => early.push_back(other),
+        }
+    }
+    loops.say_what_is_slow();
+    early
 }
 
 /// Hands on what the orchestrator sessions should hear: that the host rebooted, or that the rig came here. Forgotten only
@@ -123,6 +165,10 @@ pub fn run(here: &Here) -> Result<()> {
 fn hand_on(here: &Here, loops: &mut Loops) -> Result<()> {
     if let Ok(news) = std::fs::read_to_string(here.paths.handoff()) {
         loops.tell_orchestrators(news.trim_end());
+        // Told twice is better than lost: a supervisor that dies here leaves the note for the next one.
+        if let Some(reboot) = boot::of_this_boot(here) {
+            loops.rebooted(reboot.sentence());
+        }
         if let Err(error) = durable::remove(&here.paths.handoff()) {
             events::record(
                 here,
@@ -130,9 +176,6 @@ fn hand_on(here: &Here, loops: &mut Loops) -> Result<()> {
                 None,
                 format!("{error:#}; it is told again at the next start"),
             );
-        }
-        if let Some(reboot) = boot::of_this_boot(here) {
-            loops.rebooted(reboot.sentence());
         }
     }
     Ok(())
@@ -148,12 +191,14 @@ fn again(here: &Here) -> Result<()> {
 }
 
 fn leave(here: &Here) -> Result<()> {
-    systemd::notify("STOPPING=1")?;
+    if let Err(error) = systemd::notify("STOPPING=1") {
+        eprintln!("warning: {error:#}");
+    }
     let shutting_down = if systemd::is_pid_1() { systemd::is_shutting_down() } else { Ok(false) };
     let why = match &shutting_down {
         Ok(true) => "the machine shuts down".to_owned(),
         Ok(false) => "told to leave; agents stay".to_owned(),
-        Err(error) => format!("told to leave; whether the machine shuts down is not known: {error}"),
+        Err(error) => format!("told to leave; whether the machine shuts down is not known: {error:#}"),
     };
     if let Err(error) = boot::heartbeat(here, shutting_down.unwrap_or(false)) {
         eprintln!("warning: the heartbeat could not be written: {error:#}");

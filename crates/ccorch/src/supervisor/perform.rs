@@ -1,24 +1,18 @@
 //! Doing what the engine says: each action is one call, a thread where it may take long, and a report of what came of it.
 
-use std::thread;
-use std::time::Duration;
-
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use ccorch_core::fleet::{Action, Happens, Input, Rung};
 use ccorch_core::names::LoopName;
 use ccorch_core::rig::Agent;
 use ccorch_core::stop::StopReason;
 use ccorch_core::watchdog::DialogKind;
 use ccorch_core::watchdog::life::State;
-use ccorch_io::process;
 
-use super::loops::{Loops, Report, STACK, What};
-use super::{Event, deliver, look};
+use super::deliver;
+use super::loops::Loops;
+use super::threads::What;
 use crate::here::letters::Letter;
-use crate::here::{Here, events, lease, loop_state, phases, runtime, unattended};
-
-/// How long whoever held a conversation may take to leave it.
-const LEAVE: Duration = Duration::from_secs(3);
+use crate::here::{Here, events, holders, lease, phases, runtime, unattended};
 
 impl Loops {
     /// Does one thing.
@@ -31,17 +25,18 @@ impl Loops {
                 // A start that is under way comes first, so that it does not outlive its stop.
                 self.in_turn(&name, move || What::Stopped(runtime.stop(&here, &loop_name)));
             }
-            Action::Look(name) => {
+            Action::Look(name) => self.look(&name),
+            Action::Nudge { name, id, text, attempt, repeat, .. } => {
                 let session = self.all.get(&name).and_then(|one| one.state.session);
-                let (here, loop_name) = (self.here.clone(), name.clone());
-                self.spawn(&name, move || What::Looked(look::look(&here, &loop_name, session)));
-            }
-            Action::Nudge { name, id, text, attempt, .. } => {
-                let session = self.all.get(&name).and_then(|one| one.state.session);
-                events::record(&self.here, "nudge", Some(&name), format!("{id}, try {attempt}: {text}"));
-                let (here, ears) = (self.here.clone(), self.ears(&name));
+                // What something is in the way of is tried for ever, and told once.
+                if !repeat {
+                    events::record(&self.here, "nudge", Some(&name), format!("{id}, try {attempt}: {text}"));
+                }
+                let (here, ears, life) = (self.here.clone(), self.ears(&name), self.life(&name));
                 let letter = deliver::Letter { name: name.clone(), session, id: id.clone(), text };
-                self.spawn(&name, move || What::Delivered(id, deliver::deliver(&here, &letter, &ears)));
+                self.spawn(&name, move || {
+                    What::Delivered(id, deliver::deliver(&here, &letter, &ears, &life))
+                });
             }
             Action::Dismiss(name, kind) => {
                 let (here, loop_name) = (self.here.clone(), name.clone());
@@ -56,17 +51,21 @@ impl Loops {
                 events::record(&self.here, "notify", None, format!("{key}: {text}"));
                 self.post.tell(Letter::new(None, &text));
             }
-            Action::Event { what, about, detail } => {
-                events::record(&self.here, &what, about.as_ref(), detail)
+            Action::Event { what, about, detail } if self.keep.hurry => {
+                events::record_soon(&self.here, &what, about.as_ref(), detail);
             }
-            Action::WritePhase(index) => {
-                if let Err(error) = phases::write_index(&self.here, index) {
+            Action::Event { what, about, detail } => {
+                events::record(&self.here, &what, about.as_ref(), detail);
+            }
+            Action::WritePhase(index) => match phases::write_index(&self.here, index) {
+                Ok(()) => self.pending.push_back(Input::Phase(index)),
+                Err(error) => {
                     // The next look at the state files tries again.
                     let why = format!("{error:#}");
                     events::record(&self.here, "phase-not-written", None, why);
                     self.unwritten = Some(index);
                 }
-            }
+            },
         }
     }
 
@@ -98,7 +97,7 @@ impl Loops {
                 eprintln!("warning: loop {loop_name}: {error:#}");
             }
             let alone = match session.filter(|_| agent == Some(Agent::Claude)) {
-                Some(session) => alone(session),
+                Some(session) => holders::alone(&here, &loop_name, session),
                 None => Ok(()),
             };
             unattended::warn(&here, &loop_name);
@@ -114,40 +113,23 @@ impl Loops {
         self.pending.push_back(Input::Loop(name.clone(), Happens::Refused(why.into())));
     }
 
-    /// Reports to the main loop what `work` found.
-    pub(super) fn spawn(&self, name: &LoopName, work: impl FnOnce() -> What + Send + 'static) {
-        let (sender, name) = (self.sender.clone(), name.clone());
-        thread_of_a_loop(move || {
-            let _ = sender.send(Event::Loop(Report { name, what: work() }));
-        });
+    /// Has it started if the lease lets it, and remembers why not.
+    pub(super) fn want(&mut self, name: &LoopName) {
+        match lease::check(&self.here) {
+            Err(refused) => self.fence_quietly(name, &refused.to_string()),
+            Ok(_) => {
+                if let Some(one) = self.all.get_mut(name) {
+                    one.fenced = None;
+                }
+                self.tell(name, Happens::Wanted);
+            }
+        }
     }
 
-    /// The same for a start or stop: they take turns, and a turn lasts until its report is sent. A start whose report came
-    /// behind that of the stop after it would be taken for the next one.
-    pub(super) fn in_turn(&self, name: &LoopName, work: impl FnOnce() -> What + Send + 'static) {
-        let (sender, name, turns) = (self.sender.clone(), name.clone(), self.turns(name));
-        thread_of_a_loop(move || {
-            let _turn = turns.lock();
-            let _ = sender.send(Event::Loop(Report { name, what: work() }));
-        });
-    }
-}
-
-fn thread_of_a_loop(work: impl FnOnce() + Send + 'static) {
-    if let Err(error) = thread::Builder::new().stack_size(STACK).spawn(work) {
-        eprintln!("warning: no thread for a loop: {error}");
-    }
-}
-
-/// Proves that no live process holds the conversation; one that is leaving gets a moment.
-fn alone(session: uuid::Uuid) -> Result<()> {
-    let Some(pid) = loop_state::holder(session) else { return Ok(()) };
-    if let Some(watched) = process::watch(pid)? {
-        watched.wait(Some(LEAVE))?;
-    }
-    match loop_state::holder(session) {
-        None => Ok(()),
-        Some(pid) => bail!("process {pid} holds the conversation {session}; two on one would both write it"),
+    /// [`Self::fence`], when nothing else is being told.
+    pub(super) fn fence_quietly(&mut self, name: &LoopName, why: &str) {
+        self.fence(name, why);
+        self.tick();
     }
 }
 

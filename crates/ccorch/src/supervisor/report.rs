@@ -29,6 +29,7 @@ pub(super) fn of(here: &Here, fleet: &Fleet, now: Now, name: &LoopName, one: &On
         until: if let State::Limited(until) = memory.state { until } else { None },
         next,
         evidence: memory.evidence,
+        dialog: fleet.dialog(name).map(Into::into),
         waiting: memory.nudges.len(),
     }
 }

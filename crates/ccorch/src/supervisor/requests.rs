@@ -6,14 +6,20 @@ use anyhow::Result;
 use ccorch_core::fleet::{Happens, Proc};
 use ccorch_core::names::LoopName;
 use ccorch_core::rig::Role;
+use ccorch_core::watchdog::life::State;
 use ccorch_io::clock;
 
 use super::control::{Reply, Request};
 use super::loops::{Loops, One};
+use super::rebuild;
+use crate::here::events;
 
 impl Loops {
     /// What a person asks.
     pub fn request(&mut self, request: Request, reply: Sender<Reply>) {
+        if self.is_too_early(&request) {
+            return self.postponed.push((request, reply));
+        }
         let (name, happens) = match request {
             Request::Status => return self.answer(&reply),
             Request::Phase => {
@@ -39,11 +45,26 @@ impl Loops {
         if let Some(one) = self.all.get_mut(&name) {
             one.fenced = None;
         }
+        self.note_wish(&name, &happens);
         self.tell(&name, happens);
         let stopping = matches!(self.fleet.proc(&name), Some(Proc::Stopping { .. }));
         match self.all.get_mut(&name).filter(|_| stopping) {
             Some(one) => one.waiting.push(reply),
             None => self.answer(&reply),
+        }
+    }
+
+    /// Has the events tell what a person wants of it, should its state be lost.
+    fn note_wish(&self, name: &LoopName, wish: &Happens) {
+        let state = self.fleet.memory(name).map(|memory| memory.state);
+        match (wish, state) {
+            (Happens::Hold, Some(state)) if state != State::Held => {
+                events::record(&self.here, rebuild::HELD, Some(name), "held by `ccorch loops stop`");
+            }
+            (Happens::Release | Happens::Restart, Some(State::Held | State::CrashLooping)) => {
+                events::record(&self.here, rebuild::RELEASED, Some(name), "may run again");
+            }
+            _ => {}
         }
     }
 

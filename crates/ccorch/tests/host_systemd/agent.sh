@@ -28,6 +28,41 @@ while :; do
     rm "$name.bomb"
     while :; do sleep 1000 & done
   fi
+  if [ -e "$name.ask" ]; then
+    rm "$name.ask"
+    echo "$name" > "$name.answer"
+  fi
+  # Until it is told that this is enough, and the agent lives on.
+  if [ -e "$name.hogs" ]; then
+    rm "$name.hogs"
+    until [ -e "$name.enough" ]; do
+      tail /dev/zero
+      touch "$name.worst"
+    done
+    touch "$name.over"
+  fi
+  if [ -e "$name.bombs" ]; then
+    rm "$name.bombs"
+    python3 -c '
+import os, sys, time
+enough, worst = sys.argv[1:]
+while not os.path.exists(enough):
+    try:
+        if os.fork() == 0:
+            while not os.path.exists(enough):
+                time.sleep(0.1)
+            os._exit(0)
+    except OSError:
+        open(worst, "w").close()
+        time.sleep(0.001)
+try:
+    while os.wait():
+        pass
+except ChildProcessError:
+    pass
+' "$name.enough" "$name.worst"
+    touch "$name.over"
+  fi
   if [ -e "$name.hog" ]; then
     rm "$name.hog"
     tail /dev/zero

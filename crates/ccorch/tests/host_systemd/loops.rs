@@ -6,7 +6,8 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::container::Container;
+use crate::container::{Container, ccorch};
+use crate::slow;
 
 const LOOPS: [&str; 3] = ["one", "three", "two"];
 const RIG: &str = r"
@@ -27,7 +28,7 @@ type Step = (&'static str, fn(&Container));
 fn loops_live_and_die_apart() {
     let vm = Container::installed("apart", RIG);
     vm.push(Path::new("tests/host_systemd/agent.sh"), "/usr/local/bin/agent");
-    let steps: [Step; 14] = [
+    let steps: [Step; 15] = [
         ("the units are installed as they are", installed_units),
         ("a start on a host without the lease is refused", refused),
         ("the holder starts", starts),
@@ -41,6 +42,7 @@ fn loops_live_and_die_apart() {
         ("an agent that has something to say", speaks),
         ("a supervisor that restarts or is killed", supervisor),
         ("a supervisor that hangs", hung_supervisor),
+        ("a systemd that does not answer", slow::no_answer),
         ("an upgrade", upgrade),
     ];
     for (what, step) in steps {
@@ -52,13 +54,14 @@ fn loops_live_and_die_apart() {
 }
 
 fn agents(vm: &Container) -> BTreeMap<&'static str, u64> {
-    LOOPS.into_iter().map(|name| (name, vm.agent(name))).collect()
+    LOOPS.into_iter().zip(vm.agents(LOOPS)).collect()
 }
 
 /// Every agent but the named ones is the process that it was.
 fn untouched(vm: &Container, before: &BTreeMap<&str, u64>, but: &[&str]) {
+    let now: BTreeMap<_, _> = LOOPS.into_iter().zip(vm.reports(LOOPS)).collect();
     for (name, pid) in before.iter().filter(|(name, _)| !but.contains(name)) {
-        assert_eq!(vm.agent(name), *pid, "the agent of {name} is another process");
+        assert_eq!(now[name]["pid"], *pid, "the agent of {name} is another process");
         assert!(vm.holds(&format!("grep -qz {name} /proc/{pid}/cmdline")), "the agent of {name} is gone");
     }
 }
@@ -128,7 +131,7 @@ fn stopped_by_hand(vm: &Container) {
     let before = agents(vm);
     vm.tells("rm -f /srv/w/left; systemctl stop ccorch-loop@two.service");
     // The agent was asked first, and what it had started got its own TERM.
-    assert_eq!(vm.tells("cat /srv/w/left"), "two agent\ntwo child");
+    assert_eq!(vm.tells("uniq /srv/w/left"), "two agent\ntwo child");
     assert!(!vm.holds("ls /run/ccorch-loops/two"), "its runtime folder stays");
     for name in ["one", "three"] {
         vm.tells(&format!("test -S /run/ccorch-loops/{name}/tmux"));
@@ -252,7 +255,8 @@ fn strangers_at_tmux(vm: &Container) {
 
 fn supervisor(vm: &Container) {
     vm.until_well();
-    let (before, restarts) = (agents(vm), LOOPS.map(|name| vm.report(name)["restarts"].clone()));
+    let restarts = || vm.reports(LOOPS).map(|report| report["restarts"].clone());
+    let (before, counted) = (agents(vm), restarts());
     let pid = || vm.tells("systemctl show --value -p MainPID ccorch-supervisor.service");
     for end in [
         "systemctl restart ccorch-supervisor.service",
@@ -266,7 +270,7 @@ fn supervisor(vm: &Container) {
         });
         vm.until_well();
         untouched(vm, &before, &[]);
-        assert_eq!(LOOPS.map(|name| vm.report(name)["restarts"].clone()), restarts);
+        assert_eq!(restarts(), counted);
     }
     assert_eq!(vm.tells("ccorch reboots --json"), "[]", "a restart is no reboot");
     // It watches what it adopted.
@@ -276,7 +280,17 @@ fn supervisor(vm: &Container) {
     untouched(vm, &before, &["one"]);
 }
 
-/// It is stopped, so it answers nobody and feeds no watchdog: systemd ends it and starts another, and no agent with it.
+/// Holds one thread of a process still, and no other, until it is gone.
+const HOLDS: &str = r#"python3 -c '
+import ctypes, os, sys
+pid, attach, any_thread = int(sys.argv[1]), 16, 0x40000000
+assert ctypes.CDLL(None).ptrace(attach, pid, 0, 0) == 0
+os.waitpid(pid, any_thread)
+print("held", flush=True)
+while os.WIFSTOPPED(os.waitpid(pid, any_thread)[1]): pass
+'"#;
+
+/// As a whole or its main loop alone: it feeds no watchdog, so systemd ends it and starts another, and no agent with it.
 fn hung_supervisor(vm: &Container) {
     let before = agents(vm);
     let unit = "ccorch-supervisor.service";
@@ -286,14 +300,30 @@ fn hung_supervisor(vm: &Container) {
     vm.tells(&format!(
         "mkdir -p {folder}; printf '[Service]\\nWatchdogSec=5\\n' >{folder}/90-short.conf; systemctl daemon-reload; systemctl restart {unit}"
     ));
-    vm.until_well();
-    let hung = pid();
-    vm.tells(&format!("kill -s STOP {hung}"));
-    vm.until("another supervisor", || {
-        let now = pid();
-        (now != "0" && now != hung).then_some(())
-    });
-    vm.until_holds(&format!("journalctl -u {unit} --no-pager | grep -q 'Watchdog timeout'"));
+    for (times, main_loop_alone) in [(1, false), (2, true)] {
+        vm.until_well();
+        let hung = pid();
+        if main_loop_alone {
+            assert_ne!(
+                vm.tells(&format!("ls /proc/{hung}/task")),
+                hung,
+                "it has no other thread, so this proves nothing"
+            );
+            vm.tells(&format!(
+                "{HOLDS} {hung} >/root/held 2>&1 & until grep -q . /root/held; do sleep 0.1; done"
+            ));
+            assert_eq!(vm.tells("cat /root/held"), "held");
+        } else {
+            vm.tells(&format!("kill -s STOP {hung}"));
+        }
+        vm.until("another supervisor", || {
+            let now = pid();
+            (now != "0" && now != hung).then_some(())
+        });
+        let ended =
+            format!("test $(journalctl -u {unit} --no-pager | grep -c 'Watchdog timeout') -ge {times}");
+        vm.until_holds(&ended);
+    }
     vm.until_well();
     untouched(vm, &before, &[]);
     vm.tells(&format!("rm -r {folder}; systemctl daemon-reload; systemctl restart {unit}"));
@@ -304,7 +334,7 @@ fn upgrade(vm: &Container) {
     let before = agents(vm);
     // The same program, and yet another file.
     let newer = vm.dir.path().join("newer");
-    let mut bytes = fs::read(env!("CARGO_BIN_EXE_ccorch")).unwrap();
+    let mut bytes = fs::read(ccorch()).unwrap();
     bytes.push(0);
     fs::write(&newer, bytes).unwrap();
     let began = Instant::now();

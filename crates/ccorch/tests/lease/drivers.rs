@@ -97,6 +97,21 @@ fn a_whole_cutover_by_two_drivers_moves_the_lease_once() {
 }
 
 #[test]
+fn a_host_that_missed_the_end_hears_of_it_by_its_heartbeat() {
+    let place = Place::new("");
+    let mut ann = Story::begin("j1");
+    assert_eq!(ann.claim(&place.a, "ann@desk", None).status, Some(0));
+    ann.driver(1, "ann@desk");
+    assert_eq!(ann.keep(&place.b).status, Some(0));
+    ok(&place.a, &["lease", "close", "--journal", "j1", "--turn", "1"]);
+    let heard = || fs::read_to_string(place.b.root().join("var/lib/ccorch/driver.json")).unwrap();
+    assert!(heard().contains(r#""open": true"#), "{}", heard());
+    ok(&place.b, &["lease", "tick"]);
+    assert!(heard().contains(r#""open": false"#), "{}", heard());
+    none_is_let_in(&place.b, "j1", "1", "b", &["is over"]);
+}
+
+#[test]
 fn a_copy_is_kept_whole_whatever_a_crash_left_of_it() {
     let place = Place::new("");
     let mut story = Story::begin("j1");

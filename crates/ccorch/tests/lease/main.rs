@@ -3,8 +3,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod back;
 #[path = "../common/mod.rs"]
 mod common;
+mod dies;
 mod drivers;
 mod people;
 mod place;

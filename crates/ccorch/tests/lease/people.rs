@@ -84,3 +84,53 @@ fn a_takeover_ends_a_cutover_and_its_driver_for_good() {
     ok(&place.a, &["lease", "tick"]);
     refused(&place.a.run(&["lease", "check"]), 6, &[]);
 }
+
+/// The host that takes over looks for itself: it may see a machine that the operator's does not.
+#[test]
+fn nobody_takes_over_from_a_machine_that_answers_the_other_host() {
+    let place = Place::new("");
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = listener.local_addr().unwrap().to_string();
+    let take = ["lease", "take", "--source", "a", "--silent", &at];
+    refused(&place.b.run(&take), 6, &["a is not dead: seen from b", "takes connections"]);
+    drop(listener);
+    refused(&place.b.run(&take), 6, &["refuses connections"]);
+    assert_eq!(show(&place.b)["arbiter"]["holder"], "a");
+    ok(&place.b, &["lease", "take", "--source", "a", "--silent", "192.0.2.7:22"]);
+}
+
+/// Whatever a cutover's decommission left goes away with the standing, whichever way the host becomes active.
+#[test]
+fn a_host_that_becomes_active_is_no_standby_any_more() {
+    let place = Place::new("");
+    let state = place.b.root().join("var/lib/ccorch");
+    let left = || ["standby.json", "STANDBY.txt"].map(|file| state.join(file).exists());
+    let standby = || {
+        place.b.write(state.join("standby.json"), "{}").write(state.join("STANDBY.txt"), "on a");
+        assert_eq!(left(), [true; 2]);
+    };
+    standby();
+    refused(&place.b.run(&["lease", "acquire", "--yes-host", "b"]), 6, &["`a` holds the lease"]);
+    assert_eq!(left(), [true; 2], "a refusal changes nothing");
+    ok(&place.b, &["lease", "take", "--source", "a"]);
+    assert_eq!(left(), [false; 2]);
+    ok(&place.b, &["lease", "release"]);
+    standby();
+    ok(&place.b, &["lease", "acquire", "--yes-host", "b"]);
+    assert_eq!(left(), [false; 2]);
+}
+
+/// Two ways to run one rig on one host are one too many.
+#[test]
+fn a_host_whose_owners_scripts_may_run_the_rig_does_not_take_over() {
+    let place = Place::new("");
+    let rig = place.b.root().join("etc/ccorch/rig.json");
+    let text = fs::read_to_string(&rig).unwrap();
+    let runs = r#"{ "ssh": "root@b", "runs": { "stop": ["x"], "start": ["y"] } }"#;
+    place.b.write(&rig, text.replace(r#"{ "ssh": "root@b" }"#, runs));
+    let take = ["lease", "take", "--source", "a"];
+    refused(&place.b.run(&take), 3, &["not fenced", "`ccorch adopt b`"]);
+    assert_eq!(show(&place.b)["arbiter"]["holder"], "a");
+    place.b.write(place.b.root().join("var/lib/ccorch/fenced"), "");
+    ok(&place.b, &take);
+}

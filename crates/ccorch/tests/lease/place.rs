@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use ccorch_core::cutover::{Entry, Journal, Origin, Outcome, Plan, Side, SideKind, Step};
+use ccorch_core::cutover::{Entry, Journal, Origin, Outcome, Plan, Said, Side, SideKind, Step};
 use ccorch_core::lease::Turn;
 use ccorch_core::names::{HostName, RigName};
 use jiff::Timestamp;
@@ -25,7 +25,7 @@ pub struct Place {
 impl Place {
     /// Host `a` holds the lease and has acquired it in this boot. `lease` is what the rig says of it beside the remote.
     pub fn new(lease: &str) -> Self {
-        let (a, b) = (Env::new().program("git"), Env::new().program("git"));
+        let (a, b) = (Env::new().program("git").program("tmux"), Env::new().program("git").program("tmux"));
         for env in [&a, &b] {
             env.script("getent", "#!/bin/sh\nexit 2\n");
         }
@@ -49,6 +49,7 @@ impl Place {
             r#"{{ "rig": "r", "phases": [{{ "id": "a", "plan": "a.md" }}],
                  "loops": {{ "one": {{ "agent": "command", "workdir": ".", "command": ["sleep", "9"] }} }},
                  "workspace": {{ "root": "/srv/r", "user": "nobody", "repositories": {{}} }},
+                 "cutover": {{ "from": "a", "to": "b", "confirm": {{ "settle": "0s", "fallback": "1s" }} }},
                  "lease": {{ "remote": "{}"{lease} }},
                  "hosts": {{ "a": {{ "ssh": "root@a" }}, "b": {{ "ssh": "root@b" }} }} }}"#,
             self.remote.display()
@@ -67,6 +68,13 @@ impl Place {
         let argv = ["for-each-ref", "--format=%(refname)"];
         let said = std::process::Command::new("git").arg("-C").arg(&self.remote).args(argv).output();
         String::from_utf8(said.unwrap().stdout).unwrap()
+    }
+
+    /// A hook of the remote's.
+    pub fn hook(&self, name: &str) -> PathBuf {
+        let hook = self.remote.join("hooks").join(name);
+        fs::create_dir_all(hook.parent().unwrap()).unwrap();
+        hook
     }
 
     /// The remote takes no push, or takes them again; it can be read all the while.
@@ -128,11 +136,17 @@ pub struct Story {
 
 impl Story {
     pub fn begin(id: &str) -> Self {
-        let side = |name: &str| Side { name: HostName::new(name).unwrap(), kind: SideKind::Ccorch };
-        let plan = Plan { from: side("a"), to: side("b"), steps: Step::ALL.into() };
+        Self::begin_from(id, SideKind::Ccorch)
+    }
+
+    /// The same from a source that is such a host.
+    pub fn begin_from(id: &str, source: SideKind) -> Self {
+        let side = |name: &str, kind| Side { name: HostName::new(name).unwrap(), kind };
+        let (from, to) = (side("a", source), side("b", SideKind::Ccorch));
+        let plan = Plan { from, to, steps: Step::ALL.into() };
         let origin = Origin { ccorch: "0".into(), plan_hash: "0".into() };
-        let rig = RigName::new("r").unwrap();
-        let (journal, line) = Journal::begin(id.into(), rig, plan, origin, Timestamp::UNIX_EPOCH);
+        let (rig, asked) = (RigName::new("r").unwrap(), Said::default().of(None));
+        let (journal, line) = Journal::begin(id.into(), rig, plan, origin, asked, Timestamp::UNIX_EPOCH);
         Self { journal, text: format!("{line}\n") }
     }
 

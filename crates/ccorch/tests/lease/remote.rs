@@ -137,3 +137,36 @@ fn a_remote_that_takes_no_lease_is_known_before_anything_stops() {
     assert_eq!(show(&place.a)["arbiter"], before);
     assert_eq!(place.refs().lines().count(), 1, "a probe is left: {}", place.refs());
 }
+
+/// A source that was stopped and never fenced runs again without the arbiter: nothing of its lease has changed.
+#[test]
+fn a_lease_that_never_left_its_holder_is_kept_while_the_remote_is_away() {
+    let place = Place::new("");
+    assert_eq!(Story::begin("j1").claim(&place.a, "ann@desk", None).status, Some(0));
+    let driver = ["--journal", "j1", "--turn", "1"];
+    let act = |args: &[&str]| place.a.run(&[args, &driver].concat());
+    assert_eq!(act(&["quiesce"]).status, Some(0));
+    place.cut(true);
+    let back = ["lease", "write", "--about", "a", "--active"];
+    refused(&act(&["lease", "write", "--about", "a"]), 4, &["does not answer"]);
+    assert_eq!(act(&back).status, Some(0));
+    refused(&place.a.run(&["lease", "check"]), 6, &["cutover j1 keeps the loops down"]);
+    assert_eq!(act(&["activate", "--message", "as it was"]).status, Some(0));
+    ok(&place.a, &["lease", "check"]);
+    // Half a fence is one: its file says standby, and only the arbiter can take that back.
+    place.cut(false);
+    place.refuse_pushes(true);
+    refused(&act(&["lease", "write", "--about", "a"]), 4, &[]);
+    place.refuse_pushes(false);
+    place.cut(true);
+    refused(&act(&back), 4, &["does not answer"]);
+    // Another host has nothing to keep, and another boot has acquired nothing.
+    refused(&place.b.run(&[&["lease", "write", "--about", "b", "--active"][..], &driver].concat()), 4, &[]);
+    place.cut(false);
+    assert_eq!(act(&back).status, Some(0));
+    assert_eq!(act(&["activate", "--message", "as it was"]).status, Some(0));
+    ok(&place.a, &["lease", "check"]);
+    place.cut(true);
+    reboot(&place.a);
+    refused(&act(&back), 4, &["does not answer"]);
+}

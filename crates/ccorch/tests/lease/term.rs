@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::place::{Place, ok, refused, show, until};
+use crate::place::{Place, Story, ok, refused, show, until};
 
 const TERM: &str = r#", "heartbeat": "1s", "stop": "1s", "term": "6s""#;
 
@@ -61,4 +61,27 @@ fn a_holder_whose_term_is_over_acquires_anew() {
     ok(&place.a, &["lease", "tick"]);
     ok(&place.a, &["lease", "check"]);
     assert!(show(&place.a)["arbiter"]["epoch"].as_u64().unwrap() > before);
+}
+
+/// After a cutover the standby is its old source, which the cutover had stopped: the mark of that is no reason to stay down
+/// once it has the lease.
+#[test]
+fn a_standby_that_a_cutover_stopped_takes_over_and_may_start() {
+    let place = Place::new(TERM);
+    let mut story = Story::begin("j1");
+    assert_eq!(story.claim(&place.a, "ann@desk", None).status, Some(0));
+    let driver = ["--journal", "j1", "--turn", "1"];
+    ok(&place.b, &[&["quiesce"][..], &driver].concat());
+    assert_eq!(story.driver(1, "ann@desk").end().keep(&place.b).status, Some(0));
+    ok(&place.a, &[&["lease", "close"][..], &driver].concat());
+    let record = place.b.root().join("var/lib/ccorch/standby.json");
+    place.b.write(&record, "{}");
+    ok(&place.b, &["lease", "tick"]);
+    until("the standby to take over", || {
+        ok(&place.b, &["lease", "tick"]);
+        (show(&place.b)["arbiter"]["holder"] == "b").then_some(())
+    });
+    ok(&place.b, &["lease", "tick"]);
+    ok(&place.b, &["lease", "check"]);
+    assert!(!record.exists(), "it is no standby any more");
 }

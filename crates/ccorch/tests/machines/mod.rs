@@ -160,6 +160,11 @@ impl Bed {
         self.dir.path().join(rest)
     }
 
+    /// A file of the operator's.
+    pub fn text(&self, rest: &str) -> String {
+        fs::read_to_string(self.path(rest)).unwrap()
+    }
+
     /// A bare repository that both machines reach, with one commit.
     pub fn remote(&self, name: &str) -> String {
         let dir = self.path(name);
@@ -186,10 +191,29 @@ impl Bed {
 
     /// Runs ccorch as the operator.
     pub fn ccorch(&self, args: &[&str]) -> Output {
+        self.command(args).output().unwrap()
+    }
+
+    /// Runs ccorch as the operator, who does not wait for it.
+    pub fn begins(&self, args: &[&str]) -> Child {
+        self.command(args).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ccorch"));
         command.args(args).current_dir(self.dir.path()).env_clear();
         command.env("PATH", std::env::var("PATH").unwrap()).env("HOME", self.path("operator"));
-        command.env("XDG_STATE_HOME", self.path("s")).output().unwrap()
+        command.env("XDG_STATE_HOME", self.path("s"));
+        command
+    }
+
+    /// Runs ccorch with a text on standard input, and demands success.
+    pub fn says(&self, args: &[&str], input: &str) {
+        let file = self.path("input");
+        fs::write(&file, input).unwrap();
+        let mut command = self.command(args);
+        let output = command.stdin(fs::File::open(file).unwrap()).output().unwrap();
+        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
     }
 
     /// Runs ccorch and demands success; its standard output.

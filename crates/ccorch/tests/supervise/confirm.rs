@@ -121,7 +121,8 @@ fn what_is_taken_back_never_confirms_itself() {
 #[test]
 fn health_and_hand_offs_are_waited_for() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}/", listener.local_addr().unwrap());
+    // What may be a token is asked with, and told nowhere.
+    let url = format!("http://{}/up?token=hush-1", listener.local_addr().unwrap());
     let confirm = format!(
         "settle: 0s, health: [{{ url: '{url}' }}], handoffs: [{{ file: build/INBOX.md, matching: to the adversary }}]"
     );
@@ -132,12 +133,15 @@ fn health_and_hand_offs_are_waited_for() {
     // Well from the third time it is asked on. The hand-off shows later still, and not by any change of its file.
     let (inbox, asked) = (place.workspace().join("build/INBOX.md"), Arc::new(AtomicU32::new(0)));
     let counter = asked.clone();
+    let (file, (tell, told)) = (place.state("confirm.json"), std::sync::mpsc::channel());
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();
-            let _ = stream.read(&mut [0; 1024]).unwrap();
+            let mut request = [0; 1024];
+            let length = stream.read(&mut request).unwrap();
             let count = counter.fetch_add(1, Ordering::SeqCst);
             match count {
+                1 => tell.send((request[..length].to_vec(), fs::read_to_string(&file).unwrap())).unwrap(),
                 3 => fs::write(&inbox, "nothing for anybody\n").unwrap(),
                 5 => fs::write(&inbox, "to the adversary: look at this\n").unwrap(),
                 _ => {}
@@ -149,4 +153,9 @@ fn health_and_hand_offs_are_waited_for() {
     let window = verdict(&place);
     assert_eq!(window["verdict"], "confirmed", "{window}");
     assert!(asked.load(Ordering::SeqCst) >= 6, "{asked:?}");
+    let (request, missing) = told.recv().unwrap();
+    assert!(request.starts_with(b"GET /up?token=hush-1 "), "{request:?}");
+    assert!(missing.contains("/up is not well: status 503"), "{missing}");
+    let events = fs::read_to_string(place.state("events.jsonl")).unwrap();
+    assert!(!missing.contains("hush-1") && !events.contains("hush-1"), "{missing}{events}");
 }

@@ -42,6 +42,46 @@ fn damaged_state_is_put_aside_and_said_and_the_agents_are_adopted_all_the_same()
 }
 
 #[test]
+fn a_damaged_state_is_rebuilt_from_the_agent_and_the_events() {
+    let loops = "  builder: { agent: claude, workdir: build, prompt: builder.md }\n  \
+                 held: { agent: command, workdir: ., command: [sleep, \"100000\"] }\n  \
+                 loop: { agent: command, workdir: ., command: [\"false\"] }\n";
+    let place = Place::new().with_stub(loops);
+    place.env.link("false");
+    let mut place = place.active().supervised();
+    place.until("builder", |one| one["life"] == "idle");
+    place.ok(&["loops", "stop", "held"]);
+    place.until("loop", |one| one["state"] == "crash-looping");
+    let (pid, session) = (place.pid("builder"), place.one("builder")["session"].clone());
+    // A conversation by hand in the same folder, newer than the agent's own.
+    let own = place.transcript_file("builder", "build");
+    place.kill_supervisor();
+    let other = own.with_file_name("11111111-2222-4333-8444-555555555555.jsonl");
+    place.env.write(&other, "{\"type\":\"user\"}\n");
+    for name in ["builder", "held", "loop"] {
+        for n in 0..8 {
+            place.env.write(place.state(&format!("loops/{name}.json.damaged-{n}")), "{");
+        }
+        place.env.write(place.state(&format!("loops/{name}.json")), "{ \"desired\": ");
+    }
+    place.supervise();
+    let one = place.until("builder", |one| one["life"] == "idle");
+    assert_eq!((one["pid"].as_u64(), &one["session"]), (Some(pid), &session));
+    assert_eq!(place.one("held")["state"], "held");
+    let one = place.one("loop");
+    assert_eq!(one["state"], "crash-looping", "{one}");
+    assert!(one["reason"].as_str().unwrap().starts_with("crash loop: 5 ends"), "{one}");
+    let said: Vec<_> = place.events("state-damaged").iter().map(|e| e["detail"].to_string()).collect();
+    assert_eq!(said.len(), 3, "{said:?}");
+    assert!(said[0].contains("by its agent") && said[1].contains("rebuilt: held since"), "{said:?}");
+    let kept = fs::read_dir(place.state("loops")).unwrap().flatten();
+    assert_eq!(kept.filter(|e| e.file_name().to_string_lossy().contains(".damaged-")).count(), 15);
+    // What a person says next counts.
+    place.ok(&["loops", "start", "held"]);
+    place.pid("held");
+}
+
+#[test]
 fn a_state_folder_that_takes_nothing_stops_no_loop() {
     let place = Place::new().active().supervised();
     place.at_work();
@@ -50,6 +90,7 @@ fn a_state_folder_that_takes_nothing_stops_no_loop() {
     let file = place.state("fleet.json");
     fs::remove_file(&file).unwrap();
     place.env.write(file.join("in-the-way"), "");
+    place.ok(&["phase", "set", "0"]);
     until("the supervisor to say so", || {
         place.said().contains("state is not kept, and loops go on").then_some(())
     });
@@ -57,6 +98,7 @@ fn a_state_folder_that_takes_nothing_stops_no_loop() {
     place.new_agent("watch", pid);
     fs::remove_dir_all(&file).unwrap();
     until("the state to be kept again", || place.said().contains("state-kept-again").then_some(()));
+    until("what the disk had not taken", || file.is_file().then_some(()));
 }
 
 #[test]

@@ -56,8 +56,12 @@ fn the_phase_is_moved_by_hand_and_by_the_loops_own_word() {
     place.env.write(place.workspace().join("build/STATUS-a.md"), "# a\n\n## DONE\n");
     place.env.write(place.workspace().join("build/machine-docs/STATUS-a.md"), "# a\n\nnot ## DONE\n");
     assert!(place.ok(&["phase", "show"]).contains("builder: not done yet"));
+    // What it says is told before the supervisor has acted on it.
+    let supervisor = u64::from(place.supervisor());
+    signal(supervisor, "STOP");
     fs::remove_file(place.workspace().join("build/machine-docs/STATUS-a.md")).unwrap();
     assert!(place.ok(&["phase", "show"]).contains("builder: says done"));
+    signal(supervisor, "CONT");
     let index = || fs::read_to_string(place.workspace().join("phase")).unwrap();
     until("the index to be written", || (index() == "1\n").then_some(()));
     let words = "phase b (index 1), after index 0";
@@ -90,4 +94,67 @@ fn a_conversation_that_somebody_else_holds_is_not_resumed_until_they_leave() {
     other.kill().unwrap();
     other.wait().unwrap();
     place.at_work();
+}
+
+#[test]
+fn who_goes_on_in_a_loops_folder_may_hold_its_conversation_whoever_starts_the_loop() {
+    let place = Place::new().active().supervised();
+    place.at_work();
+    place.ok(&["loops", "stop", "builder"]);
+    // A person's `claude -c`: nothing of its words tells which conversation that is.
+    let claude = place.env.root().with_file_name("claude");
+    place.env.write(&claude, "#!/bin/sh\nread line\n").mode(&claude, 0o755);
+    let mut start = Command::new(&claude);
+    start.arg("-c").current_dir(place.workspace().join("build")).stdin(std::process::Stdio::piped());
+    let mut other = start.spawn().unwrap();
+    let says = format!("process {} goes on with a conversation of the folder of loop builder", other.id());
+    let ran = place.run(&["loops", "start", "builder"]);
+    assert_eq!(ran.status, Some(1), "{}", ran.snapshot());
+    assert!(ran.stderr.contains(&says), "{}", ran.stderr);
+    // By hand, past the supervisor.
+    place.ok(&["loops", "stop", "builder"]);
+    let ran = place.run(&["loop-exec", "builder"]);
+    assert!(ran.status != Some(0) && ran.stderr.contains(&says), "{}", ran.snapshot());
+    other.kill().unwrap();
+    other.wait().unwrap();
+    place.ok(&["loops", "start", "builder"]);
+    place.at_work();
+}
+
+#[test]
+fn a_conversation_that_an_agent_went_over_to_is_its_loops_from_then_on() {
+    let mut place = Place::new().active().supervised();
+    place.at_work();
+    let (pid, old) = (place.pid("builder"), place.one("builder")["session"].clone());
+    let boss = place.one("boss")["session"].as_str().unwrap().to_owned();
+    let new = "11111111-2222-4333-8444-555555555555";
+    let over = |session: &str, source: &str| {
+        let hook =
+            serde_json::json!({ "hook_event_name": "SessionStart", "session_id": session, "source": source });
+        place.env.run_with(&["hook", "builder"], &hook.to_string());
+    };
+    // Another loop's is not for it to take, and what only begins is somebody else's.
+    over(&boss, "clear");
+    over("99999999-2222-4333-8444-555555555555", "startup");
+    over(new, "clear");
+    let one = place.until("builder", |one| one["session"] != old);
+    assert_eq!((&one["session"], one["pid"].as_u64()), (&new.into(), Some(pid)));
+    assert_eq!(place.events("loop-session").len(), 1, "{:?}", place.events("loop-session"));
+    place.words("builder");
+    signal(pid, "KILL");
+    place.new_agent("builder", pid);
+    let words = place.words("builder");
+    assert!(words.windows(2).any(|two| two == ["--session-id", new]), "{words:?}");
+    // Also where its state is lost.
+    place.kill_supervisor();
+    let state = place.state("loops/builder.json");
+    std::fs::remove_file(&state).unwrap();
+    place.env.write(state.join("in-the-way"), "");
+    place.supervise();
+    assert_eq!(place.one("builder")["session"], new);
+    let pid = place.pid("builder");
+    signal(pid, "KILL");
+    place.new_agent("builder", pid);
+    let words = place.words("builder");
+    assert!(words.windows(2).any(|two| two == ["--session-id", new]), "{words:?}");
 }

@@ -5,6 +5,7 @@ use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -149,6 +150,70 @@ fn a_clock_that_jumped_an_hour_ends_no_pause_and_forgets_no_crash() {
     }
 }
 
+/// Something in the place of a file; what was there is back with the end of this value.
+struct InTheWay(PathBuf, PathBuf);
+
+impl InTheWay {
+    fn of(path: PathBuf, put: impl FnOnce(&Path)) -> Self {
+        let away = path.with_extension("away");
+        let _ = fs::rename(&path, &away);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        put(&path);
+        Self(path, away)
+    }
+}
+
+impl Drop for InTheWay {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir(&self.0).or_else(|_| fs::remove_file(&self.0));
+        let _ = fs::rename(&self.1, &self.0);
+    }
+}
+
+#[test]
+fn what_an_agent_puts_in_the_way_of_its_files_blocks_nobody() {
+    let place =
+        Place::new().rig(|rig| rig.replace("prompt: builder.md", "prompt: builder.md, stall_after: 12s"));
+    let mut place = place.active().supervised();
+    place.at_work();
+    let pids = ["boss", "builder", "watch"].map(|name| place.pid(name));
+    let transcript = place.transcript_file("builder", "build");
+    let pipe = |path: &Path| run("mkfifo", &[path.to_str().unwrap()]);
+    let endless = |path: &Path| std::os::unix::fs::symlink("/dev/zero", path).unwrap();
+    let root = place.env.root();
+    let in_the_way = [
+        InTheWay::of(root.join("run/ccorch-loops/builder/agent.json"), pipe),
+        InTheWay::of(root.join("var/lib/ccorch-loops/builder/last-exit.json"), endless),
+        InTheWay::of(root.join("var/lib/ccorch-loops/builder/last-stop.json"), |path| {
+            fs::create_dir(path).unwrap()
+        }),
+        InTheWay::of(place.workspace().join("phase"), pipe),
+        InTheWay::of(transcript, pipe),
+    ];
+    let threads = place.of_supervisor("Threads");
+    // It is looked at each time it is asked about.
+    let end = Instant::now() + Duration::from_secs(8);
+    while Instant::now() < end {
+        let asked = Instant::now();
+        place.ok(&["loops", "list"]);
+        place.ok(&["loops", "capture", "builder", &format!("seen-{}", asked.elapsed().as_nanos())]);
+        assert!(asked.elapsed() < Duration::from_secs(20), "{:?}", asked.elapsed());
+    }
+    assert!(
+        place.of_supervisor("Threads") <= threads + 3,
+        "{} threads, and {threads} before",
+        place.of_supervisor("Threads")
+    );
+    // A supervisor that begins with all of it there.
+    place.kill_supervisor();
+    place.supervise();
+    goes_on(&place);
+    assert!(place.of_supervisor("VmRSS") < 64 << 10, "{} kB", place.of_supervisor("VmRSS"));
+    drop(in_the_way);
+    let events = fs::read_to_string(place.state("events.jsonl")).unwrap();
+    assert_eq!(["boss", "builder"].map(|name| place.pid(name)), pids[..2], "{events}");
+}
+
 #[test]
 fn a_tmux_server_that_is_killed_under_its_loop_is_started_again_with_its_agent() {
     let place = Place::new().active().supervised();
@@ -202,6 +267,30 @@ fn an_inbox_that_nobody_can_write_is_said_once_and_read_all_the_same() {
     goes_on(&place);
     assert_eq!(place.events("inbox-unwritable").len(), 1);
     drop((place, disk));
+}
+
+#[test]
+fn a_supervisor_at_rest_writes_its_heartbeat_and_nothing_else() {
+    use std::os::unix::fs::MetadataExt as _;
+    let mut place = Place::new();
+    // Half a second between two heartbeats.
+    place.env.put("WATCHDOG_USEC", "1000000");
+    let place = place.active().supervised();
+    place.at_work();
+    // Each write is a new file; the last of the start has settled when several beats left the others alone.
+    let files = ["fleet.json", "events.jsonl", "loops/builder.json"];
+    let numbers = || files.map(|name| fs::metadata(place.state(name)).map(|m| (m.ino(), m.size())).unwrap());
+    let beat = || fs::metadata(place.state("boot.json")).unwrap().ino();
+    let (mut before, mut still, mut last) = (numbers(), 0, beat());
+    until("ten beats without another write", || {
+        let now = beat();
+        if now != last {
+            last = now;
+            still = if numbers() == before { still + 1 } else { 0 };
+            before = numbers();
+        }
+        (still >= 10).then_some(())
+    });
 }
 
 #[test]

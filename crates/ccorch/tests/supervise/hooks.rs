@@ -1,12 +1,22 @@
 //! The hooks' socket against agents that do not behave: garbage, floods, strangers.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::net::UnixDatagram;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::place::{Place, until};
+
+/// How long a storm lasts, and how many messages a second it brings from how many senders.
+const STORM: Duration = Duration::from_secs(10);
+const RATE: u64 = 10_000;
+const SENDERS: u64 = 4;
+/// Two agents that fire hooks of their own.
+const LOOPS: &str = "  boss: { agent: claude, workdir: ., role: orchestrator }
+  builder: { agent: claude, workdir: build, prompt: builder.md }
+";
 
 fn socket(place: &Place) -> PathBuf {
     place.env.root().join("run/ccorch/hooks.sock")
@@ -16,13 +26,6 @@ fn sender() -> UnixDatagram {
     let socket = UnixDatagram::unbound().unwrap();
     socket.set_write_timeout(Some(Duration::from_secs(30))).unwrap();
     socket
-}
-
-/// Pages of the supervisor that are in memory, in KiB.
-fn resident(place: &Place) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{}/status", place.supervisor())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.split_whitespace().next().unwrap().parse().unwrap()
 }
 
 /// The end of the events that say that something was lost.
@@ -39,7 +42,7 @@ fn garbage_is_counted_and_disturbs_nothing() {
     place.at_work();
     let before = (place.pid("builder"), place.one("builder")["life"].clone());
     let (socket, sender) = (socket(&place), sender());
-    let good = b"builder\n{\"hook_event_name\":\"Stop\",\"at\":\"2026-01-01T00:00:00Z\"}";
+    let good = b"builder\n{\"hook_event_name\":\"Stop\",\"at\":\"2036-01-01T00:00:00Z\"}";
     let cases: [&[u8]; 7] = [
         b"builder\n{\"hook_event_name\":",
         b"builder\n[1,2]",
@@ -64,43 +67,77 @@ fn garbage_is_counted_and_disturbs_nothing() {
     place.until("builder", |one| one["life"] == "idle");
 }
 
+/// How many messages were offered to the socket, and how many of them it took.
+#[derive(Default)]
+struct Storm {
+    offered: u64,
+    taken: u64,
+}
+
+/// One sender of several: `rate` messages a second, of every kind, each offered once and not waited for.
+fn sends(path: &Path, rate: u64) -> Storm {
+    let socket = UnixDatagram::unbound().unwrap();
+    socket.set_nonblocking(true).unwrap();
+    let (began, mut storm) = (Instant::now(), Storm::default());
+    while began.elapsed() < STORM {
+        let due = rate * began.elapsed().as_micros() as u64 / 1_000_000;
+        while storm.offered < due {
+            let event = ["UserPromptSubmit", "Stop", "Notification"][storm.offered as usize % 3];
+            let line = format!("builder\n{{\"hook_event_name\":\"{event}\",\"n\":{}}}", storm.offered);
+            match socket.send_to(line.as_bytes(), path) {
+                Ok(_) => storm.taken += 1,
+                Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock, "{error}"),
+            }
+            storm.offered += 1;
+        }
+        // Until more is due.
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    storm
+}
+
 #[test]
 fn a_storm_is_dropped_aloud_and_keeps_nobody_waiting() {
-    let place = Place::new().active().supervised();
-    place.at_work();
-    let before = resident(&place);
-    let (path, end) = (socket(&place), Instant::now() + Duration::from_secs(3));
-    // As fast as it goes for three seconds, of every kind.
-    let storm = std::thread::spawn(move || {
-        let (sender, mut sent) = (sender(), 0_u64);
-        while Instant::now() < end {
-            let event = ["UserPromptSubmit", "Stop", "Notification"][sent as usize % 3];
-            let line = format!("builder\n{{\"hook_event_name\":\"{event}\",\"n\":{sent}}}");
-            sender.send_to(line.as_bytes(), &path).unwrap();
-            sent += 1;
-        }
-        sent
-    });
-    let mut slowest = Duration::ZERO;
-    let mut asked = 0;
-    while !storm.is_finished() {
+    let place = Place::new().with_stub(LOOPS).active().supervised();
+    let idle = |name: &str| place.until(name, |one| one["life"] == "idle");
+    idle("builder");
+    let (before, pid) = (place.of_supervisor("VmRSS"), place.pid("builder"));
+    let senders: Vec<_> = (0..SENDERS)
+        .map(|_| {
+            let path = socket(&place);
+            std::thread::spawn(move || sends(&path, RATE / SENDERS))
+        })
+        .collect();
+    let (mut slowest, mut asked) = (Duration::ZERO, 0);
+    while !senders.iter().all(std::thread::JoinHandle::is_finished) {
         let began = Instant::now();
         place.ok(&["loops", "list"]);
         slowest = slowest.max(began.elapsed());
         asked += 1;
     }
-    let sent = storm.join().unwrap();
-    let grown = resident(&place).saturating_sub(before);
+    let storms = senders.into_iter().map(|sender| sender.join().unwrap());
+    let all = storms
+        .fold(Storm::default(), |a, b| Storm { offered: a.offered + b.offered, taken: a.taken + b.taken });
+    let grown = place.of_supervisor("VmRSS").saturating_sub(before);
+    let Storm { offered, taken } = all;
     println!(
-        "{sent} messages in 3 s; {asked} answers meanwhile, the slowest in {slowest:?}; {grown} KiB more"
+        "{offered} messages in {STORM:?}, {taken} taken; {asked} answers, the slowest in {slowest:?}; {grown} KiB more"
     );
-    assert!(sent >= 3000 && asked >= 1, "{sent} sent, {asked} asked");
+    // A machine that is busy with other things may offer fewer than the full rate, and less than this is no storm.
+    assert!(offered >= RATE * STORM.as_secs() / 2, "only {offered} messages came about");
+    assert!(taken >= 1000 && asked >= 1, "{taken} taken, {asked} asked");
     assert!(grown < 16 << 10, "{grown} KiB more");
     assert!(slowest < Duration::from_secs(20), "{slowest:?}");
     assert!(lost(&place).contains("dropped"), "{}", lost(&place));
-    // Other loops' news still comes through.
-    sender().send_to(b"boss\n{\"hook_event_name\":\"Stop\"}", socket(&place)).unwrap();
-    place.until("boss", |one| one["life"] == "idle");
+    // Another loop's news still comes through, and this one is judged by what its own agent does.
+    place.ok(&["loops", "nudge", "boss", "who is there", "--timeout", "1m"]);
+    idle("boss");
+    place.ok(&["loops", "nudge", "builder", "after the storm", "--id", "after", "--timeout", "1m"]);
+    idle("builder");
+    assert_eq!(place.told("builder", "build").iter().filter(|words| *words == "after the storm").count(), 1);
+    place.ok(&["loops", "nudge", "builder", "!stub hang", "--timeout", "1m"]);
+    place.until("builder", |one| one["life"] == "working");
+    assert_eq!(place.pid("builder"), pid, "the agent is another process");
 }
 
 #[test]

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod carried;
+mod clock;
 #[path = "../common/mod.rs"]
 mod common;
 mod confirm;
@@ -19,6 +20,11 @@ mod missing;
 mod notify;
 mod nudges;
 mod place;
+mod safe_point;
+mod scarce;
 mod signals;
+mod soak;
 mod stops;
+mod strays;
+mod unattended;
 mod verbs;

@@ -1,6 +1,7 @@
 //! Nudges on a real terminal: whole, once, never into a dialog, with a receipt.
 
 use std::fs;
+use std::process::Command;
 
 use serde_json::Value;
 
@@ -68,6 +69,92 @@ fn what_a_dead_supervisor_had_delivered_is_not_typed_again() {
 }
 
 #[test]
+fn an_agent_that_dies_with_the_draft_hears_it_from_the_next() {
+    let place = place();
+    let settle = |ms: u64| {
+        let config = format!("{{ \"paste_settle_ms\": {ms} }}");
+        place.env.write(place.env.home().join(".claude/stub.json"), config);
+    };
+    // No Enter takes the draft away from this one.
+    settle(600_000);
+    let pid = place.pid("builder");
+    signal(pid, "KILL");
+    let pid = place.new_agent("builder", pid);
+    place.until("builder", |one| one["life"] == "idle");
+    settle(150);
+    let out = place.env.root().join("nudge.out");
+    let mut asker =
+        place.env.spawn(&["loops", "nudge", "builder", "told by the next", "--id", "x"], &out, &out);
+    until("the draft", || place.screen("builder").contains("> told by the next").then_some(()));
+    signal(pid, "KILL");
+    place.new_agent("builder", pid);
+    assert!(asker.wait().unwrap().success(), "{}", place.env.text(&out));
+    place.until("builder", |one| one["life"] == "idle" && one["waiting"].is_null());
+    let told = place.told("builder", "build");
+    assert_eq!(told.iter().filter(|text| *text == "told by the next").count(), 1, "{told:?}");
+}
+
+/// Somebody's terminal with a loop's in it.
+struct Attached(std::path::PathBuf);
+
+impl Attached {
+    fn to(place: &Place, name: &str, how: &[&str]) -> Self {
+        let own = place.env.root().with_file_name(format!("terminal{}", how.concat()));
+        let socket = place.socket(name).display().to_string();
+        let attach = [&["env", "-u", "TMUX", "tmux", "-S", &socket, "attach"][..], how].concat();
+        let mut start = Command::new("tmux");
+        start.args(["-f", "/dev/null", "-S"]).arg(&own).args(["new-session", "-d", "-x", "190", "-y", "50"]);
+        assert!(start.args(attach).status().unwrap().success());
+        let attached = Self(own);
+        until("somebody to be attached", || {
+            let clients = Command::new("tmux").arg("-S").arg(place.socket(name)).arg("list-clients").output();
+            (!clients.unwrap().stdout.is_empty()).then_some(())
+        });
+        attached
+    }
+
+    fn types(&self, keys: &[&str]) {
+        let done = Command::new("tmux").arg("-S").arg(&self.0).arg("send-keys").args(keys).status();
+        assert!(done.unwrap().success());
+    }
+}
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        let _ = Command::new("tmux").arg("-S").arg(&self.0).arg("kill-server").status();
+    }
+}
+
+#[test]
+fn a_hint_and_who_only_looks_on_are_in_no_ones_way_and_who_types_is_waited_for() {
+    let place = Place::new().with_stub(LOOPS);
+    let config = r#"{ "paste_settle_ms": 150, "hint": "Try \"edit the README\"" }"#;
+    place.env.write(place.env.home().join(".claude/stub.json"), config);
+    let place = place.active().supervised();
+    place.until("builder", |one| one["life"] == "idle");
+    let nudge = |id: &str, within: &str| {
+        place.run(&["loops", "nudge", "builder", &format!("words of {id}"), "--id", id, "--timeout", within])
+    };
+    until("the hint", || place.screen("builder").contains("> Try \"edit the README\"").then_some(()));
+    let terminal = Attached::to(&place, "builder", &[]);
+    let ran = nudge("a", "1m");
+    assert_eq!(ran.status, Some(0), "{}", ran.snapshot());
+    terminal.types(&["half a thought"]);
+    until("the draft", || place.screen("builder").contains("> half a thought").then_some(()));
+    let ran = nudge("b", "4s");
+    assert!(ran.status == Some(10), "{}", ran.snapshot());
+    assert!(place.screen("builder").contains("> half a thought"), "{}", place.screen("builder"));
+    assert_eq!(place.events("nudge-retried").len(), 1, "{:?}", place.events("nudge-retried"));
+    drop(terminal);
+    let looks_on = Attached::to(&place, "builder", &["-r"]);
+    let ran = nudge("b", "1m");
+    assert_eq!(ran.status, Some(0), "{}", ran.snapshot());
+    let told = place.told("builder", "build");
+    assert_eq!(told[1..], ["words of a", "words of b"]);
+    drop(looks_on);
+}
+
+#[test]
 fn nothing_is_typed_into_a_dialog() {
     let place = Place::new().with_stub(LOOPS);
     // Its folder is not trusted yet.
@@ -81,12 +168,31 @@ fn nothing_is_typed_into_a_dialog() {
         "{}",
         ran.stderr
     );
+    place.until("builder", |one| one["dialog"] == "trust dialog");
+    let status = place.run(&["status"]);
+    assert_eq!(status.status, Some(1), "{}", status.snapshot());
+    let waits = "loop builder waits for an answer: trust dialog; `ccorch loops attach builder`";
+    assert!(status.stdout.contains(waits), "{}", status.snapshot());
+    let warned = place.events("warning");
+    let warned: Vec<&str> = warned.iter().filter_map(|event| event["detail"].as_str()).collect();
+    let trust: Vec<_> = warned.iter().filter(|detail| detail.contains("trust dialog")).collect();
+    assert_eq!(trust.len(), 1, "said before its start: {warned:?}");
+    assert!(trust[0].contains("run `claude` once in") && trust[0].contains("and accept it"), "{trust:?}");
     // A "2" that had been typed would have ended it.
     assert!(place.screen("builder").contains("Do you trust"), "{}", place.screen("builder"));
+    // Said once, however often it is started.
+    let pid = place.pid("builder");
+    signal(pid, "KILL");
+    place.new_agent("builder", pid);
+    until("the dialog again", || place.screen("builder").contains("Do you trust").then_some(()));
+    let again = place.events("warning");
+    assert_eq!(again.iter().filter(|event| event["detail"].to_string().contains("trust dialog")).count(), 1);
     place.press("builder", "1");
     let said = place.ok(&["loops", "nudge", "builder", "2", "--id", "two", "--timeout", "1m"]);
     assert!(said.starts_with("loop builder has it ("), "{said}");
     assert_eq!(place.told("builder", "build").iter().filter(|text| *text == "2").count(), 1);
+    place.until("builder", |one| one["life"] == "idle");
+    assert_eq!(place.run(&["status"]).status, Some(0), "{}", place.run(&["status"]).snapshot());
 }
 
 #[test]
@@ -129,6 +235,26 @@ fn a_stall_is_answered_by_a_nudge_and_then_a_restart() {
     let last = told.last().unwrap();
     let both = ["it stood still", "Continue where you were."];
     assert!(both.iter().all(|part| last.contains(part)), "{told:?}");
+}
+
+#[test]
+fn a_screen_that_nobody_can_read_is_restarted_and_then_a_persons() {
+    // Its agent shows nothing at all and tells nothing.
+    let rig = |rig: String| rig.replace("prompt: builder.md", "prompt: builder.md, stall_after: 4s");
+    let place = Place::new().rig(rig).active().supervised();
+    let pid = place.pid("builder");
+    let restart = until("the restart", || place.events("loop-stall-restart").first().cloned());
+    assert!(restart["detail"].as_str().unwrap().contains("could not be told"), "{restart}");
+    let pid = place.new_agent("builder", pid);
+    place.until("builder", |one| one["life"] == "stalled");
+    assert_eq!(place.pid("builder"), pid);
+    let status = place.run(&["status"]);
+    assert!(
+        status.status == Some(1) && status.stdout.contains("builder is stalled"),
+        "{}",
+        status.snapshot()
+    );
+    assert_eq!(place.events("notify").len(), 1, "{:?}", place.events("notify"));
 }
 
 #[test]

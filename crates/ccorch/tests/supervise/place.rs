@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::common::{Env, Ran};
 
 /// Far beyond what anything here takes; only a failure gets there.
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_secs(180);
 /// The stand-in for an agent is built once.
 static BUILT: std::sync::Once = std::sync::Once::new();
 /// The loops of the rig.
@@ -125,6 +125,13 @@ impl Place {
         self.supervisor = Some(child);
     }
 
+    /// Starts one by way of another program, and waits for nothing.
+    pub fn supervise_by(&mut self, by: &[&str]) {
+        let log = self.env.root().join("supervisor.log");
+        let out = self.env.root().join("supervisor.out");
+        self.supervisor = Some(self.env.spawn_by(by, &["supervise"], &out, &log));
+    }
+
     /// Kills the supervisor; nothing of it is left when this returns.
     pub fn kill_supervisor(&mut self) {
         let mut child = self.supervisor.take().expect("a supervisor runs");
@@ -142,6 +149,13 @@ impl Place {
     /// The supervisor's pid.
     pub fn supervisor(&self) -> u32 {
         self.supervisor.as_ref().expect("a supervisor runs").id()
+    }
+
+    /// A number that the kernel tells of the supervisor's process, for example `VmRSS` in KiB. Source: proc_pid_status(5).
+    pub fn of_supervisor(&self, what: &str) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.supervisor())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(what)?.strip_prefix(':')).unwrap();
+        line.split_whitespace().next().unwrap().parse().unwrap()
     }
 
     /// Everything the supervisor said on standard error.
@@ -237,12 +251,16 @@ impl Place {
 
     /// The transcript of a loop that works in `workdir`: its records.
     pub fn transcript(&self, name: &str, workdir: &str) -> Vec<Value> {
+        let text = fs::read_to_string(self.transcript_file(name, workdir)).unwrap_or_default();
+        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+
+    /// Where that transcript lies.
+    pub fn transcript_file(&self, name: &str, workdir: &str) -> PathBuf {
         let session = self.one(name)["session"].as_str().unwrap().to_owned();
         let key = self.workspace().join(workdir).display().to_string();
         let key: String = key.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
-        let path = self.env.home().join(".claude/projects").join(key).join(format!("{session}.jsonl"));
-        let text = fs::read_to_string(path).unwrap_or_default();
-        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+        self.env.home().join(".claude/projects").join(key).join(format!("{session}.jsonl"))
     }
 
     /// What a loop that works in `workdir` was told, oldest first.
@@ -282,25 +300,25 @@ impl Drop for Place {
             let _ = child.kill();
             let _ = child.wait();
         }
-        for name in LOOPS {
-            // An agent and its parent outlive their terminal.
-            let file = self.env.root().join(format!("run/ccorch-loops/{name}/agent.json"));
-            let agent: Value =
-                fs::read(file).ok().and_then(|b| serde_json::from_slice(&b).ok()).unwrap_or_default();
-            let root = self.env.root().display().to_string();
-            let is_ours = |pid: u64| {
-                let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-                String::from_utf8_lossy(&environment).contains(&root)
-            };
-            if let (Some(parent), Some(pid)) = (agent["parent"].as_u64(), agent["pid"].as_u64())
-                && is_ours(parent)
-            {
-                let _ = Command::new("kill").args(["-KILL", &parent.to_string(), &pid.to_string()]).status();
+        // Agents and their parents outlive their terminals, and one that just began is in no file yet: by their root.
+        let root = format!("CCORCH_ROOT={}", self.env.root().display());
+        let is_ours = |process: &Path| {
+            let environment = fs::read(process.join("environ")).unwrap_or_default();
+            environment.split(|byte| *byte == 0).any(|variable| variable == root.as_bytes())
+        };
+        // One that was just being started may start another before it is ended itself.
+        for _ in 0..3 {
+            let all = fs::read_dir("/proc").into_iter().flatten().flatten();
+            let me = std::process::id().to_string();
+            let pids: Vec<String> = all
+                .filter(|entry| is_ours(&entry.path()))
+                .map(|entry| entry.file_name().to_string_lossy().into_owned())
+                .filter(|pid| pid.bytes().all(|byte| byte.is_ascii_digit()) && *pid != me)
+                .collect();
+            if pids.is_empty() {
+                break;
             }
-            let socket = self.socket(name);
-            if socket.exists() {
-                let _ = Command::new("tmux").arg("-S").arg(&socket).arg("kill-server").output();
-            }
+            let _ = Command::new("kill").arg("-KILL").args(&pids).output();
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::place::Place;
+use crate::place::{Place, until};
 
 fn place(more: &str) -> Place {
     let loops = format!("  builder: {{ agent: claude, workdir: build, prompt: builder.md, {more} }}\n");
@@ -17,7 +17,7 @@ fn place(more: &str) -> Place {
 #[test]
 fn a_limit_is_known_until_its_reset_and_then_the_agent_is_woken() {
     let place = place("");
-    let reset = Timestamp::from_second(Timestamp::now().as_second() + 5).unwrap();
+    let reset = Timestamp::from_second(Timestamp::now().as_second() + 15).unwrap();
     place.ok(&[
         "loops",
         "nudge",
@@ -28,13 +28,21 @@ fn a_limit_is_known_until_its_reset_and_then_the_agent_is_woken() {
     assert_eq!(one["until"].as_str().unwrap().parse::<Timestamp>().unwrap(), reset, "{one}");
     assert!(one["evidence"].as_str().unwrap().contains("usage limit reached"), "{one}");
     assert_eq!(one["restarts"], 0);
+    let shown = place.run(&["status"]).stdout;
+    assert!(shown.contains("\n  evidence: ") && shown.contains("usage limit reached"), "{shown}");
     // A margin and jitter of up to 70 s follow the reset.
     let end = Instant::now() + Duration::from_secs(180);
     while place.one("builder")["life"] == "limited" {
         assert!(Instant::now() < end, "it sleeps on: {}", place.one("builder"));
         std::thread::sleep(Duration::from_millis(200));
     }
-    place.until("builder", |one| one["life"] == "idle");
+    // It is idle for what its last hook told, and no longer shows the limit.
+    let one = place.until("builder", |one| one["life"] == "idle");
+    assert!(one["evidence"].as_str().unwrap().contains("\"Stop\""), "{one}");
+    assert!(!place.run(&["status"]).stdout.contains("evidence:"), "{}", place.run(&["status"]).stdout);
+    let events = place.events("loop-idle");
+    let last = events.last().unwrap()["detail"].as_str().unwrap();
+    assert!(last.contains("hook_event_name"), "{last}");
     let told = place.told("builder", "build");
     assert_eq!(told.last().unwrap(), "The pause is over. Continue where you were.");
     assert_eq!(place.events("account-works").len(), 1);
@@ -89,4 +97,90 @@ fn what_an_agent_quotes_is_no_limit_and_the_evidence_can_be_saved() {
     for state in ["limited", "login-needed", "throttled"] {
         assert_eq!(place.events(&format!("loop-{state}")).len(), 0, "it was never {state}");
     }
+}
+
+#[test]
+fn an_agent_that_leaves_at_its_limit_did_not_crash_however_often() {
+    let place = place("");
+    for turn in 1..=6 {
+        let reset = Timestamp::now().as_second() + 3600;
+        let text = format!("!stub limit-exit Claude AI usage limit reached|{reset}");
+        let pid = place.pid("builder");
+        place.ok(&["loops", "nudge", "builder", &text, "--id", &format!("exit-{turn}")]);
+        let one = place.until("builder", |one| one["life"] == "limited" && one["state"] != "running");
+        assert_eq!(one["restarts"], 0, "the {turn}. time: {one}");
+        assert_eq!(place.events("loop-ended").len(), turn, "{one}");
+        place.ok(&["loops", "start", "builder"]);
+        place.new_agent("builder", pid);
+        place.until("builder", |one| one["life"] == "idle");
+    }
+    assert_eq!(place.events("loop-crash-looping").len(), 0);
+}
+
+#[test]
+fn one_login_is_tried_by_one_loop_behind_its_menu_and_the_other_follows() {
+    let loops = "  builder: { agent: claude, workdir: build, prompt: builder.md }\n  \
+                 critic: { agent: claude, workdir: build/critic, prompt: builder.md }\n";
+    let place = Place::new().with_stub(loops);
+    place.env.write(place.workspace().join("build/critic/README"), "");
+    let place = place.active().supervised();
+    for name in ["builder", "critic"] {
+        place.until(name, |one| one["life"] == "idle");
+    }
+    let reset = Timestamp::now().as_second() + 20;
+    let text = format!("!stub limit-menu Claude AI usage limit reached|{reset}");
+    place.ok(&["loops", "nudge", "builder", &text]);
+    for name in ["builder", "critic"] {
+        let one = place.until(name, |one| one["life"] == "limited");
+        assert!(one["evidence"].as_str().unwrap().contains("usage limit reached"), "{one}");
+    }
+    until("the menu to be closed", || place.events("menu-dismissed").first().map(drop));
+    until("the input box", || (!place.screen("builder").contains("What do you want")).then_some(()));
+    assert_eq!(place.events("account-limited").len(), 1);
+    // A margin and jitter of up to 70 s follow the reset, and a minute's jitter the other loop's turn.
+    let end = Instant::now() + Duration::from_secs(300);
+    let asked = |workdir: &str, name: &str| {
+        place.told(name, workdir).iter().any(|text| text.starts_with("The pause"))
+    };
+    while !(asked("build", "builder") && asked("build/critic", "critic")) {
+        assert!(Instant::now() < end, "{} {}", place.one("builder"), place.one("critic"));
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    for (name, workdir) in [("builder", "build"), ("critic", "build/critic")] {
+        place.until(name, |one| one["life"] == "idle");
+        let told = place.told(name, workdir);
+        assert_eq!(told.last().unwrap(), "The pause is over. Continue where you were.", "{told:?}");
+        assert_eq!(told.iter().filter(|text| text.starts_with("The pause")).count(), 1, "{told:?}");
+    }
+    assert_eq!((place.events("account-probe").len(), place.events("account-works").len()), (1, 1));
+}
+
+#[test]
+fn a_turn_that_is_over_is_followed_by_the_word_to_go_on() {
+    let place = place("continue_after: 2s");
+    let told = until("the word to go on", || place.told("builder", "build").get(1).cloned());
+    assert_eq!(told, "Continue with phase b (index 1): b.md.");
+}
+
+#[test]
+fn what_is_not_received_is_given_up_aloud_after_three_tries() {
+    let place = place("");
+    // It takes the words and is deaf from then on.
+    place.ok(&["loops", "nudge", "builder", "!stub hang"]);
+    let ran = place.run(&["loops", "nudge", "builder", "are you there", "--id", "x", "--timeout", "5s"]);
+    assert_eq!(ran.status, Some(10), "{}", ran.snapshot());
+    let end = Instant::now() + Duration::from_secs(180);
+    while place.events("nudge-given-up").is_empty() {
+        assert!(Instant::now() < end, "{:?}", place.events("nudge-retried"));
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    let tries =
+        place.events("nudge").iter().filter(|e| e["detail"].as_str().unwrap().starts_with("x, ")).count();
+    assert_eq!(tries, 3);
+    let told = place.events("notify");
+    assert!(
+        told.iter().any(|event| event["detail"].as_str().unwrap().contains("x was not received after 3")),
+        "{told:?}"
+    );
+    assert_eq!(place.one("builder")["waiting"], serde_json::Value::Null);
 }

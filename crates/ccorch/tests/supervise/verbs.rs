@@ -140,6 +140,7 @@ fn logs_tell_what_happened_to_one_loop() {
         "loop-started it runs",
         "loop-ended ended by signal 9; starts again at once",
         "loop-started it runs",
+        "loop-held held by `ccorch loops stop`",
         "loop-stopped as asked",
     ];
     let what: Vec<&str> =

@@ -157,6 +157,16 @@ impl Bed {
         status::instances(&self.api)
     }
 
+    /// Removes the instances whose names are wanted; says how many there were.
+    pub fn remove(&self, wanted: impl Fn(&str) -> bool) -> Result<String> {
+        let instances = self.instances()?;
+        let wanted: Vec<_> = instances.iter().filter(|one| wanted(&one.name)).collect();
+        for one in &wanted {
+            self.instance(&one.name).delete()?;
+        }
+        Ok(format!("{} instances removed", wanted.len()))
+    }
+
     /// How a person talks to it.
     pub fn how_to_talk(&self) -> String {
         format!("INCUS_DIR={} incus --project {} list", self.state.incus_dir.display(), self.state.project)

@@ -88,7 +88,8 @@ fn look(pid: i32, incus_dir: &Path) -> Option<Process> {
         && (environment.split(|byte| *byte == 0).any(|entry| entry == variable.as_bytes())
             || names(&command))
         || starts_a_namespace(&folder)
-            && std::fs::read_to_string(folder.join("mountinfo")).is_ok_and(|text| names(&text));
+            && std::fs::read_to_string(folder.join("mountinfo"))
+                .is_ok_and(|text| has_from(&text, &incus_dir));
     let command = if command.is_empty() { name.to_owned() } else { command };
     Some(Process { pid, parent, command, named })
 }
@@ -109,6 +110,16 @@ fn starts_a_namespace(folder: &Path) -> bool {
     let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:")).unwrap_or_default();
     let numbers: Vec<&str> = numbers.split_whitespace().collect();
     numbers.len() > 1 && numbers.last() == Some(&"1")
+}
+
+/// Whether the folder, or what lies in it, is mounted elsewhere: `ID PARENT DEVICE ROOT MOUNT-POINT ...`,
+/// proc_pid_mountinfo(5). A namespace of somebody else's has this machine's mounts, those of the bed at their own places.
+fn has_from(mountinfo: &str, folder: &str) -> bool {
+    mountinfo.lines().any(|line| {
+        let mut fields = line.split(' ').skip(3);
+        let (root, place) = (fields.next().unwrap_or_default(), fields.next().unwrap_or_default());
+        mentions(root, folder) && !mentions(place, folder)
+    })
 }
 
 /// Whether a command line has the folder itself, not one with a longer name.
@@ -181,6 +192,17 @@ mod tests {
     fn a_folder_with_a_longer_name_is_another() {
         assert!(mentions("[lxc monitor] /c/ab/incus/containers vm", "/c/ab/incus"));
         assert!(!mentions("incusd /c/ab/incus2/x", "/c/ab/incus"));
+    }
+
+    #[test]
+    fn a_namespace_with_this_machines_mounts_is_no_container() {
+        let container =
+            "310 300 254:0 /c/ab/incus/storage-pools/p/containers/x/rootfs / rw - ext4 /dev/vda rw";
+        assert!(has_from(container, "/c/ab/incus"));
+        let others = "40 30 254:0 / / rw - ext4 /dev/vda rw\n\
+            41 40 254:0 /c/ab/incus/devices /c/ab/incus/devices rw shared:5 - ext4 /dev/vda rw\n\
+            42 40 7:1 / /c/ab/incus/storage-pools/p rw - btrfs /dev/loop1 rw";
+        assert!(!has_from(others, "/c/ab/incus"));
     }
 
     #[test]

@@ -55,8 +55,7 @@ pub fn run(args: &BenchArgs) -> Result<ExitCode> {
 /// Builds a program of this checkout with optimisation, whatever this one was built with; its path.
 fn build(package: &str) -> Result<(PathBuf, String)> {
     let root = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let build = Run::new(&[cargo]).args(&["build", "--quiet", "--release", "--package", package]);
+    let build = Run::cargo().args(&["build", "--quiet", "--release", "--package", package]);
     build.arg("--manifest-path").arg(root.join("Cargo.toml")).run()?;
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
     Ok((target.join("release").join(package), format!("{package} with optimisation")))

@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use crate::rehearse::operator::Operator;
 
 /// No run takes longer; one that does is a failure.
-const LONG: Duration = Duration::from_secs(150);
+const LONG: Duration = Duration::from_secs(300);
 /// Between two looks at a running driver.
 const LOOK: Duration = Duration::from_millis(5);
 
@@ -110,19 +110,19 @@ impl<'a> Drivers<'a> {
         Ok(all)
     }
 
-    fn watched(&mut self, args: &[&str], mut look: impl FnMut(u32) -> Result<bool>) -> Result<Ran> {
+    /// Starts a command and leaves it running; what it says goes to that file.
+    pub fn start(&mut self, args: &[&str]) -> Result<(Child, PathBuf)> {
         self.count += 1;
         let path = self.outputs.join(format!("{:03}.txt", self.count));
         let file = File::create(&path).with_context(|| format!("cannot make {}", path.display()))?;
+        let mut command = self.operator.command(args);
+        command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
+        Ok((command.spawn().context("cannot run ccorch")?, path))
+    }
+
+    fn watched(&mut self, args: &[&str], mut look: impl FnMut(u32) -> Result<bool>) -> Result<Ran> {
         let line = format!("ccorch {}", args.join(" "));
-        let mut child = self
-            .operator
-            .command(args)
-            .stdin(Stdio::null())
-            .stdout(file.try_clone()?)
-            .stderr(file)
-            .spawn()
-            .context("cannot run ccorch")?;
+        let (mut child, path) = self.start(args)?;
         let begin = Instant::now();
         let status = loop {
             if let Some(status) = child.try_wait()? {

@@ -1,8 +1,11 @@
 //! `cargo xtask crash`: cutovers on the test bed whose driver is killed, whose hosts reboot, whose network and disk
 //! fail. After each the same command completes, or the source runs as before; at no moment do both hosts work.
 
+mod adopt;
+mod cells;
 mod driver;
 mod secrets;
+mod unsaved;
 mod walk;
 
 use std::process::ExitCode;
@@ -18,6 +21,10 @@ use crate::scenario::Scenario;
 use crate::testbed;
 use driver::Drivers;
 use secrets::{Secrets, Watch};
+use walk::Wanted;
+
+/// So many cells of the matrix after the walks: each takes a minute or more.
+const SAMPLE: usize = 2;
 
 /// Kill, reboot, cut and fill everything that takes part in a cutover, on the test bed, and see it complete or go back.
 ///
@@ -30,6 +37,15 @@ pub struct CrashArgs {
     /// Only this walk, by its name in the output
     #[arg(long)]
     only: Option<String>,
+    /// Only so many random cells of the matrix [default: every walk, then 2 cells]
+    #[arg(long, value_name = "N", conflicts_with = "only")]
+    cells: Option<usize>,
+    /// Which cells
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Only this cell, by its name
+    #[arg(long, value_name = "CELL", conflicts_with_all = ["only", "cells"])]
+    cell: Option<String>,
     /// Take the bed down at the end
     #[arg(long)]
     down: bool,
@@ -38,13 +54,21 @@ pub struct CrashArgs {
 impl CrashArgs {
     /// Every walk, on a bed that is left up.
     pub fn of(dir: Option<std::path::PathBuf>) -> Self {
-        Self { dir, only: None, down: false }
+        Self { dir, only: None, cells: None, seed: 1, cell: None, down: false }
+    }
+
+    fn wanted(&self) -> Result<Wanted<'_>> {
+        let walks = self.cells.is_none() && self.cell.is_none();
+        let count = if self.only.is_some() { 0 } else { self.cells.unwrap_or(SAMPLE) };
+        let cells = cells::chosen(count, self.seed, self.cell.as_deref())?;
+        Ok(Wanted { walks, only: self.only.as_deref(), cells })
     }
 }
 
 /// Runs all of it.
 pub fn run(args: &CrashArgs) -> Result<ExitCode> {
     let layout = Layout::here(args.dir.as_deref())?;
+    let wanted = args.wanted()?;
     let mut report = Report::default();
     let ccorch = report.step("build", || testbed::build("ccorch"))?;
     let agent = report.step("agent", || testbed::build("agent-stub"))?;
@@ -55,8 +79,7 @@ pub fn run(args: &CrashArgs) -> Result<ExitCode> {
     let sampler = Sampler::start(bed.instance("pi"), bed.instance("vm"));
     let watch = Watch::start(secrets.clone(), &bed.instance("pi"))?;
     let mut drivers = Drivers::new(&operator, scenario.place.folder.join("outputs"))?;
-    let result =
-        walk::all(&bed, &scenario, &operator, &mut drivers, &agent, args.only.as_deref(), &mut report);
+    let result = walk::all(&bed, &scenario, &operator, &mut drivers, &agent, wanted, &mut report);
     let (samples, looks) = (sampler.stop(), watch.stop());
     result?;
     let (samples, looks) = (samples?, looks?);
@@ -65,7 +88,7 @@ pub fn run(args: &CrashArgs) -> Result<ExitCode> {
         secrets.not_on(&bed.instance(host))?;
     }
     // A single walk may leave one of them idle.
-    if args.only.is_none() {
+    if args.only.is_none() && args.cells.is_none() && args.cell.is_none() {
         samples.of_both()?;
     }
     println!("\nnever both hosts at work: {samples}");

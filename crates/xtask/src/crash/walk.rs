@@ -5,30 +5,42 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 
+use super::cells::{self, At};
 use super::driver::Drivers;
+use super::{adopt, unsaved};
 use crate::bed::{Bed, Instance};
+use crate::matrix::cell::Cell;
 use crate::rehearse::judge;
 use crate::rehearse::operator::Operator;
 use crate::report::Report;
 use crate::scenario::{REFERENCES, Scenario};
 use crate::wait;
 
-const CUTOVER: &[&str] = &["cutover"];
-const ROLLBACK: &[&str] = &["rollback"];
+pub(super) const CUTOVER: &[&str] = &["cutover"];
+pub(super) const ROLLBACK: &[&str] = &["rollback"];
 /// Boots and starts take a few seconds; a loaded machine gets far more.
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Everything that takes part.
-struct Stage<'a, 'b> {
-    scenario: &'a Scenario,
-    operator: &'a Operator,
-    drivers: &'a mut Drivers<'b>,
-    pi: &'a Instance,
-    vm: Instance,
+pub(super) struct Stage<'a, 'b> {
+    pub(super) scenario: &'a Scenario,
+    pub(super) operator: &'a Operator,
+    pub(super) drivers: &'a mut Drivers<'b>,
+    pub(super) pi: &'a Instance,
+    pub(super) vm: Instance,
 }
 
 /// One walk: what it proved, in words.
 type Walk<'a, 'b> = fn(&mut Stage<'a, 'b>) -> Result<String>;
+
+/// What is played.
+pub(super) struct Wanted<'a> {
+    /// The walks, or the one of that name; none when cells alone are wanted.
+    pub(super) walks: bool,
+    pub(super) only: Option<&'a str>,
+    /// Afterwards, these cells.
+    pub(super) cells: Vec<Cell>,
+}
 
 /// All of it.
 pub fn all(
@@ -37,23 +49,37 @@ pub fn all(
     operator: &Operator,
     drivers: &mut Drivers<'_>,
     agent: &Path,
-    only: Option<&str>,
+    wanted: Wanted<'_>,
     report: &mut Report,
 ) -> Result<()> {
     let mut stage = Stage { scenario, operator, drivers, pi: &scenario.pi, vm: bed.instance("vm") };
     report.step("prepare", || Ok(((), stage.prepare(agent)?)))?;
     report.step("no lease", || Ok(((), stage.without_a_lease()?)))?;
     // Each begins with the pi at work, but "in steps", which brings the rig back there.
-    let walks: [(&str, Walk<'_, '_>); 6] = [
+    let walks: [(&str, Walk<'_, '_>); 9] = [
         ("remote away", Stage::without_the_remote),
         ("step starts", Stage::killed_at_each_start),
         ("in steps", Stage::killed_in_the_middle),
         ("abort", Stage::aborted),
+        ("second machine", Stage::gone_on_with_elsewhere),
+        ("not saved", unsaved::not_saved),
+        ("in place", adopt::in_place),
         ("disk full", Stage::disk_full),
         ("cut off", Stage::cut_off),
     ];
-    let mut wanted = walks.into_iter().filter(|(name, _)| only.is_none_or(|only| *name == only));
-    wanted.try_for_each(|(name, walk)| report.step(name, || Ok(((), walk(&mut stage)?))))
+    let by_name = |(name, _): &(&str, Walk<'_, '_>)| wanted.only.is_none_or(|only| *name == only);
+    let mut walks = walks.into_iter().filter(|walk| wanted.walks && by_name(walk));
+    walks.try_for_each(|(name, walk)| report.step(name, || Ok(((), walk(&mut stage)?))))?;
+    // The last walk leaves the rig on the vm.
+    let mut at = if wanted.walks && wanted.only.is_none() { At::Vm } else { At::Pi };
+    for cell in wanted.cells {
+        report.step(&cell.name(), || {
+            let (now, said) = cells::play(&mut stage, cell, at)?;
+            at = now;
+            Ok(((), said))
+        })?;
+    }
+    Ok(())
 }
 
 impl Stage<'_, '_> {
@@ -147,6 +173,19 @@ impl Stage<'_, '_> {
         Ok("after a killed driver: the pi runs as before".into())
     }
 
+    /// A machine that did not provision the vm learns from the pi how it is reached, and goes on with what the first one left.
+    fn gone_on_with_elsewhere(&mut self) -> Result<String> {
+        self.drivers.killed_at(CUTOVER, "final-sync")?;
+        let elsewhere = self.operator.elsewhere()?;
+        let said = elsewhere.reads_all(&["cutover", "--resume"])?;
+        ensure!(said.contains("how vm is reached was learnt from pi"), "{said}");
+        self.works_on_the_vm()?;
+        // The first one hears of it, and goes back.
+        self.drivers.runs(ROLLBACK)?;
+        self.works_on_the_pi()?;
+        Ok("it learnt of the vm from the pi, and completed".into())
+    }
+
     /// A full disk is a failure like any other: taken back, with what to do; then the same command goes through.
     fn disk_full(&mut self) -> Result<String> {
         self.drivers.killed_at(CUTOVER, "fence")?;
@@ -204,7 +243,7 @@ impl Stage<'_, '_> {
         judge::silent(self.pi)
     }
 
-    fn works_on_the_vm(&self) -> Result<()> {
+    pub(super) fn works_on_the_vm(&self) -> Result<()> {
         judge::silent(self.pi)?;
         wait::until("the vm to be well", PATIENCE, || {
             let status = self.operator.looks(&["status", "--host", "vm", "--json"])?;
@@ -213,7 +252,7 @@ impl Stage<'_, '_> {
         judge::at_work(self.scenario).map(drop)
     }
 
-    fn works_on_the_pi(&self) -> Result<()> {
+    pub(super) fn works_on_the_pi(&self) -> Result<()> {
         judge::silent(&self.vm)?;
         judge::at_work(self.scenario).map(drop)
     }

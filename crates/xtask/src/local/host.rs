@@ -118,10 +118,13 @@ impl Host {
 
     /// Its processes.
     pub fn processes(&self) -> Result<Vec<Process>> {
-        let Some(namespace) = self.child.as_ref().and_then(|child| self.namespace_of(child.id())) else {
-            return Ok(Vec::new());
-        };
+        let Some(namespace) = self.namespace() else { return Ok(Vec::new()) };
         Ok(processes()?.into_iter().filter(|one| one.namespace == namespace).collect())
+    }
+
+    /// Its process namespace while it is on.
+    pub fn namespace(&self) -> Option<u64> {
+        self.child.as_ref().and_then(|child| self.namespace_of(child.id()))
     }
 
     /// Its agents.

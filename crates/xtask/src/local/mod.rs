@@ -18,6 +18,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::run::copy_program;
+
 /// Where a world lies; in each its own file system is mounted there.
 pub const WORLD: &str = "/tmp/ccorch-world";
 /// Names and addresses of the hosts.
@@ -31,10 +33,11 @@ pub const WORKSPACE: &str = "/srv/w";
 /// No world takes longer; one that does is ended and failed.
 pub const LONGEST: Duration = Duration::from_secs(400);
 
-/// The programs that the hosts run, in one folder that worlds mount.
+/// The programs that the hosts run, in one folder that worlds mount, and this very program: a build in the meantime puts
+/// another file in its place.
 #[derive(Debug)]
 pub struct Tools {
-    /// The folder; it holds `bin/ccorch` and `bin/claude`.
+    /// The folder; it holds `bin/ccorch`, `bin/claude` and `bin/xtask`.
     pub folder: PathBuf,
 }
 
@@ -44,11 +47,9 @@ impl Tools {
         let folder = ccorch.parent().context("a program lies in a folder")?.join("local-tools");
         let bin = folder.join("bin");
         fs::create_dir_all(&bin).with_context(|| format!("cannot make {}", bin.display()))?;
-        for (from, name) in [(ccorch, "ccorch"), (agent, "claude")] {
-            // Another name first: a world of another run may have the old one open.
-            let new = bin.join(format!(".{name}.{}", std::process::id()));
-            fs::copy(from, &new).with_context(|| format!("cannot copy {}", from.display()))?;
-            fs::rename(&new, bin.join(name))?;
+        for (from, name) in [(ccorch, "ccorch"), (agent, "claude"), (Path::new("/proc/self/exe"), "xtask")] {
+            // A world of another run may have the old one open.
+            copy_program(from, &bin.join(name))?;
         }
         Ok(Self { folder })
     }
@@ -72,7 +73,7 @@ impl Inside {
             .args(["--pdeathsig", "KILL", "--", "unshare"])
             .args(["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"])
             .args(["--propagation", "private", "--"])
-            .arg(std::env::current_exe()?)
+            .arg(tools.folder.join("bin/xtask"))
             .args(["world", "--tools"])
             .arg(&tools.folder)
             .args(args)

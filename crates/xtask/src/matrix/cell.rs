@@ -103,6 +103,13 @@ impl Cell {
         Self::all().into_iter().filter(|cell| wanted(cell) == (cell.end == End::Resume)).collect()
     }
 
+    /// One of so many of that half, with another seed others. A number that shares no factor with that of the faults, nor with
+    /// two, has all of them in it, with both ends.
+    pub fn share(seed: u64, shares: usize) -> Vec<Self> {
+        let first = usize::try_from(seed).unwrap_or_default() % shares.max(1);
+        Self::half(seed).into_iter().skip(first).step_by(shares.max(1)).collect()
+    }
+
     /// Its name: `FAULT-SIDE-STEP-END`.
     pub fn name(&self) -> String {
         let fault = match self.fault {
@@ -185,5 +192,21 @@ mod tests {
             assert_eq!(pairs.len(), one.len(), "each point has each fault once");
         }
         assert!(all.iter().all(|cell| Cell::named(&cell.name()).unwrap() == *cell));
+    }
+
+    #[test]
+    fn the_share_that_the_test_command_plays_has_some_of_everything() {
+        use crate::test::{SEED, SHARES};
+        let share = Cell::share(SEED, SHARES);
+        for fault in FAULTS {
+            let of_fault: Vec<_> = share.iter().filter(|cell| cell.fault == fault).collect();
+            assert!(of_fault.len() >= 2, "{fault:?}: {of_fault:?}");
+        }
+        for step in Step::ALL {
+            let of_step = share.iter().filter(|cell| cell.point.step() == Some(step)).count();
+            assert!(of_step >= 3, "{}: {of_step}", step.name());
+        }
+        let resumed = share.iter().filter(|cell| cell.end == End::Resume).count();
+        assert!(resumed * 3 > share.len() && resumed * 3 < share.len() * 2, "{resumed} of {}", share.len());
     }
 }

@@ -32,7 +32,7 @@ pub struct MatrixArgs {
     /// Which half [default: the number of the day]
     #[arg(long, value_name = "SEED")]
     seed: Option<u64>,
-    /// Only cells whose name begins with this, both ends
+    /// Only cells whose name has this in it, both ends
     #[arg(long, value_name = "CELL", conflicts_with = "seed")]
     only: Option<String>,
     /// So many cells at a time
@@ -91,12 +91,12 @@ impl Ground {
 pub fn run(args: &MatrixArgs) -> Result<ExitCode> {
     let seed = args.seed.unwrap_or_else(today);
     let cells = match &args.only {
-        Some(only) => Cell::all().into_iter().filter(|cell| cell.name().starts_with(only)).collect(),
+        Some(only) => Cell::all().into_iter().filter(|cell| cell.name().contains(only.as_str())).collect(),
         None if args.all => Cell::all(),
         None => Cell::half(seed),
     };
     if cells.is_empty() {
-        bail!("no cell is called so; `cargo xtask matrix --list` prints them all");
+        bail!("no cell has that in its name; `cargo xtask matrix --list` prints them all");
     }
     if args.list {
         cells.iter().for_each(|cell| println!("{}", cell.name()));

@@ -13,14 +13,14 @@ use super::operator::Operator;
 use crate::wait;
 
 /// A loaded machine gets far more than a login and a restart take.
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_secs(180);
 /// What tmux writes when it takes a terminal over: the terminal's other screen (xterm's control sequences).
 const TAKEN_OVER: &[u8] = b"\x1b[?1049h";
 /// `C-b d`, which is all that a read-only terminal may say.
 const DETACH: &[u8] = b"\x02d";
 
-/// All of it.
-pub fn all(operator: &Operator) -> Result<String> {
+/// All of it, on a vm that has rebooted so often.
+pub fn all(operator: &Operator, reboots: u64) -> Result<String> {
     operator.runs(&["status", "--host", "vm"])?;
     operator.runs(&["loops", "list", "--host", "vm"])?;
     attach(operator, &["loops", "attach", "builder", "--host", "vm", "--read-only"])?;
@@ -34,7 +34,7 @@ pub fn all(operator: &Operator) -> Result<String> {
     operator.runs(&["notify", "--host", "vm", "--dry-run", "does", "this", "reach", "me"])?;
     let journal = operator.reads(&["journal", "show"])?;
     ensure!(journal.contains("activate"), "the journal does not tell of the step activate");
-    wait::until("the vm to be well", PATIENCE, || Ok(judge::well(operator, 2).ok()))?;
+    wait::until("the vm to be well", PATIENCE, || Ok(judge::well(operator, reboots).ok()))?;
     Ok("for people: each works".into())
 }
 

@@ -13,8 +13,8 @@ use crate::wait;
 
 /// The legacy rig is at phase index 2; it must stay there.
 const PHASE: u64 = 2;
-/// A loop that works commits every second; a loaded machine gets far more.
-const WORK: Duration = Duration::from_secs(90);
+/// A loop that works commits every two seconds; a loaded machine gets far more.
+const WORK: Duration = Duration::from_secs(180);
 /// A boot takes about three seconds; a loaded machine gets far more.
 const BOOT: Duration = Duration::from_secs(120);
 

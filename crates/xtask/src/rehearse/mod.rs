@@ -5,9 +5,11 @@ mod adopt;
 mod agents;
 mod everyday;
 mod faults;
+mod first;
 pub(crate) mod judge;
 pub(crate) mod operator;
 pub(crate) mod sampler;
+mod standby;
 pub(crate) mod walk;
 
 use std::process::ExitCode;

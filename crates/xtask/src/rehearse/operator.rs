@@ -29,6 +29,16 @@ impl Operator {
         Ok(Self { ccorch: ccorch.into(), rig: place.rig_file.clone(), home, last: RefCell::default() })
     }
 
+    /// The same person at another machine, which knows the rig file and nothing else.
+    pub fn elsewhere(&self) -> Result<Self> {
+        let home = self.home.with_file_name("home-elsewhere");
+        let ssh = home.join(".ssh");
+        std::fs::create_dir_all(&ssh).with_context(|| format!("cannot make {}", ssh.display()))?;
+        std::fs::copy(self.home.join(".ssh/known_hosts"), ssh.join("known_hosts"))
+            .context("copy known_hosts")?;
+        Ok(Self { ccorch: self.ccorch.clone(), rig: self.rig.clone(), home, last: RefCell::default() })
+    }
+
     /// Runs a command that has to succeed; its output goes to the terminal.
     pub fn runs(&self, args: &[&str]) -> Result<()> {
         self.announce(args);
@@ -47,6 +57,30 @@ impl Operator {
         print!("{text}");
         if !output.status.success() {
             bail!("`ccorch {}` failed ({})", args.join(" "), output.status);
+        }
+        Ok(text)
+    }
+
+    /// Runs a command that has to succeed; everything it says.
+    pub fn reads_all(&self, args: &[&str]) -> Result<String> {
+        self.announce(args);
+        let output = self.command(args).stderr(Stdio::piped()).output().context("cannot run ccorch")?;
+        let text = [output.stdout, output.stderr].concat();
+        let text = String::from_utf8_lossy(&text).into_owned();
+        if !output.status.success() {
+            bail!("`ccorch {}` failed ({}): {text}", args.join(" "), output.status);
+        }
+        Ok(text)
+    }
+
+    /// Runs a command that has to fail with this exit status; what it says, shown and returned.
+    pub fn fails(&self, args: &[&str], status: i32) -> Result<String> {
+        self.announce(args);
+        let output = self.command(args).stderr(Stdio::piped()).output().context("cannot run ccorch")?;
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        print!("{text}");
+        if output.status.code() != Some(status) {
+            bail!("`ccorch {}` ended with {}, not {status}", args.join(" "), output.status);
         }
         Ok(text)
     }

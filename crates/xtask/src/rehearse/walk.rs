@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 
 use super::operator::Operator;
-use super::{adopt, everyday, faults, judge};
+use super::{adopt, everyday, faults, first, judge, standby};
 use crate::bed::{Bed, Instance};
 use crate::report::Report;
 use crate::scenario::Scenario;
@@ -14,8 +14,8 @@ use crate::wait;
 
 /// From power-on to every loop at work; a loaded machine gets far more than it takes.
 const BACK: Duration = Duration::from_secs(120);
-/// What starts the legacy rig on the pi.
-const LEGACY_UNIT: &str = "cc-ci-loops.service";
+/// Reboots of the vm that were a part of its first cutover.
+const PROVEN: u64 = 1;
 
 /// All of it.
 pub fn all(
@@ -29,16 +29,17 @@ pub fn all(
     let pi = scenario.pi.announced();
     prepare(scenario, operator, agent, &vm, report)?;
     report.step("judges", || Ok(((), faults::on_the_pi(scenario)?)))?;
-    report.step("cutover", || {
-        operator.runs(&["cutover", "--dry-run"])?;
-        operator.runs(&["cutover"])?;
-        Ok(((), "pi to vm".into()))
-    })?;
+    report.step("refused", || Ok(((), first::refused(&pi, operator)?)))?;
+    report.step("cutover", || Ok(((), first::cutover(&pi, &vm, operator)?)))?;
     report.step("at work", || Ok(((), judge::at_work(scenario)?)))?;
-    report.step("judges", || Ok(((), faults::on_the_vm(operator)?)))?;
+    report.step("judges", || Ok(((), faults::on_the_vm(operator, PROVEN)?)))?;
     survive(scenario, operator, &vm, report)?;
-    report.step("every day", || Ok(((), everyday::all(operator)?)))?;
-    report.step("pi reboots", || Ok(((), pi_stays_down(&pi)?)))?;
+    report.step("every day", || Ok(((), everyday::all(operator, PROVEN + 2)?)))?;
+    report.step("pi reboots", || {
+        let said = standby::stays_down(&pi)?;
+        standby::read_only(&pi, operator)?;
+        Ok(((), said))
+    })?;
     report.step("rollback", || {
         operator.runs(&["rollback", "--dry-run"])?;
         operator.runs(&["rollback"])?;
@@ -60,16 +61,15 @@ pub fn all(
         Ok(((), "pi to vm, both named".into()))
     })?;
     report.step("at work", || {
-        judge::well(operator, 2)?;
+        judge::well(operator, PROVEN + 2)?;
         judge::silent(&scenario.pi)?;
         Ok(((), judge::at_work(scenario)?))
     })?;
     report.step("standby", || {
-        operator.runs(&["standby-status", "--host", "pi"])?;
-        let kept = operator.reads(&["forget-source", "--host", "pi", "--dry-run"])?;
-        ensure!(kept.contains("not yet: it is standby for 0 of 7 days"), "{kept}");
+        standby::read_only(&pi, operator)?;
         Ok(((), "the pi keeps what it has, and runs nothing".into()))
-    })
+    })?;
+    report.step("forget", || Ok(((), standby::forgotten(scenario, &vm, operator, PROVEN + 2)?)))
 }
 
 /// Check, provision, install, stage, and the lease: what comes before a first cutover.
@@ -122,11 +122,11 @@ fn survive(scenario: &Scenario, operator: &Operator, vm: &Instance, report: &mut
         let pids = |vm: &Instance| vm.read(&["pgrep", "-x", "claude"]);
         let before = pids(vm)?;
         vm.does(&["systemctl", "restart", "ccorch-supervisor.service"])?;
-        wait::until("the supervisor after its restart", BACK, || Ok(judge::well(operator, 0).ok()))?;
+        wait::until("the supervisor after its restart", BACK, || Ok(judge::well(operator, PROVEN).ok()))?;
         ensure!(pids(vm)? == before, "agents did not outlive a restart of the supervisor");
         Ok(((), "restarted; every agent lives on".into()))
     })?;
-    for (number, clean) in [(1, true), (2, false)] {
+    for (number, clean) in [(PROVEN + 1, true), (PROVEN + 2, false)] {
         let name = if clean { "reboot" } else { "power cut" };
         report.step(name, || {
             let before = vm.boot_id()?;
@@ -138,26 +138,11 @@ fn survive(scenario: &Scenario, operator: &Operator, vm: &Instance, report: &mut
             }
             ensure!(vm.boot_id()? != before, "the boot_id did not change");
             judge::receipt(vm)?;
-            judge::well(operator, number as u64)?;
-            judge::reboots(operator, number, clean)?;
-            judge::told(vm, number)?;
+            judge::well(operator, number)?;
+            judge::reboots(operator, usize::try_from(number)?, clean)?;
+            judge::told(vm, usize::try_from(number)?)?;
             Ok(((), judge::at_work(scenario)?))
         })?;
     }
     Ok(())
-}
-
-/// The fenced pi starts nothing, neither at boot nor by hand; its unit is skipped, which is no failure.
-fn pi_stays_down(pi: &Instance) -> Result<String> {
-    pi.restart()?;
-    judge::booted(pi)?;
-    judge::silent(pi)?;
-    pi.does(&["systemctl", "start", LEGACY_UNIT])?;
-    let state = pi.read(&["systemctl", "show", "-p", "ActiveState,ConditionResult", LEGACY_UNIT])?;
-    ensure!(
-        state.contains("ActiveState=inactive") && state.contains("ConditionResult=no"),
-        "the pi's unit was to be skipped: {state}"
-    );
-    judge::silent(pi)?;
-    Ok("fenced: nothing starts, by boot or by hand".into())
 }

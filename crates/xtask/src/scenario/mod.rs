@@ -22,9 +22,11 @@ use anyhow::{Context as _, Result, anyhow};
 use crate::bed::{Bed, Instance, replace};
 use crate::report::Report;
 pub use keys::{Key, Keys};
-pub use pi::{LOOPS, work_of};
+pub use pi::{LOOPS, pace, work_of};
 pub use rig::{PHASES, REFERENCES, WORKSPACE, rig_yaml};
 
+/// The instances of a scenario; the last comes into being in its course.
+const OURS: [&str; 3] = ["git", "pi", "vm"];
 /// Last number of the git host's address.
 const GIT: u8 = 10;
 /// Last number of the pi's address.
@@ -73,7 +75,7 @@ impl Place {
 }
 
 impl Scenario {
-    /// Removes every instance of the bed and sets the scenario up anew.
+    /// Removes what an earlier one left and sets the scenario up anew.
     /// `agent` is the program that the loops run as `claude`.
     pub fn set_up(bed: &Bed, agent: &Path, report: &mut Report) -> Result<Self> {
         report.step("clear", || Ok(((), clear(bed)?)))?;
@@ -94,15 +96,13 @@ impl Scenario {
 }
 
 fn clear(bed: &Bed) -> Result<String> {
-    let instances = bed.instances()?;
-    for instance in &instances {
-        bed.instance(&instance.name).delete()?;
-    }
+    // Whatever else is there may be in use.
+    let removed = bed.remove(|name| OURS.contains(&name))?;
     let folder = bed.layout.scenario();
     if folder.exists() {
         std::fs::remove_dir_all(&folder).with_context(|| format!("cannot remove {}", folder.display()))?;
     }
-    Ok(format!("{} instances removed", instances.len()))
+    Ok(removed)
 }
 
 fn operator(bed: &Bed) -> Result<(Place, String)> {

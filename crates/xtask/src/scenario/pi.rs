@@ -52,14 +52,18 @@ fn agent_state(pi: &Instance) -> Result<()> {
     let known =
         json!({ "hasCompletedOnboarding": true, "bypassPermissionsModeAccepted": true, "projects": folders });
     let login = json!({ "note": "test bed: no account stands behind this" });
-    let work = json!({ "interval_ms": 1000, "work": true });
     pi.script("install -d -m 700 -o loops -g loops /home/loops/.claude")?;
-    for (path, value) in
-        [(".claude.json", known), (".claude/.credentials.json", login), (".claude/stub.json", work)]
-    {
+    for (path, value) in [(".claude.json", known), (".claude/.credentials.json", login)] {
         pi.push_file(value.to_string().as_bytes(), &format!("/home/loops/{path}"), "0600", "loops:loops")?;
     }
-    Ok(())
+    // Each push costs a connection's handshake, at both ends of it on one machine.
+    pace(pi, Duration::from_secs(2))
+}
+
+/// How long its loops pause between two units of work, from the next one on.
+pub fn pace(pi: &Instance, pause: Duration) -> Result<()> {
+    let work = json!({ "interval_ms": u64::try_from(pause.as_millis())?, "work": true });
+    pi.push_file(work.to_string().as_bytes(), "/home/loops/.claude/stub.json", "0600", "loops:loops")
 }
 
 /// The workspace with its nested clones, and what git does not hold.

@@ -51,6 +51,7 @@ pub fn render(journal: &Journal, gap: Option<&Gap>) -> String {
     let outcome = match journal.outcome() {
         Some(Outcome::Completed) => format!("Completed: {to} runs the rig."),
         Some(Outcome::RolledBack) => format!("Rolled back: {from} runs the rig."),
+        Some(Outcome::Superseded) => "Ended by somebody else: the lease tells who runs the rig.".into(),
         None => "Not finished.".into(),
     };
     let words = format!(

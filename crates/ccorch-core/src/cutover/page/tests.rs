@@ -1,7 +1,7 @@
 //! The page as a whole, for a cutover that went well and for one that was taken back.
 
 use super::*;
-use crate::cutover::{Origin, Plan, Side, SideKind};
+use crate::cutover::{Origin, Plan, Said, Side, SideKind};
 use crate::names::{HostName, RigName};
 
 fn at(ms: i64) -> Timestamp {
@@ -17,7 +17,8 @@ fn journal(events: Vec<(i64, Entry)>) -> Journal {
     };
     let rig = RigName::new("cc-ci").unwrap();
     let origin = Origin { ccorch: "1.2.3".into(), plan_hash: "0123456789abcdef".into() };
-    let (mut journal, _) = Journal::begin("20260101T000000Z-abcdef".into(), rig, plan, origin, at(0));
+    let asked = Said::default().of(None);
+    let (mut journal, _) = Journal::begin("20260101T000000Z-abcdef".into(), rig, plan, origin, asked, at(0));
     for (ms, entry) in events {
         journal.append(at(ms), entry).unwrap();
     }

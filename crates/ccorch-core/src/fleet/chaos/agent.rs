@@ -22,6 +22,12 @@ pub(super) enum Doing {
     Limited,
     /// Its last turn ended because the server asked for a pause.
     Throttled,
+    /// Its last turn ended because a person has to log in.
+    LoggedOut,
+    /// A question holds the keyboard until a person answers it.
+    Asks,
+    /// Nobody can read its screen.
+    Unreadable,
 }
 
 /// How a turn ends.
@@ -31,6 +37,8 @@ pub(super) enum Outcome {
     Crash,
     Hang,
     Throttle,
+    Ask,
+    Blur,
 }
 
 #[derive(Debug, Clone)]
@@ -46,6 +54,8 @@ pub(super) struct Agent {
     pub broken_until: Millis,
     pub inbox: u64,
     pub held: bool,
+    /// The lease did not let it start; it is wanted when that is back.
+    pub refused: bool,
 }
 
 impl Agent {
@@ -58,6 +68,7 @@ impl Agent {
             broken_until: 0,
             inbox: 0,
             held: false,
+            refused: false,
         }
     }
 
@@ -78,6 +89,8 @@ impl Agent {
             0..60 => (long / 2, Outcome::Crash),
             60..90 => (long / 4, Outcome::Hang),
             90..120 => (10 * SECOND, Outcome::Throttle),
+            120..126 => (long / 3, Outcome::Ask),
+            126..130 => (long / 3, Outcome::Blur),
             _ => (long, Outcome::Well),
         }
     }

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::fleet::crash::{TOO_MANY, WINDOW};
 use crate::fleet::notices::{MOST, SPAN};
-use crate::fleet::{Fleet, Millis, Proc, Purpose, word};
+use crate::fleet::{Fleet, Fleets, Millis, Proc, Purpose, word};
 use crate::names::LoopName;
+use crate::rig::Role;
 use crate::watchdog::life::State;
 
 /// Starts of one loop within [`WINDOW`], whatever the reasons: those after ends, a step of the stall ladder, a probe
@@ -31,15 +32,25 @@ pub struct Tally {
     pub inbox: u64,
     pub phases: u64,
     pub notices: u64,
+    pub questions: u64,
+    pub unreadable: u64,
+    pub logins: u64,
+    pub refused: u64,
+    pub limit_ends: u64,
+    pub lost_drafts: u64,
+    pub failed_stops: u64,
 }
 
 impl Tally {
-    fn fields(&self) -> [u64; 15] {
+    fn fields(&self) -> [u64; 22] {
         let first =
             [self.steps, self.starts, self.ends, self.crash_loops, self.limits, self.probes, self.stalled];
         let [a, b, c, d, e, f, g] = first;
         let [h, i, j, k] = [self.stall_restarts, self.supervisor_deaths, self.reboots, self.nudges];
-        [a, b, c, d, e, f, g, h, i, j, k, self.given_up, self.inbox, self.phases, self.notices]
+        let [l, m, n, o] = [self.given_up, self.inbox, self.phases, self.notices];
+        let [p, q, r, s] = [self.questions, self.unreadable, self.logins, self.refused];
+        let [t, u, v] = [self.limit_ends, self.lost_drafts, self.failed_stops];
+        [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u, v]
     }
 
     /// Whether there was some of everything.
@@ -64,6 +75,13 @@ impl Tally {
         self.inbox += other.inbox;
         self.phases += other.phases;
         self.notices += other.notices;
+        self.questions += other.questions;
+        self.unreadable += other.unreadable;
+        self.logins += other.logins;
+        self.refused += other.refused;
+        self.limit_ends += other.limit_ends;
+        self.lost_drafts += other.lost_drafts;
+        self.failed_stops += other.failed_stops;
     }
 }
 
@@ -78,6 +96,11 @@ pub(super) struct Checks {
     /// Announcements of a content or a phase, which must come once.
     announced: BTreeSet<(LoopName, String)>,
     phase: usize,
+    /// Contents that an inbox had, and when it had the latest new one; when its agent was told to read it.
+    contents: BTreeSet<(LoopName, u64)>,
+    inbox: BTreeMap<LoopName, (Millis, Millis)>,
+    /// The phase that each agent knows of: by its first words, or by a nudge.
+    knows: BTreeMap<LoopName, usize>,
 }
 
 impl Checks {
@@ -122,8 +145,24 @@ impl Checks {
     }
 
     /// Typed into an agent's terminal.
-    pub fn typed(&mut self, name: &LoopName, id: &str, purpose: Purpose, text: &str) -> Result<(), String> {
+    pub fn typed(
+        &mut self,
+        now: Millis,
+        name: &LoopName,
+        id: &str,
+        purpose: Purpose,
+        text: &str,
+    ) -> Result<(), String> {
         self.tally.nudges += 1;
+        match purpose {
+            Purpose::Inbox => self.inbox.entry(name.clone()).or_default().1 = now,
+            Purpose::Phase => {
+                let index =
+                    text.split("(index ").nth(1).and_then(|rest| rest.split(')').next()?.parse().ok());
+                self.knows.insert(name.clone(), index.ok_or_else(|| format!("no phase in: {text}"))?);
+            }
+            _ => {}
+        }
         self.asked.remove(&(name.clone(), id.to_owned()));
         let once = match purpose {
             Purpose::Inbox | Purpose::Asked => id.to_owned(),
@@ -134,6 +173,18 @@ impl Checks {
             return Ok(());
         }
         Err(format!("told twice: {name}, {once}"))
+    }
+
+    /// A loop's inbox has this content.
+    pub fn content(&mut self, name: &LoopName, now: Millis, content: u64) {
+        if self.contents.insert((name.clone(), content)) {
+            self.inbox.entry(name.clone()).or_default().0 = now;
+        }
+    }
+
+    /// An agent begins, and has the phase among its first words.
+    pub fn begins(&mut self, name: &LoopName, phase: usize) {
+        self.knows.insert(name.clone(), phase);
     }
 
     /// Given up or refused, aloud.
@@ -157,14 +208,18 @@ impl Checks {
             return Err(format!("no such loop: {name}"));
         };
         let parked = matches!(memory.state, State::Held | State::Stopped | State::CrashLooping | State::Done);
-        if proc != Proc::Down || parked || fleet.due_of(name).is_some() {
+        let waits = matches!(
+            memory.state,
+            State::Limited(_) | State::Throttled | State::LoginNeeded | State::Stalled
+        );
+        if proc != Proc::Down && !(waits && proc == Proc::Up) || parked || fleet.due_of(name).is_some() {
             return Ok(());
         }
         Err(format!("lost: {name} is {} ({}), and nothing ever starts it", word(memory.state), memory.reason))
     }
 
     /// After hours without trouble: whoever should run runs, and nobody waits for an answer.
-    pub fn at_rest(&self, fleet: &Fleet, names: &[LoopName]) -> Result<(), String> {
+    pub fn at_rest(&self, fleet: &Fleet, plan: &Fleets, names: &[LoopName]) -> Result<(), String> {
         for name in names {
             let (Some(memory), Some(proc)) = (fleet.memory(name), fleet.proc(name)) else { continue };
             let parked = matches!(memory.state, State::Held | State::CrashLooping | State::Done);
@@ -176,6 +231,16 @@ impl Checks {
             let unheard = self.asked.iter().filter(|(who, _)| who == name).count();
             if !deaf && unheard > waiting {
                 return Err(format!("{name} never heard {unheard} things ({waiting} wait)"));
+            }
+            let (came, told) = self.inbox.get(name).copied().unwrap_or_default();
+            if !deaf && came > told && !memory.nudges.has(Purpose::Inbox) {
+                return Err(format!("{name} was never told of its inbox: new at {came}, told at {told}"));
+            }
+            let spec = &plan.loops[name];
+            let knows = self.knows.get(name).copied();
+            let concerned = spec.watched && spec.role == Role::Worker && self.phase < plan.phases.len();
+            if !deaf && concerned && knows != Some(self.phase) && !memory.nudges.has(Purpose::Phase) {
+                return Err(format!("{name} was never told of phase {}: it knows {knows:?}", self.phase));
             }
             // The end of the simulation may fall on the very moment at which one is told something.
             if !deaf && memory.state == State::Idle && waiting > 0 && !memory.nudges.under_way() {

@@ -1,7 +1,7 @@
 //! What the simulated host does with the engine's actions, and how it goes wrong.
 
 use super::agent::Doing;
-use super::world::{Up, World};
+use super::world::{Letter, Up, World};
 use crate::fleet::{Action, Happens, Millis, Purpose, SECOND, Signal};
 use crate::names::LoopName;
 use crate::watchdog::{DialogKind, Kind, Verdict};
@@ -16,7 +16,12 @@ impl World {
                 if self.agents[i].doing != Doing::Nothing {
                     return Err(format!("started twice: {name} while {:?}", self.agents[i].doing));
                 }
+                if self.fenced {
+                    self.refuse(i, 1);
+                    return Ok(());
+                }
                 self.checks.start(&name, self.now)?;
+                self.checks.begins(&name, self.phase);
                 if !self.calm && self.dice.per_mille(10) {
                     self.report(i, 300, Happens::StartFailed("no room for a process".into()));
                 } else {
@@ -29,8 +34,13 @@ impl World {
             }
             Action::Stop(name) => {
                 let i = at(&self.names, &name)?;
-                let life = self.agents[i].life;
-                self.later(5 * SECOND, Up::Down(i, life, self.generation));
+                if !self.calm && self.dice.per_mille(30) {
+                    self.checks.tally.failed_stops += 1;
+                    self.report(i, 25 * SECOND, Happens::Stopped(Err("it did not leave".into())));
+                } else {
+                    let life = self.agents[i].life;
+                    self.later(5 * SECOND, Up::Down(i, life, self.generation));
+                }
             }
             Action::Look(name) => {
                 let i = at(&self.names, &name)?;
@@ -40,7 +50,7 @@ impl World {
             }
             Action::Nudge { name, id, purpose, text, .. } => {
                 let i = at(&self.names, &name)?;
-                self.deliver(i, id, purpose, &text)?;
+                self.deliver(i, id, purpose, text);
             }
             Action::Dismiss(name, _) => {
                 let i = at(&self.names, &name)?;
@@ -52,6 +62,7 @@ impl World {
             Action::WritePhase(index) => {
                 self.checks.phase(index)?;
                 self.phase = index;
+                self.later(0, Up::PhaseWritten(self.generation));
             }
             Action::Event { what, about, detail } => self.event(&what, about.as_ref(), &detail),
         }
@@ -76,30 +87,49 @@ impl World {
         }
     }
 
-    /// What a deliverer does: nothing twice for one id, whatever became of the receipt.
-    pub(super) fn deliver(
-        &mut self,
-        i: usize,
-        id: String,
-        purpose: Purpose,
-        text: &str,
-    ) -> Result<(), String> {
+    /// The lease lets none start.
+    pub(super) fn refuse(&mut self, i: usize, after: Millis) {
+        self.checks.tally.refused += 1;
+        self.report(i, after, Happens::Refused("another host holds the lease".into()));
+    }
+
+    /// What a deliverer does: nothing twice for one id, whatever became of the receipt; and it takes its time.
+    pub(super) fn deliver(&mut self, i: usize, id: String, purpose: Purpose, text: String) {
         if self.agents[i].read.contains(&id) {
-            self.report(i, SECOND, Happens::Received(id));
-            return Ok(());
+            return self.report(i, SECOND, Happens::Received(id));
         }
         let fails = !self.calm && self.dice.per_mille(150);
         if fails || !self.agents[i].runs() {
             let counts = self.dice.per_mille(700);
-            self.report(i, 3 * SECOND, Happens::NotReceived(id, "no receipt".into(), counts));
+            return self.report(i, 3 * SECOND, Happens::NotReceived(id, "no receipt".into(), counts));
+        }
+        let after = self.dice.between(SECOND / 2, 13 * SECOND);
+        let (life, generation) = (self.agents[i].life, self.generation);
+        self.later(after, Up::Enter(Box::new(Letter { i, life, generation, id, purpose, text })));
+    }
+
+    /// The Enter behind a paste. The draft of an agent that ended is gone with it, and a deliverer with its supervisor.
+    pub(super) fn enter(&mut self, letter: Letter) -> Result<(), String> {
+        let Letter { i, life, generation, id, purpose, text } = letter;
+        if life != self.agents[i].life || !self.agents[i].runs() || generation != self.generation {
+            self.checks.tally.lost_drafts += 1;
             return Ok(());
         }
-        self.checks.typed(&self.names[i].clone(), &id, purpose, text)?;
-        self.agents[i].read.insert(id.clone());
-        if self.agents[i].doing != Doing::Hung || self.dice.per_mille(500) {
-            self.turn_begins(i);
+        match self.agents[i].doing {
+            Doing::Asks => self.report(i, SECOND, Happens::NotReceived(id, "a question".into(), false)),
+            Doing::Unreadable => self.report(i, SECOND, Happens::NotReceived(id, "no line".into(), true)),
+            doing => {
+                if self.agents[i].read.contains(&id) {
+                    return Err(format!("two typists at once: {}, {id}", self.names[i]));
+                }
+                self.checks.typed(self.now, &self.names[i].clone(), &id, purpose, &text)?;
+                self.agents[i].read.insert(id.clone());
+                if doing != Doing::Hung || self.dice.per_mille(500) {
+                    self.turn_begins(i);
+                }
+                self.report(i, 2 * SECOND, Happens::Received(id));
+            }
         }
-        self.report(i, 2 * SECOND, Happens::Received(id));
         Ok(())
     }
 
@@ -111,7 +141,7 @@ impl World {
     pub(super) fn hook(&mut self, i: usize, signal: Signal) {
         // Now and then one is lost for good.
         if self.calm || !self.dice.per_mille(20) {
-            self.report(i, 50, Happens::Signal(signal));
+            self.report(i, 50, Happens::Signal(signal, String::new()));
         }
     }
 
@@ -124,9 +154,9 @@ impl World {
             self.agents[i].doing = Doing::Turn;
             return;
         }
-        if self.limits[self.account(i)] > self.now {
+        if let Some(doing) = self.refused_by_account(i) {
             self.agents[i].turn += 1;
-            self.agents[i].doing = Doing::Limited;
+            self.agents[i].doing = doing;
             return self.hook(i, Signal::TurnFailed);
         }
         let (after, outcome) = self.agents[i].begin(self.now, &mut self.dice, self.calm);
@@ -135,25 +165,42 @@ impl World {
         self.later(after, Up::TurnEnds(i, turn, outcome));
     }
 
+    /// How a turn ends whose account cannot work.
+    pub(super) fn refused_by_account(&self, i: usize) -> Option<Doing> {
+        let account = self.account(i);
+        if self.logged_out[account] > self.now {
+            return Some(Doing::LoggedOut);
+        }
+        (self.limits[account] > self.now).then_some(Doing::Limited)
+    }
+
     pub(super) fn verdict(&mut self, i: usize) -> Option<Verdict> {
+        let doing = self.agents[i].doing;
+        (!matches!(doing, Doing::Nothing | Doing::Booting)).then(|| self.verdict_on(i, doing))
+    }
+
+    pub(super) fn verdict_on(&mut self, i: usize, doing: Doing) -> Verdict {
         let until = self.limits[self.account(i)];
-        let kind = match self.agents[i].doing {
-            Doing::Nothing | Doing::Booting => return None,
+        let kind = match doing {
+            Doing::Nothing | Doing::Booting | Doing::Unreadable => Kind::Unknown,
             Doing::Idle => Kind::Idle,
             Doing::Turn => Kind::Working,
             Doing::Hung => Kind::Stalled,
             Doing::Limited => Kind::Limited,
             Doing::Throttled => Kind::Throttled,
+            Doing::LoggedOut => Kind::LoginNeeded,
+            Doing::Asks => Kind::Dialog,
         };
         let limited = kind == Kind::Limited;
-        let menu = limited && self.dice.per_mille(200);
-        Some(Verdict {
+        let menu = (limited && self.dice.per_mille(200)).then_some(DialogKind::LimitMenu);
+        Verdict {
             verdict: kind,
             until: (limited && !until.is_multiple_of(5)).then(|| self.wall_at(until)),
-            account_wide: limited,
+            account_wide: limited || doing == Doing::LoggedOut,
             reason: String::new(),
             evidence: if limited { format!("limit until {until}") } else { String::new() },
-            keyboard: menu.then_some(DialogKind::LimitMenu),
-        })
+            reset: None,
+            keyboard: if doing == Doing::Asks { Some(DialogKind::Permission) } else { menu },
+        }
     }
 }

@@ -3,7 +3,6 @@
 use super::agent::Doing;
 use super::world::{Up, World};
 use crate::fleet::{HOUR, Happens, Input, MINUTE, Millis};
-use crate::names::LoopName;
 use crate::watchdog::life::State;
 
 impl World {
@@ -21,10 +20,12 @@ impl World {
                 self.supervisor_dies()?;
                 self.again(20 * HOUR, Up::SupervisorDies);
             }
-            Up::SupervisorStarts if self.fleet.is_none() => self.start_supervisor()?,
+            Up::SupervisorStarts if self.fleet.is_none() && !self.off => self.start_supervisor()?,
             Up::Reboot => {
                 self.checks.tally.reboots += 1;
-                (self.fleet, self.generation) = (None, self.generation + 1);
+                self.goes();
+                self.off = true;
+                self.generation += 1;
                 for agent in &mut self.agents {
                     agent.doing = Doing::Nothing;
                     agent.turn += 1;
@@ -34,6 +35,7 @@ impl World {
                 self.again(5 * 24 * HOUR, Up::Reboot);
             }
             Up::Power => {
+                self.off = false;
                 self.boots += 1;
                 self.booted = self.now;
                 for name in &self.names {
@@ -74,10 +76,9 @@ impl World {
                     self.tell(i, happens)?;
                 }
                 // Somebody looks at what crashed too often.
-                let crashed =
-                    |m: &&LoopName| self.disk.get(*m).is_some_and(|m| m.state == State::CrashLooping);
-                let crashed = self.names.iter().position(|name| crashed(&name));
-                if let Some(i) = crashed.filter(|_| self.fleet.is_some()) {
+                let fleet = self.fleet.as_ref();
+                let state = |name| fleet?.memory(name).map(|memory| memory.state);
+                if let Some(i) = self.names.iter().position(|name| state(name) == Some(State::CrashLooping)) {
                     self.checks.forgive(&self.names[i].clone());
                     self.agents[i].broken_until = 0;
                     self.tell(i, Happens::Release)?;
@@ -100,6 +101,19 @@ impl World {
                 }
                 self.again(12 * HOUR, Up::Break);
             }
+            Up::LoggedOut(account) => {
+                self.checks.tally.logins += 1;
+                self.logged_out[account] = self.now + self.dice.between(HOUR, 20 * HOUR);
+                let next = usize::try_from(self.dice.between(0, 5)).unwrap_or(0);
+                self.again(6 * 24 * HOUR, Up::LoggedOut(next));
+            }
+            Up::LeaseGoes => {
+                self.fenced = true;
+                let away = self.dice.between(MINUTE, 4 * HOUR);
+                self.later(away, Up::LeaseComes);
+                self.again(4 * 24 * HOUR, Up::LeaseGoes);
+            }
+            Up::LeaseComes => self.lease_comes()?,
             _ => {}
         }
         Ok(())

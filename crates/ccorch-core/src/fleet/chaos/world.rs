@@ -1,17 +1,14 @@
 //! The simulated host: agents, accounts, disk, people and the supervisor that may die between any two lines.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
-
 use jiff::{SignedDuration, Timestamp};
 
 use super::Size;
 use super::agent::{Agent, Doing, Outcome};
 use super::check::{Checks, Tally};
+use super::disk::Disk;
+use super::queue::Queue;
 use super::random::Random;
-use crate::fleet::{
-    End, Fleet, Fleets, Found, HOUR, Happens, Input, MINUTE, Memory, Millis, Shared, Signal, Steady,
-};
+use crate::fleet::{Action, Fleet, Fleets, Found, HOUR, Happens, Input, MINUTE, Millis, Purpose, Steady};
 use crate::names::LoopName;
 
 /// What comes up at a time.
@@ -34,7 +31,29 @@ pub(super) enum Up {
     Flood(u64),
     Person,
     SaysDone,
+    /// The supervisor of this generation has the phase index on disk.
+    PhaseWritten(u64),
     Break,
+    /// A nudge is submitted.
+    Enter(Box<Letter>),
+    /// A person answers the question of this turn.
+    Answer(usize, u64),
+    /// An account is logged out, and somebody logs in again some time later.
+    LoggedOut(usize),
+    /// The lease goes, and comes back.
+    LeaseGoes,
+    LeaseComes,
+}
+
+/// A nudge on its way: to which agent, by whose supervisor.
+#[derive(Debug, Clone)]
+pub(super) struct Letter {
+    pub i: usize,
+    pub life: u64,
+    pub generation: u64,
+    pub id: String,
+    pub purpose: Purpose,
+    pub text: String,
 }
 
 pub(super) struct World {
@@ -42,24 +61,26 @@ pub(super) struct World {
     pub(super) plan: Fleets,
     pub(super) names: Vec<LoopName>,
     pub(super) dice: Random,
-    pub(super) queue: BinaryHeap<Reverse<(Millis, u64)>>,
-    pub(super) what: BTreeMap<u64, Up>,
-    pub(super) serial: u64,
+    queue: Queue,
     /// True time since the beginning.
     pub(super) now: Millis,
     pub(super) booted: Millis,
     pub(super) boots: u64,
+    /// The host is down.
+    pub(super) off: bool,
     /// How wrong the wall clock is, in milliseconds.
     pub(super) skew: i64,
     pub(super) agents: Vec<Agent>,
     /// Until when each account is used up.
     pub(super) limits: Vec<Millis>,
+    /// Until when nobody logs in to each account.
+    pub(super) logged_out: Vec<Millis>,
+    /// The lease lets no loop start.
+    pub(super) fenced: bool,
     pub(super) fleet: Option<Fleet>,
     pub(super) generation: u64,
     pub(super) steady: Steady,
-    pub(super) disk: BTreeMap<LoopName, Memory>,
-    pub(super) disk_shared: Shared,
-    pub(super) disk_steady: Steady,
+    disk: Disk,
     /// Engine time less true time.
     pub(super) ahead: Millis,
     pub(super) boot_id: String,
@@ -86,22 +107,21 @@ impl World {
             names,
             plan,
             dice: Random::new(seed),
-            queue: BinaryHeap::new(),
-            what: BTreeMap::new(),
-            serial: 0,
+            queue: Queue::default(),
             now: 0,
             booted: 0,
             boots: 0,
+            off: false,
             skew: 0,
             limits: vec![0; 5],
+            logged_out: vec![0; 5],
+            fenced: false,
             fleet: None,
             generation: 0,
-            disk_steady: steady.clone(),
+            disk: Disk::new(size.exact),
             steady,
-            disk: BTreeMap::new(),
             ahead: 0,
             boot_id: "boot-0".into(),
-            disk_shared: Shared::default(),
             phase: 0,
             checks: Checks::default(),
             calm: false,
@@ -149,10 +169,15 @@ impl World {
             self.later(after, Up::LimitBegins(account));
         }
         self.later(30 * HOUR, Up::Break);
+        self.later(40 * HOUR, Up::LeaseGoes);
+        let account = usize::try_from(self.dice.between(0, 5)).unwrap_or(0);
+        self.later(50 * HOUR, Up::LoggedOut(account));
         self.until(end)?;
         // What is in order again stays so; then everything has to come to rest.
         self.calm = true;
         self.skew = 0;
+        self.logged_out.fill(0);
+        self.lease_comes()?;
         for i in 0..self.agents.len() {
             self.agents[i].broken_until = 0;
             if std::mem::take(&mut self.agents[i].held) {
@@ -161,14 +186,14 @@ impl World {
         }
         self.until(end + 30 * HOUR)?;
         match &self.fleet {
-            Some(fleet) => self.checks.at_rest(fleet, &self.names),
+            Some(fleet) => self.checks.at_rest(fleet, &self.plan, &self.names),
             None => Err("no supervisor at the end".into()),
         }
     }
 
     pub(super) fn until(&mut self, end: Millis) -> Result<(), String> {
         loop {
-            let queued = self.queue.peek().map(|Reverse((at, _))| *at);
+            let queued = self.queue.next();
             let wake = self.fleet.as_ref().and_then(Fleet::next_wake).map(|at| {
                 // Engine time and true time differ by what reboots added.
                 self.now + at.saturating_sub(self.engine_now()).max(1)
@@ -180,8 +205,7 @@ impl World {
             self.now = next.max(self.now);
             self.checks.tally.steps += 1;
             if queued.is_some_and(|at| at <= self.now) {
-                let Some(Reverse((_, serial))) = self.queue.pop() else { continue };
-                if let Some(up) = self.what.remove(&serial) {
+                if let Some(up) = self.queue.pop() {
                     self.comes_up(up)?;
                 }
             } else {
@@ -196,9 +220,7 @@ impl World {
     }
 
     pub(super) fn later(&mut self, after: Millis, up: Up) {
-        self.serial += 1;
-        self.queue.push(Reverse((self.now + after, self.serial)));
-        self.what.insert(self.serial, up);
+        self.queue.push(self.now + after, up);
     }
 
     pub(super) fn boot(&self) -> String {
@@ -217,7 +239,7 @@ impl World {
         self.input(Input::Loop(self.names[i].clone(), happens))
     }
 
-    /// Keeps, then does; a supervisor that dies in between leaves the rest undone.
+    /// Has kept what changed, then does; a supervisor that dies in between leaves the rest undone.
     pub(super) fn input(&mut self, input: Input) -> Result<(), String> {
         let (up, wall) = (self.now - self.booted, self.wall());
         let Some(fleet) = &mut self.fleet else { return Ok(()) };
@@ -245,18 +267,15 @@ impl World {
         }
         let Some(fleet) = &self.fleet else { return Ok(()) };
         for name in &changed {
-            if let Some(memory) = fleet.memory(name) {
-                Checks::not_lost(fleet, name)?;
-                if self.disk.get(name) != Some(memory) {
-                    self.disk.insert(name.clone(), memory.clone());
-                }
-            }
+            Checks::not_lost(fleet, name)?;
         }
-        if shared {
-            self.disk_shared = fleet.shared().clone();
-        }
-        self.disk_steady.clone_from(&self.steady);
-        let dies = !self.calm && !actions.is_empty() && self.dice.per_mille(1) && self.dice.per_mille(200);
+        self.disk.changes(fleet, &self.names, &changed, shared)?;
+        // Where a death does the most harm it comes more often.
+        let odds = match actions.iter().map(harm).max() {
+            Some(odds) if !self.calm => odds,
+            _ => 0,
+        };
+        let dies = odds > 0 && self.dice.between(0, 10_000) < odds;
         let most = if dies { self.dice.between(0, actions.len() as u64) } else { u64::MAX };
         for action in actions.into_iter().take(usize::try_from(most).unwrap_or(usize::MAX)) {
             self.perform(action)?;
@@ -265,16 +284,15 @@ impl World {
     }
 
     pub(super) fn start_supervisor(&mut self) -> Result<(), String> {
+        self.goes();
         self.generation += 1;
-        // Through the files, as they are.
-        let text = serde_json::to_string(&(&self.disk_shared, &self.disk, &self.disk_steady));
-        let read = text.and_then(|text| serde_json::from_str(&text)).map_err(|error| error.to_string())?;
-        let (shared, memories, steady): (Shared, BTreeMap<LoopName, Memory>, Steady) = read;
-        self.steady = steady;
+        let (shared, memories) = self.disk.read(self.generation, &mut self.steady)?;
         self.boot_id = self.boot();
         let (up, wall) = (self.now - self.booted, self.wall());
         let now = self.steady.at(&self.boot_id, up, wall);
-        self.fleet = Some(Fleet::new(self.plan.clone(), shared, memories, now));
+        let fleet = Fleet::new(self.plan.clone(), shared, memories, now);
+        self.disk.begins(&fleet);
+        self.fleet = Some(fleet);
         self.input(Input::Phase(self.phase))?;
         for i in 0..self.names.len() {
             let found = match self.agents[i].doing {
@@ -291,94 +309,34 @@ impl World {
     }
 
     pub(super) fn inbox(&mut self, i: usize) -> Result<(), String> {
-        let hash = format!("{:012}", self.agents[i].inbox);
+        let content = self.agents[i].inbox;
+        self.checks.content(&self.names[i], self.now, content);
+        let hash = format!("{content:012}");
         self.tell(i, Happens::Inbox { hash, path: "INBOX.md".into() })
     }
 
+    /// The supervisor is gone; whether there was one.
+    pub(super) fn goes(&mut self) -> bool {
+        let fleet = self.fleet.take();
+        fleet.map(|fleet| self.disk.of(fleet)).is_some()
+    }
+
     pub(super) fn supervisor_dies(&mut self) -> Result<(), String> {
-        if self.fleet.take().is_some() {
+        if self.goes() {
             self.checks.tally.supervisor_deaths += 1;
             let away = self.dice.between(100, 30 * MINUTE);
             self.later(away, Up::SupervisorStarts);
         }
         Ok(())
     }
+}
 
-    pub(super) fn ends(&mut self, i: usize, asked: bool) {
-        self.agents[i].doing = Doing::Nothing;
-        self.agents[i].turn += 1;
-        self.checks.tally.ends += 1;
-        let end =
-            End { words: "exit status 1".into(), screen: String::new(), asked, ran: true, verdict: None };
-        self.report(i, 30, Happens::Ended(end));
-    }
-
-    pub(super) fn any(&mut self) -> usize {
-        usize::try_from(self.dice.between(0, self.names.len() as u64)).unwrap_or(0)
-    }
-
-    pub(super) fn comes_up(&mut self, up: Up) -> Result<(), String> {
-        match up {
-            Up::Report(generation, i, happens) if generation == self.generation => self.tell(i, happens)?,
-            Up::Report(..) => {}
-            Up::Booted(i, life) if self.agents[i].life == life && self.agents[i].doing == Doing::Booting => {
-                self.agents[i].doing = Doing::Idle;
-                // Whoever supervises by now waits for the same start.
-                self.report(i, 1, Happens::Started);
-                if self.plan.loops[&self.names[i]].role == crate::rig::Role::Worker {
-                    self.turn_begins(i);
-                } else {
-                    self.hook(i, Signal::Session);
-                }
-            }
-            Up::Down(i, life, generation) => {
-                let runs = self.agents[i].life == life && self.agents[i].doing != Doing::Nothing;
-                if runs && generation != self.generation {
-                    // The next supervisor only sees it end.
-                    self.ends(i, true);
-                } else if runs {
-                    self.agents[i].doing = Doing::Nothing;
-                    self.agents[i].turn += 1;
-                }
-                if generation == self.generation {
-                    self.report(i, 10, Happens::Stopped(Ok(())));
-                }
-            }
-            Up::Booted(..) => {}
-            Up::TurnEnds(i, turn, outcome) => self.turn_ends(i, turn, outcome),
-            Up::LimitBegins(account) => {
-                let long = self.dice.between(HOUR, 6 * HOUR);
-                if !self.calm {
-                    self.limits[account] = self.now + long;
-                }
-                let next = long + self.dice.between(4 * HOUR, 60 * HOUR);
-                self.later(next, Up::LimitBegins(account));
-            }
-            other if self.calm && !matches!(other, Up::SupervisorStarts | Up::Power) => {}
-            other => self.trouble(other)?,
-        }
-        Ok(())
-    }
-
-    pub(super) fn turn_ends(&mut self, i: usize, turn: u64, outcome: Outcome) {
-        if self.agents[i].turn != turn || self.agents[i].doing != Doing::Turn {
-            return;
-        }
-        if self.limits[self.account(i)] > self.now && outcome != Outcome::Crash {
-            self.agents[i].doing = Doing::Limited;
-            return self.hook(i, Signal::TurnFailed);
-        }
-        match outcome {
-            Outcome::Well => {
-                self.agents[i].doing = Doing::Idle;
-                self.hook(i, Signal::TurnEnded);
-            }
-            Outcome::Crash => self.ends(i, false),
-            Outcome::Hang => self.agents[i].doing = Doing::Hung,
-            Outcome::Throttle => {
-                self.agents[i].doing = Doing::Throttled;
-                self.hook(i, Signal::TurnFailed);
-            }
-        }
+/// How often, of 10,000 times, the supervisor dies when this is to be done.
+fn harm(action: &Action) -> u64 {
+    match action {
+        Action::WritePhase(_) => 2_000,
+        Action::Nudge { .. } => 20,
+        Action::Start(_) | Action::Stop(_) => 10,
+        _ => 2,
     }
 }

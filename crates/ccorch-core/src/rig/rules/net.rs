@@ -77,8 +77,16 @@ pub(in crate::rig) fn url(text: &str, schemes: &[&str]) -> Verdict {
     if ok {
         Ok(())
     } else {
-        expected(&format!("a URL that starts with `{}://`", schemes.join("://` or `")), text)
+        expected(&format!("a URL that starts with `{}://`", schemes.join("://` or `")), &shown_url(text))
     }
+}
+
+/// A URL for people and files that others may read: scheme, host and path. User and query may be tokens.
+pub(in crate::rig) fn shown_url(url: &str) -> String {
+    let plain = url.split(['?', '#']).next().unwrap_or_default();
+    let Some((scheme, rest)) = plain.split_once("://") else { return plain.into() };
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    format!("{scheme}://{}{path}", authority.rsplit('@').next().unwrap_or(authority))
 }
 
 /// The password itself is not repeated in the message.
@@ -167,5 +175,20 @@ mod tests {
         );
         let message = https("https://me:hunter2@b1").unwrap_err();
         assert!(message.contains("password") && !message.contains("hunter2"), "{message}");
+        let message = https("http://b1/x?token=hunter2").unwrap_err();
+        assert!(message.contains("http://b1/x`") && !message.contains("hunter2"), "{message}");
+    }
+
+    #[test]
+    fn a_url_is_shown_without_user_and_query() {
+        for (url, shown) in [
+            ("https://a.example.org:8/x/y", "https://a.example.org:8/x/y"),
+            ("https://hunter2@a/x?token=hunter2#hunter2", "https://a/x"),
+            ("https://a?hunter2/x@y", "https://a"),
+            ("http://me:hunter2@a", "http://a"),
+            ("a?hunter2", "a"),
+        ] {
+            assert_eq!(shown_url(url), shown, "{url}");
+        }
     }
 }

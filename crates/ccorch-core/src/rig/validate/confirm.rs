@@ -8,6 +8,12 @@ pub(super) fn check(rig: &Rig, confirm: &Confirm, report: &mut Report) {
         let index = index.to_string();
         let at = |key| ["cutover", "confirm", "health", index.as_str(), key];
         report.must(&at("url"), rules::url(&health.url, &["https", "http"]));
+        let full = health.shown() == health.url.split('#').next().unwrap_or_default();
+        if !full {
+            let message = "the user or query of this URL may be a token, and the rig file lies on every host (it is never printed); \
+                           use a URL that answers without";
+            report.warn(&at("url"), message);
+        }
         if health.proxy && rig.proxy.is_none() {
             report.error(&at("proxy"), "the rig has no proxy; expected `proxy.backend`, or leave this out");
         }

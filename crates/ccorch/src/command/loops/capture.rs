@@ -37,7 +37,7 @@ pub(super) fn capture(here: &Here, name: &LoopName, dir: &Path, json: bool) -> R
     argv.push(agent.as_ref().and_then(|agent| agent.as_str()).unwrap_or("claude").into());
     argv.extend(["--screen".into(), save("screen.txt", &seen.screen)?]);
     argv.extend(["--hooks".into(), save("hooks.jsonl", &evidence.hooks)?]);
-    argv.extend(["--transcript".into(), save("transcript.jsonl", &seen.transcript)?]);
+    argv.extend(["--transcript".into(), save("transcript.jsonl", &seen.transcript.text)?]);
     argv.extend(["--now".into(), now.to_string()]);
     if let Some(seen_at) = evidence.seen_at.filter(|at| *at <= now) {
         argv.extend(["--seen-at".into(), seen_at.to_string()]);

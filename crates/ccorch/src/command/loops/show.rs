@@ -35,6 +35,7 @@ pub(super) fn show(here: &Here, name: &LoopName, json: bool) -> Result<()> {
         ("since", report.since.to_string()),
         ("why", report.reason.clone()),
         ("evidence", or_dash(Some(report.evidence.clone()).filter(|text| !text.is_empty()))),
+        ("asks", or_dash(report.dialog.clone())),
         ("until", or_dash(report.until.map(|at| at.to_string()))),
         ("goes on", or_dash(report.next.map(|at| at.to_string()))),
         ("pid", or_dash(report.pid.map(|pid| pid.to_string()))),

@@ -22,7 +22,7 @@ pub fn missing(here: &Here, baseline: &Baseline) -> Vec<String> {
     for one in &confirm.health {
         let through = one.proxy.then(|| here.rig.proxy.listen.parse().ok()).flatten();
         if let Err(error) = health::ask(&one.url, through, PATIENCE) {
-            missing.push(format!("{} is not well: {error}", one.url));
+            missing.push(format!("{} is not well: {error}", one.shown()));
         }
     }
     for (index, handoff) in confirm.handoffs.iter().enumerate() {

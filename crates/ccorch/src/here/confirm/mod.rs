@@ -1,6 +1,7 @@
 //! This host's confirm window: opened when a cutover starts the rig here, watched by a unit of its own until this host
 //! has confirmed itself or has not. What is decided is in `ccorch_core::cutover::confirm`.
 
+mod alone;
 mod checks;
 mod evidence;
 
@@ -16,7 +17,7 @@ use ccorch_io::lock::{self, Held};
 use ccorch_io::{clock, durable, systemd};
 
 use super::runtime::Runtime;
-use super::status::{LoopWord, Status, collect, word};
+use super::status::{LoopWord, Status, parts, word};
 use super::{Here, events, handoff, lease, letters, loop_state};
 use evidence::Baseline;
 
@@ -47,8 +48,16 @@ pub fn open(here: &Here, journal: &str, terms: Terms) -> Result<()> {
         missing: Vec::new(),
         worked: [].into(),
         spent_ms: 0,
+        stood_down: false,
     };
     durable::replace_json(&file(here), &window, 0o644)
+}
+
+/// Whether this host has said of a cutover that it does not run the rig: nothing starts it again.
+pub fn has_failed(here: &Here, journal: &str) -> Result<bool> {
+    let failed =
+        |window: &Window| matches!(window.verdict, Verdict::Failed { .. } | Verdict::FellBack { .. });
+    Ok(read(here)?.is_some_and(|window| window.journal == journal && failed(&window)))
 }
 
 /// Has somebody watch the window, and returns at once.
@@ -72,13 +81,33 @@ pub fn withdraw(here: &Here, journal: &str) -> Result<()> {
     }
 }
 
+/// Watches the open window until there is a verdict, and stays with one that failed until somebody has taken the cutover back.
+/// Does nothing when somebody watches already.
+pub fn watch_to_the_end(here: &Here) -> Result<()> {
+    match watching(here)? {
+        Some(_only) => judge_it(here).and_then(|()| alone::stay(here)),
+        None => Ok(()),
+    }
+}
+
 /// Watches the open window until there is a verdict. Does nothing when there is none, or somebody watches already.
 pub fn watch(here: &Here) -> Result<()> {
+    match watching(here)? {
+        Some(_only) => judge_it(here),
+        None => Ok(()),
+    }
+}
+
+/// One watches at a time.
+fn watching(here: &Here) -> Result<Option<lock::Lock>> {
     let who = format!("pid {}", std::process::id());
-    let _only = match lock::acquire(&here.paths.state().join("confirm-watch.lock"), &who) {
-        Err(error) if error.is::<Held>() => return Ok(()),
-        lock => lock?,
-    };
+    match lock::acquire(&here.paths.state().join("confirm-watch.lock"), &who) {
+        Err(error) if error.is::<Held>() => Ok(None),
+        lock => lock.map(Some),
+    }
+}
+
+fn judge_it(here: &Here) -> Result<()> {
     let mut began = Instant::now();
     let (mut quiet_since, mut ends) = (began, None);
     while let Some(window) = read(here)?.filter(|window| window.verdict == Verdict::Open) {
@@ -110,7 +139,7 @@ pub fn watch(here: &Here) -> Result<()> {
                 let said = match &event {
                     Event::Confirm => "every loop has worked and settled".to_owned(),
                     Event::Fail(why) => format!("not confirmed: {why}"),
-                    Event::Withdraw => "taken back".to_owned(),
+                    Event::FallBack | Event::Withdraw => "taken back".to_owned(),
                 };
                 let failed = matches!(event, Event::Fail(_));
                 change(here, &window, |w| {
@@ -144,7 +173,7 @@ type Worked = std::collections::BTreeMap<ccorch_core::names::LoopName, jiff::Tim
 
 /// Looks at everything; also when each loop first worked.
 fn look(here: &Here, window: &Window, baseline: &Baseline) -> Result<(Facts, Worked)> {
-    let status = collect(here)?;
+    let status = parts(here)?;
     let rebooted = match &window.stage {
         Stage::Rebooting { from } => *from != status.boot_id,
         Stage::Watching => false,

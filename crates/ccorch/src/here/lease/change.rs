@@ -3,7 +3,8 @@
 
 use anyhow::Result;
 use ccorch_core::lease::{
-    self as rules, Change, Driver, Epoch, Lease, LeaseFile, Owner, Refused, Standing, Turn, Wanted, supersede,
+    self as rules, Change, Driver, Epoch, Lease, LeaseFile, LeaseOk, Owner, Refused, Standing, Turn, Wanted,
+    supersede,
 };
 use ccorch_core::names::HostName;
 use ccorch_io::lease_ref::{Commit, Seen, Swap};
@@ -13,6 +14,7 @@ use super::{arbiter, file, look, nonce, turn, write_file};
 use crate::error::{Kind, Problem};
 use crate::here::runtime::Runtime;
 use crate::here::{Here, driver, events};
+use crate::hints;
 
 /// What a cutover makes of a host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +32,12 @@ pub fn write(here: &Here, about: &HostName, to: To, by: &Driver) -> Result<Lease
     let state = if to == To::Standby { Standing::Standby } else { Standing::Active };
     let _act = driver::admit(here, by, "an unknown driver")?;
     let _turn = turn(here)?;
-    let (old, current) = current(here)?;
+    let (old, current) = match current(here) {
+        Err(away) if to == To::Active && *about == here.name && hints::of(&away).0 == Kind::Unreachable => {
+            return never_left(here)?.ok_or(away);
+        }
+        current => current?,
+    };
     let lease = match rules::change(&current, &Wanted { host: about, state, driver: by }) {
         Change::Done => current.clone(),
         Change::Write(epoch) => next(&current, about, state, epoch, Some(by.journal.clone())),
@@ -61,6 +68,23 @@ pub fn write(here: &Here, about: &HostName, to: To, by: &Driver) -> Result<Lease
     Ok(lease)
 }
 
+/// The lease that this host holds in this boot, by all that it has itself. A fence writes this file before it tells the arbiter,
+/// so a file that still says active is one that no cutover has touched: the loops may go on without the arbiter, as they would
+/// if nobody had stopped them.
+fn never_left(here: &Here) -> Result<Option<Lease>> {
+    let (file, boot_id) = (file(here)?, clock::boot_id()?);
+    let mine = file.filter(|file| {
+        file.pending.is_none() && file.lease.holder == here.name && file.lease.state == Standing::Active
+    });
+    let (Some(file), Some(ok)) = (mine, super::ok_mark(here)?) else { return Ok(None) };
+    let acquired = LeaseOk { epoch: file.lease.epoch, nonce: file.lease.nonce.clone(), boot_id };
+    if ok != acquired {
+        return Ok(None);
+    }
+    events::record(here, "lease-kept", None, format!("epoch {}: it never left this host", ok.epoch));
+    Ok(Some(file.lease))
+}
+
 /// The file of a host whose rig is its owner's: the lease is this host's, and its ccorch is standby.
 fn owners(lease: &Lease) -> LeaseFile {
     LeaseFile { lease: Lease { state: Standing::Standby, ..lease.clone() }, pending: None }
@@ -74,6 +98,7 @@ fn keep_active(here: &Here, lease: &Lease) -> Result<()> {
 
 /// Takes a cutover in hand: from here on the arbiter and this host listen to that driver alone.
 pub fn claim(here: &Here, journal: &str, by: &str, held: Option<Turn>) -> Result<Owner> {
+    super::share_connection(here);
     let _turn = turn(here)?;
     let (old, current) = current(here)?;
     let owner = rules::claim(current.cutover.as_ref(), journal, by, held).map_err(|r| driver::refuse(&r))?;
@@ -86,6 +111,7 @@ pub fn claim(here: &Here, journal: &str, by: &str, held: Option<Turn>) -> Result
 
 /// Lets go of a cutover that is over. Repeatable.
 pub fn close(here: &Here, by: &Driver) -> Result<()> {
+    super::share_connection(here);
     let _turn = turn(here)?;
     let (old, current) = current(here)?;
     let closed = match (rules::owns(current.cutover.as_ref(), by), current.cutover.clone()) {
@@ -97,6 +123,29 @@ pub fn close(here: &Here, by: &Driver) -> Result<()> {
     };
     push(here, old.as_ref(), &current, &Lease { cutover: Some(closed.clone()), ..current.clone() })?;
     driver::learn(here, &closed)
+}
+
+/// This host, which has failed as a target, gives the lease back to the source without a driver; its loops are down by now.
+/// Its own file first, as to every standby; then one value at the arbiter that is the source's and ends the cutover for every
+/// driver. Repeatable.
+pub fn give_back(here: &Here, source: &HostName, journal: &str) -> Result<Lease> {
+    let _turn = turn(here)?;
+    let (old, current) = current(here)?;
+    let lease = match rules::give_back(&current, &here.name, source, journal) {
+        Change::Done => current.clone(),
+        Change::Write(epoch) => {
+            let by = format!("{}, which did not confirm itself", here.name);
+            let given = rules::given(&current, source, epoch, journal, &by);
+            Lease { nonce: nonce(), at: clock::now(), ..given }
+        }
+        refused => return Err(refusal(here, source, Standing::Active, &refused)),
+    };
+    super::stand_down(here, file(here)?)?;
+    push(here, old.as_ref(), &current, &lease)?;
+    if let Some(owner) = &lease.cutover {
+        driver::learn(here, owner)?;
+    }
+    Ok(lease)
 }
 
 /// This host gives up: its loops stop first, then it is standby in its file, then at the arbiter. Repeatable.
@@ -129,6 +178,8 @@ pub fn acquire(here: &Here) -> Result<Lease> {
 }
 
 fn become_active(here: &Here, by: &str, decide: impl Fn(&Lease) -> Change) -> Result<Lease> {
+    // A target that failed may be about to stop its loops: it looks first whether it is still its business.
+    let _act = driver::between_acts(here)?;
     let _turn = turn(here)?;
     let (old, now) = current(here)?;
     let lease = match decide(&now) {

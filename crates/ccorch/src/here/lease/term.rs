@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use ccorch_core::lease::{Lease, LeaseFile, Standing, Term, Watch, supersede, watch as decide};
+use ccorch_core::lease::{Lease, LeaseFile, Pending, Standing, Term, Watch, supersede, watch as decide};
 use ccorch_core::units::LOOPS_SLICE;
 use ccorch_io::lease_ref::{Commit, Seen, Swap};
 use ccorch_io::{clock, durable, lock, systemd};
@@ -107,7 +107,7 @@ fn stop(here: &Here) -> Result<()> {
     let grace = term(here).map_or(Duration::ZERO, |term| term.stop / 2);
     let until = clock::since_boot() + grace;
     while clock::since_boot() < until {
-        if Runtime::Systemd.running(here)?.is_empty() {
+        if Runtime::Systemd.running(here)?.up.is_empty() {
             return Ok(());
         }
         clock::sleep_until(until.min(clock::since_boot() + Duration::from_millis(200)));
@@ -156,17 +156,18 @@ fn take_over(here: &Here, old: &Commit, now: &Lease) -> Result<Option<String>> {
         ..now.clone()
     };
     let Some(arbiter) = arbiter(here) else { return Ok(None) };
+    // The next look knows its own push by this, whenever this one dies; it acquires the lease and starts the rig.
+    let mine = super::file(here)?.map_or_else(|| now.clone(), |file| file.lease);
+    write_file(here, &LeaseFile { lease: mine, pending: Some(Pending { nonce: lease.nonce.clone() }) })?;
     if !matches!(arbiter.swap(Some(old), &lease)?, Swap::Done(_)) {
         // It renewed after all, or nothing is known: the next look tells.
         return Ok(None);
     }
-    write_file(here, &LeaseFile { lease: lease.clone(), pending: None })?;
     if let Some(owner) = &lease.cutover {
         driver::learn(here, owner)?;
     }
     let why = format!("`{}` did not renew for a whole term: `{}` takes over", now.holder, here.name);
     events::record(here, "lease-taken", None, &why);
     start::tell(here, &format!("{why}. What {} had not pushed is not here.", now.holder))?;
-    start::rig_from_lease_unit(here)?;
     Ok(Some(why))
 }

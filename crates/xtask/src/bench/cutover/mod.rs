@@ -7,6 +7,7 @@ mod timing;
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use serde_json::Value;
@@ -17,7 +18,7 @@ use crate::rehearse::judge as must;
 use crate::rehearse::operator::Operator;
 use crate::rehearse::walk;
 use crate::report::Report;
-use crate::scenario::{Scenario, WORKSPACE};
+use crate::scenario::{Scenario, WORKSPACE, pace};
 use crate::testbed;
 use figures::{Figures, Growth};
 
@@ -40,6 +41,8 @@ pub fn run(layout: &Layout, ccorch: &Path, args: &CutoverArgs, report: &mut Repo
     let agent = report.step("agent", || testbed::build("agent-stub"))?;
     let bed = Bed::up(layout, report)?;
     let scenario = Scenario::set_up(&bed, &agent, report)?;
+    // What is measured begins with the last of its work.
+    pace(&scenario.pi, Duration::from_secs(1))?;
     let operator = Operator::new(&scenario.place, ccorch)?;
     let vm = bed.instance("vm");
     let own = std::fs::read_to_string(&scenario.place.rig_file).context("the scenario has no rig file")?;

@@ -44,9 +44,7 @@ pub fn run(layout: &Layout, ccorch: &Path, args: &SupervisorArgs, report: &mut R
     let bed = Bed::up(layout, report)?;
     let place = tempfile::tempdir().context("no temporary folder")?;
     let (vm, host) = report.step("container", || {
-        if bed.instances()?.iter().any(|there| there.name == NAME) {
-            bed.instance(NAME).delete()?;
-        }
+        bed.remove(|left| left == NAME)?;
         launch(&bed, place.path()).map(|made| (made, NAME.to_owned()))
     })?;
     let result = measured(&vm, &host, ccorch, place.path(), args, report);

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 # Nothing waited for takes near as long; a loaded machine gets far more than it takes.
 PATIENCE = 180
+LONG = 30
 SETUP = "set -euo pipefail; export PATH=/run/wrappers/bin:/run/current-system/sw/bin:$PATH; "
 
 
@@ -67,7 +68,11 @@ class Machine:
         def look(_):
             nonlocal last, tries
             tries += 1
+            since = time.monotonic()
             last = self.run(command)
+            # What took long and led to nothing is worth a look, whatever comes after it.
+            if last.returncode != 0 and time.monotonic() - since > LONG:
+                print(f"  try {tries} took {time.monotonic() - since:.1f} s and said: {last.stdout}{last.stderr}")
             return last.returncode == 0
 
         began = time.monotonic()

@@ -11,7 +11,7 @@ mod generation;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use indoc::formatdoc;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -48,9 +48,7 @@ pub fn run(nix: &Nix, bed: &Bed, programs: &Programs, check: &str) -> Result<Out
     for (node, machine) in &test.machines {
         let name = format!("nixos-{check}-{node}");
         // A run that was killed leaves its guests.
-        if bed.instances()?.iter().any(|left| left.name == name) {
-            bed.instance(&name).delete()?;
-        }
+        bed.remove(|left| left == name)?;
         let guest = Guest(bed.launch(&name, None)?);
         let packaged = units::of_package(nix, machine.package())?;
         replaced.append(&mut guest.becomes(machine, &packaged, programs, &work)?);
@@ -81,12 +79,18 @@ fn drive(work: &TempDir, about: &Value, script: &str) -> Result<()> {
         std::fs::write(&path, text)?;
         Ok(path)
     };
-    let said = Run::new(&["python3"])
+    let script = Run::new(&["python3"])
         .arg(place("driver.py", include_str!("driver.py"))?)
         .arg(place("about.json", &about.to_string())?)
-        .arg(place("script.py", script)?)
-        .read()?;
-    said.lines().for_each(|line| println!("  {line}"));
+        .arg(place("script.py", script)?);
+    let output = script.output()?;
+    // All of it: what a machine said long before its script failed is often the reason.
+    for said in [&output.stdout, &output.stderr] {
+        String::from_utf8_lossy(said).lines().for_each(|line| println!("  {line}"));
+    }
+    if !output.status.success() {
+        bail!("the script failed ({}): see above", output.status);
+    }
     Ok(())
 }
 

@@ -1,0 +1,116 @@
+//! What the scripts do on a host whose rig ccorch does not run.
+
+#![allow(clippy::unwrap_used)]
+
+use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::super::copies::{ADMIT, IS_FENCED};
+use super::{FENCE, PROCESSES, UNFENCE};
+
+#[test]
+fn a_process_of_the_rig_is_known_by_its_folder_its_program_or_an_open_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path().canonicalize().unwrap();
+    let (root, beside) = (folder.join("a[b]*"), folder.join("a[b]*c"));
+    for dir in [&root, &beside] {
+        fs::create_dir(dir).unwrap();
+        fs::write(dir.join("log"), "").unwrap();
+    }
+    let log = |dir: &std::path::Path| Stdio::from(File::create(dir.join("log")).unwrap());
+    let start = |dir: &std::path::Path, out: Stdio| -> Child {
+        Command::new("sleep").arg("60").current_dir(dir).stdout(out).spawn().unwrap()
+    };
+    let away = std::path::Path::new("/");
+    let mut ours = [start(&root, Stdio::null()), start(away, log(&root))];
+    let mut others = [start(&beside, Stdio::null()), start(away, log(&beside))];
+    let output = Command::new("sh").args(["-c", PROCESSES, "ccorch"]).arg(&root).output().unwrap();
+    let found = String::from_utf8(output.stdout).unwrap();
+    for child in ours.iter_mut().chain(&mut others) {
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    let mut wanted: Vec<String> = ours.iter().map(|child| format!("{} sleep 60 ", child.id())).collect();
+    wanted.sort_by_key(|line| line.split(' ').next().and_then(|pid| pid.parse::<u32>().ok()));
+    assert_eq!(found.lines().collect::<Vec<_>>(), wanted);
+}
+
+/// A host's folders, with a `systemctl` that waits as long as there is a file `busy`.
+fn host() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let systemctl = folder.path().join("systemctl");
+    let text = format!("#!/bin/sh\nwhile [ -e {}/busy ]; do sleep 0.02; done\n", folder.path().display());
+    fs::write(&systemctl, text).unwrap();
+    fs::set_permissions(&systemctl, fs::Permissions::from_mode(0o755)).unwrap();
+    folder
+}
+
+/// One act of the driver of this turn.
+fn act(host: &Path, turn: u32, script: &str, args: &[&str]) -> Command {
+    let at = |text: &str| {
+        let root = host.display().to_string();
+        text.replace("/var/lib/ccorch", &format!("{root}/state"))
+            .replace("/etc/systemd/system", &format!("{root}/units"))
+    };
+    let mut command = Command::new("sh");
+    command.args(["-c", &at(&format!("{ADMIT}{script}")), "ccorch", &turn.to_string(), "j1", "stale"]);
+    command.args(args.iter().map(|arg| at(arg))).env("PATH", format!("{}:/usr/bin:/bin", host.display()));
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+fn said(mut command: Command) -> (Option<i32>, String) {
+    let output = command.output().unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8(text).unwrap().trim().to_owned())
+}
+
+const UNITS: [&str; 2] = ["/var/lib/ccorch/fenced", "rig.service"];
+
+#[test]
+fn a_driver_that_was_replaced_neither_fences_nor_lifts_a_fence() {
+    let host = host();
+    let host = host.path();
+    assert_eq!(said(act(host, 2, FENCE, &UNITS)).0, Some(0));
+    assert_eq!(said(act(host, 3, IS_FENCED, &[])), (Some(0), "fenced".into()));
+    for script in [FENCE, UNFENCE] {
+        let (status, text) = said(act(host, 2, script, &UNITS));
+        assert_eq!((status, text.contains("stale: a newer driver")), (Some(6), true), "{text}");
+    }
+    assert_eq!(said(act(host, 3, IS_FENCED, &[])).1, "fenced");
+    assert_eq!(said(act(host, 3, UNFENCE, &UNITS)).0, Some(0));
+    assert_eq!(said(act(host, 4, IS_FENCED, &[])).1, "open");
+}
+
+/// A driver that lifts the fence in the very moment in which another one takes over: that one hears of it.
+#[test]
+fn who_takes_over_waits_for_an_act_that_is_under_way_and_sees_what_it_did() {
+    let host = host();
+    let host = host.path();
+    assert_eq!(said(act(host, 2, FENCE, &UNITS)).0, Some(0));
+    fs::write(host.join("busy"), "").unwrap();
+    let mut lifts = act(host, 2, UNFENCE, &UNITS).spawn().unwrap();
+    let until = Instant::now() + Duration::from_secs(60);
+    while host.join("state/fenced").exists() && lifts.try_wait().unwrap().is_none() && !is_waited_for(host) {
+        assert!(Instant::now() < until, "it never began");
+        thread::sleep(Duration::from_millis(10));
+    }
+    let mut takes_over = act(host, 3, IS_FENCED, &[]).spawn().unwrap();
+    thread::sleep(Duration::from_millis(300));
+    assert!(takes_over.try_wait().unwrap().is_none(), "it does not wait");
+    fs::remove_file(host.join("busy")).unwrap();
+    assert!(lifts.wait().unwrap().success());
+    let output = takes_over.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8(output.stdout).unwrap().trim(), "open");
+}
+
+/// Whether somebody holds the lock of acts.
+fn is_waited_for(host: &Path) -> bool {
+    let lock = host.join("state/driver-turn.lock");
+    let free = Command::new("flock").arg("-n").arg(&lock).arg("true").status();
+    lock.exists() && !free.unwrap().success()
+}

@@ -1,0 +1,12 @@
+set -eu
+if [ ! -d /run/systemd/system ]; then exit 0; fi
+if [ -e /var/lib/ccorch/closed ]; then
+  systemctl stop ccorch-standby.service
+  rm -f /var/lib/ccorch/closed
+fi
+unit=$(systemd-escape --path --suffix=mount -- "$1"); file=/etc/systemd/system/$unit
+grep -qs '^Description=ccorch standby: ' "$file" || exit 0
+systemctl disable --quiet "$unit"
+if mountpoint --quiet -- "$1"; then systemctl stop "$unit" || umount --lazy -- "$1"; fi
+rm -f "$file"
+systemctl daemon-reload

@@ -1,0 +1,106 @@
+//! A loop's state that is damaged: put aside, and as much of it found out again as others tell. The running agent and its
+//! record tell the conversation; the events tell whether a person or a crash loop keeps the loop down.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use ccorch_core::life::Desired;
+use ccorch_core::names::LoopName;
+use ccorch_core::watchdog::life::State;
+use ccorch_io::{clock, durable};
+use serde::de::DeserializeOwned;
+
+use crate::here::loop_state::LoopState;
+use crate::here::{Here, events, exits, loop_state};
+
+/// A person keeps a loop down from here on.
+pub(super) const HELD: &str = "loop-held";
+/// And no longer.
+pub(super) const RELEASED: &str = "loop-released";
+/// Its agent went over to another conversation, whose id comes first.
+pub(super) const SESSION: &str = "loop-session";
+/// It ended too often.
+const CRASH_LOOPING: &str = "loop-crash-looping";
+/// Damaged files of one name that are kept.
+const KEPT: usize = 5;
+
+/// Puts a damaged file aside; in words where it is now, or nothing when it is not damaged.
+pub(super) fn aside<T: DeserializeOwned>(path: &Path) -> Option<String> {
+    let error = durable::read_json::<T>(path).err()?;
+    // A folder in its place is none either; what a disk does not give just now may be whole.
+    let is_file = fs::symlink_metadata(path).is_ok_and(|found| found.is_file());
+    if error.downcast_ref::<durable::Damaged>().is_none() && is_file {
+        eprintln!("warning: {error:#}");
+        return None;
+    }
+    let away = PathBuf::from(format!("{}.damaged-{}", path.display(), clock::now().as_millisecond()));
+    let kept = match fs::rename(path, &away) {
+        Ok(()) => format!("kept as {}", away.display()),
+        Err(error) => format!("and it could not be put aside: {error}"),
+    };
+    forget_old(path);
+    Some(format!("{error:#}; {kept}"))
+}
+
+/// No more than a few are kept: whatever damages files may do so for ever.
+fn forget_old(path: &Path) {
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
+        return;
+    };
+    let prefix = format!("{name}.damaged-");
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut old: Vec<PathBuf> =
+        entries.filter(|e| e.file_name().to_string_lossy().starts_with(&prefix)).map(|e| e.path()).collect();
+    old.sort();
+    old.truncate(old.len().saturating_sub(KEPT));
+    for path in old {
+        let _ = fs::remove_file(&path).or_else(|_| fs::remove_dir_all(&path));
+    }
+}
+
+/// The same for a loop's state, which is written anew from what is known elsewhere.
+pub(super) fn loop_state(here: &Here, name: &LoopName) {
+    let Some(said) = aside::<LoopState>(&here.paths.loop_state(name)) else { return };
+    let (state, known) = found_out(here, name);
+    let known = if known.is_empty() { "nothing more is known of it".to_owned() } else { known.join(", ") };
+    events::record(here, "state-damaged", Some(name), format!("{said}; rebuilt: {known}"));
+    if let Err(error) = loop_state::write(here, name, &state) {
+        eprintln!("warning: {error:#}");
+    }
+}
+
+fn found_out(here: &Here, name: &LoopName) -> (LoopState, Vec<String>) {
+    let (mut state, mut known) = (LoopState::default(), Vec::new());
+    let others = here.rig.loops.keys().filter(|other| *other != name);
+    let owned: BTreeSet<uuid::Uuid> =
+        others.filter_map(|other| loop_state::read(here, other).ok()?.session).collect();
+    let last = |words: &'static [&str]| {
+        let wanted = |event: &events::Event| {
+            event.about.as_ref() == Some(name) && words.contains(&event.what.as_str())
+        };
+        events::last(here, 1, wanted).ok().and_then(|mut last| last.pop())
+    };
+    // Its agent's user writes that record, and another loop's conversation is not for it to take.
+    let agent = exits::running(&here.paths, name);
+    // It may have gone over to another one since it began.
+    let began = agent.as_ref().map(|agent| agent.started);
+    let newer = last(&[SESSION]).filter(|event| began.is_none_or(|began| event.at >= began));
+    let newer = newer.and_then(|event| event.detail.split(' ').next()?.parse().ok());
+    let session = newer.or_else(|| agent.and_then(|agent| agent.session));
+    state.session = session.filter(|session| !owned.contains(session));
+    known.extend(state.session.map(|session| format!("the conversation {session} by its agent")));
+    let held = last(&[HELD, RELEASED]).filter(|event| event.what == HELD);
+    let crashed =
+        last(&[CRASH_LOOPING, "loop-started", RELEASED]).filter(|event| event.what == CRASH_LOOPING);
+    if let Some(event) = held.as_ref().or(crashed.as_ref()) {
+        let memory = &mut state.memory;
+        memory.state = if held.is_some() { State::Held } else { State::CrashLooping };
+        (memory.since, memory.reason) = (event.at, event.detail.lines().next().unwrap_or_default().into());
+        known.push(format!("{} since {} by the events", ccorch_core::fleet::word(memory.state), event.at));
+    }
+    if held.is_some() {
+        state.desired = Desired::Held;
+    }
+    (state, known)
+}

@@ -1,0 +1,52 @@
+//! The old source of a cutover on a real systemd, in a rig with a term: it stays read-only and silent over a boot, takes
+//! over when the holder is gone, and its loops can write.
+
+use std::path::Path;
+
+use crate::container::Container;
+
+const RIG: &str = r"
+rig: demo
+workspace: { root: /srv/w, user: loops, repositories: {} }
+phases: [{ id: a, plan: a.md }]
+loops:
+  one: { agent: command, workdir: ., command: [/usr/local/bin/agent, one] }
+lease: { remote: /var/lib/ccorch/arbiter.git, heartbeat: 2s, stop: 5s, term: 40s }
+hosts: { vm: HOST, pi: { ssh: pi@192.0.2.1 } }
+";
+/// What a cutover does to its source at the end: these very scripts.
+const OFF: &str = include_str!("../../src/cutover/decommission/off.sh");
+const READ_ONLY: &str = include_str!("../../src/cutover/decommission/read-only.sh");
+
+#[test]
+fn an_old_source_takes_over_after_the_term_with_a_workspace_that_its_loops_can_write() {
+    let vm = Container::installed("standby", RIG);
+    vm.push(Path::new("tests/host_systemd/agent.sh"), "/usr/local/bin/agent");
+    vm.tells("mkdir -p /var/lib/ccorch; git init -q --bare /var/lib/ccorch/arbiter.git");
+    let writes = "runuser -u loops -- touch /srv/w/probe";
+    vm.tells(writes);
+    vm.tells("echo '{}' > /var/lib/ccorch/standby.json; runuser -u loops -- touch /srv/w/STANDBY.txt");
+    vm.tells(&format!("set -- /srv/w /srv/w\n{READ_ONLY}"));
+    vm.tells(&format!("set -- watch\n{OFF}"));
+    vm.reboot();
+    assert!(!vm.holds(writes), "the workspace of a standby takes writes after a boot");
+    assert!(!vm.holds("systemctl is-active -q ccorch-supervisor.service"), "a boot starts the supervisor");
+
+    // The pi holds the lease from here on, and never renews it.
+    vm.operator(&["lease", "init", "--holder", "pi", "--host", "vm"]);
+    vm.until_holds("systemctl is-active -q ccorch-lease.timer");
+    vm.until_holds("ccorch lease show --json | grep -q '\"may_start\": true'");
+    vm.until_well();
+    let at_work = || {
+        vm.tells(writes);
+        assert!(vm.agent("one") > 0);
+        for left in ["/var/lib/ccorch/standby.json", "/srv/w/STANDBY.txt", "/etc/systemd/system/srv-w.mount"]
+        {
+            assert!(!vm.holds(&format!("test -e {left}")), "{left} is still there");
+        }
+    };
+    at_work();
+    vm.reboot();
+    vm.until_well();
+    at_work();
+}

@@ -1,0 +1,79 @@
+//! A supervisor that has not enough of what the kernel gives.
+
+use serde_json::Value;
+
+use crate::place::{Place, signal, until};
+
+/// Plain programs, more of them than the supervisor below has files to spare.
+const LOOPS: usize = 24;
+
+/// A host with all of them.
+fn place() -> Place {
+    let place = Place::new().rig(|rig| {
+        let (head, rest) = rig.split_once("\nloops:\n").unwrap();
+        let (_, hosts) = rest.split_once("hosts:\n").unwrap();
+        let one = |n| format!("  l{n}: {{ agent: command, workdir: ., command: [sleep, \"100000\"] }}\n");
+        let loops: String = (0..LOOPS).map(one).collect();
+        format!("{}\nloops:\n{loops}hosts:\n{hosts}", head.replace("done_when: [builder]", ""))
+    });
+    place.env.link("prlimit");
+    place.active()
+}
+
+#[test]
+fn a_start_without_free_descriptors_is_no_crash() {
+    let mut place = place();
+    place.supervise_by(&["prlimit", "--nofile=28:28"]);
+    until("it to be said", || place.said().contains("Too many open files").then_some(()));
+    let started = || place.said().matches("loop-started: ").count();
+    until("some to be up all the same", || (started() > 2).then_some(()));
+    assert_eq!(place.said().matches("loop-ended: ").count(), 0, "{}", place.said());
+    place.kill_supervisor();
+    place.supervise();
+    let status = place.at_work();
+    assert!(status["loops"].as_array().unwrap().iter().all(|one| one["restarts"] == 0), "{status}");
+    assert_eq!(place.events("loop-ended").len(), 0);
+}
+
+#[test]
+fn without_free_descriptors_no_agent_counts_as_ended() {
+    let mut place = place().supervised();
+    let pids = |place: &Place| -> Vec<Value> {
+        place.at_work()["loops"].as_array().unwrap().iter().map(|one| one["pid"].clone()).collect()
+    };
+    let before = pids(&place);
+    assert_eq!(before.len(), LOOPS);
+    place.kill_supervisor();
+    let events = |place: &Place, what: &str| place.said().matches(what).count();
+    place.supervise_by(&["prlimit", "--nofile=28:28"]);
+    until("it to be said", || (events(&place, "loop-not-watched: ") > 3).then_some(()));
+    assert_eq!(events(&place, "loop-ended: "), 0, "{}", place.said());
+    // With room again every one of them is there.
+    place.kill_supervisor();
+    place.supervise();
+    assert_eq!(pids(&place), before);
+    assert_eq!(place.events("loop-ended").len(), 0);
+    signal(before[0].as_u64().unwrap(), "KILL");
+    until("its end to be seen", || place.events("loop-ended").first().map(drop));
+}
+
+#[test]
+fn a_start_that_takes_long_is_said_once_and_keeps_nobody_waiting() {
+    let mut place = Place::new().active();
+    // How often the main loop looks around.
+    place.env.put("WATCHDOG_USEC", "2000000");
+    let slow = r#"#!/bin/sh
+case "$*" in *"loop-exec builder"*) sleep 35 ;; esac
+exec TMUX "$@"
+"#;
+    let path = std::env::var_os("PATH").unwrap();
+    let tmux = std::env::split_paths(&path).map(|dir| dir.join("tmux")).find(|path| path.is_file()).unwrap();
+    place.env.without("tmux").script("tmux", &slow.replace("TMUX", &tmux.display().to_string()));
+    place.supervise();
+    place.until("watch", |one| one["state"] == "running");
+    until("it to be said", || place.events("loop-start-slow").first().map(drop));
+    assert_eq!(place.one("builder")["state"], "starting");
+    place.until("builder", |one| one["state"] == "running");
+    let said = place.events("loop-start-slow");
+    assert_eq!((said.len(), &said[0]["loop"]), (1, &"builder".into()), "{said:?}");
+}
