@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use ccorch_core::kernel::Counters;
 
+use crate::process;
+
 /// Where the hierarchies are mounted.
 const ROOT: &str = "/sys/fs/cgroup";
 /// What cgroup v1 says for "no limit": the largest multiple of a page.
@@ -13,7 +15,8 @@ const UNLIMITED: u64 = i64::MAX as u64 - 0xffff;
 /// The counters of the cgroup that a process is in, where that cgroup is the unit's own: a controller that is not on for
 /// the unit counts in a cgroup shared with others, and says nothing about this one.
 pub fn counters(pid: u32, unit: &str) -> Counters {
-    let memberships = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+    let memberships =
+        process::about(&Path::new("/proc").join(pid.to_string()).join("cgroup")).unwrap_or_default();
     read(Path::new(ROOT), &memberships, unit)
 }
 

@@ -1,6 +1,8 @@
 //! Processes by pid: waiting for the end of one that is not ours, and asking one to leave.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
+use std::{fs, io};
 
 use anyhow::{Context, Result};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -13,6 +15,11 @@ use rustix::process::{
 /// A handle on a process that stays right when its number is used again. Works across users for waiting.
 #[derive(Debug)]
 pub struct Watched(OwnedFd);
+
+/// What a file of `/proc` says. Names in it are whatever a process made them: any bytes, cut anywhere.
+pub fn about(file: &Path) -> io::Result<String> {
+    Ok(String::from_utf8_lossy(&fs::read(file)?).into_owned())
+}
 
 /// Opens a handle; `None` when there is no such process.
 pub fn watch(pid: u32) -> Result<Option<Watched>> {

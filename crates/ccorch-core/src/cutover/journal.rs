@@ -204,6 +204,15 @@ impl Journal {
         Ok(self.write(Line { at, entry }))
     }
 
+    /// The whole lines of a journal's file. What a crash tore off its end is none of them, in whatever letter it was cut.
+    pub fn whole_lines(bytes: &[u8]) -> Result<&str, Damage> {
+        let end = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
+        str::from_utf8(&bytes[..end]).map_err(|error| {
+            let before = &bytes[..error.valid_up_to()];
+            Damage::Line(before.iter().filter(|byte| **byte == b'\n').count() + 1)
+        })
+    }
+
     /// Reads a journal back.
     pub fn read(text: &str) -> Result<Self, Damage> {
         let mut journal: Option<Self> = None;

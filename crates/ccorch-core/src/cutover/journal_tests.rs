@@ -37,7 +37,7 @@ fn story(failing: Option<Step>) -> (Journal, String) {
         let entry = match journal.next() {
             Next::Perform(step) => Entry::Started { step },
             Next::Probe(step) if Some(step) == failing => Entry::Failed { step, why: "full disk".into() },
-            Next::Probe(step) => Entry::Done { step, note: String::new() },
+            Next::Probe(step) => Entry::Done { step, note: "2 Schleifen für heute".into() },
             Next::Undo(step) if journal.status(step) == Status::Undoing => Entry::UndoDone { step },
             Next::Undo(step) => Entry::UndoStarted { step },
             Next::Close(outcome) => Entry::End { outcome },
@@ -75,11 +75,25 @@ fn undo_goes_backwards_through_what_was_begun() {
     assert_eq!(undone, [Step::Fence, Step::Quiesce, Step::Presync, Step::Preflight]);
 }
 
+/// As a file is read.
+fn read(bytes: &[u8]) -> Result<Journal, Damage> {
+    Journal::read(Journal::whole_lines(bytes)?)
+}
+
+#[test]
+fn a_line_that_is_no_text_is_named() {
+    let (_, text) = story(None);
+    let mut bytes = text.into_bytes();
+    let third = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n').nth(1).unwrap().0 + 1;
+    bytes[third + 3] = 0xff;
+    assert_eq!(read(&bytes), Err(Damage::Line(3)));
+}
+
 #[test]
 fn every_truncation_is_an_earlier_state_of_the_same_journal() {
     let (whole, text) = story(Some(Step::Verify));
     for cut in 0..text.len() {
-        match Journal::read(&text[..cut]) {
+        match read(&text.as_bytes()[..cut]) {
             Ok(journal) => assert_eq!(journal.lines, whole.lines[..journal.lines.len()]),
             Err(damage) => assert_eq!((damage, cut < text.find('\n').unwrap() + 1), (Damage::Empty, true)),
         }
@@ -94,8 +108,7 @@ fn every_flipped_byte_is_refused_or_costs_the_torn_end_alone() {
         for flip in [0x01_u8, 0x20, 0x0a, 0x80] {
             let mut bytes = text.clone().into_bytes();
             bytes[position] ^= flip;
-            let Ok(damaged) = String::from_utf8(bytes) else { continue };
-            if let Ok(journal) = Journal::read(&damaged) {
+            if let Ok(journal) = read(&bytes) {
                 // Only the last newline can be lost without damage: then the last line counts as torn.
                 assert_eq!(position, text.len() - 1, "byte {position} ^ {flip:#x} was misread");
                 assert_eq!(journal.lines, whole.lines[..whole.lines.len() - 1]);

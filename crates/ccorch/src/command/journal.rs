@@ -15,7 +15,7 @@ use super::plumbing::ByDriver;
 use crate::context::Context;
 use crate::error::{Kind, Problem};
 use crate::here::{Here, driver, journals};
-use crate::{cutover, remote, table};
+use crate::{remote, table};
 
 /// See what cutovers did: each step with its time
 #[derive(Debug, clap::Args)]
@@ -112,8 +112,7 @@ fn all(context: &Context) -> Result<BTreeMap<String, Journal>> {
     }
     let mut all: BTreeMap<String, Journal> = BTreeMap::new();
     for path in folders.iter().flat_map(|folder| journals::files(folder)) {
-        let text = std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
-        match cutover::read(&text, &path) {
+        match journals::text(&path).and_then(|text| journals::parse(&text, &path)) {
             Ok(journal) if all.get(&journal.id).is_none_or(|other| journal.is_newer_than(other)) => {
                 all.insert(journal.id.clone(), journal);
             }

@@ -51,6 +51,7 @@ impl Log {
     /// Takes an entry and makes it durable.
     pub fn append(&mut self, entry: Entry) -> Result<()> {
         let line = self.journal.append(clock::now(), entry).context("the journal does not allow this")?;
+        trim_torn(&self.path, &self.text)?;
         durable::append_line(&self.path, &line, 0o600)?;
         self.text.push_str(&line);
         self.text.push('\n');
@@ -88,21 +89,21 @@ fn folder(loaded: &LoadedRig) -> Result<PathBuf> {
 /// Every journal of the rig, oldest first.
 pub fn all(loaded: &LoadedRig) -> Result<Vec<Log>> {
     let read = |path: PathBuf| {
-        let text = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
-        let text = trim_torn(&path, text)?;
-        Ok(Log { journal: super::read(&text, &path)?, path, foreign: false, text })
+        let text = journals::text(&path)?;
+        if text.is_empty() {
+            return Ok(None); // cut off in its first line: nothing had begun
+        }
+        Ok(Some(Log { journal: journals::parse(&text, &path)?, path, foreign: false, text }))
     };
-    journals::files(&loaded.operator()?.journals()).into_iter().map(read).collect()
+    let paths = journals::files(&loaded.operator()?.journals());
+    paths.into_iter().filter_map(|path| read(path).transpose()).collect()
 }
 
-/// A torn last line is cut off, so that the next entry does not turn it into damage.
-fn trim_torn(path: &Path, text: String) -> Result<String> {
-    let whole = text.rfind('\n').map_or(0, |end| end + 1);
-    if whole == 0 || whole == text.len() {
-        return Ok(text);
-    }
-    durable::replace(path, &text.as_bytes()[..whole], 0o600)?;
-    Ok(text[..whole].to_owned())
+/// A torn last line is cut off, so that the next entry does not turn it into damage. The driver's alone: to any other
+/// reader a line that is just being written looks torn.
+fn trim_torn(path: &Path, whole: &str) -> Result<()> {
+    let length = fs::metadata(path).with_context(|| format!("look at {}", path.display()))?.len();
+    if length == whole.len() as u64 { Ok(()) } else { durable::replace(path, whole.as_bytes(), 0o600) }
 }
 
 /// The journal that an earlier run left unfinished.

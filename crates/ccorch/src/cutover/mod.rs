@@ -26,7 +26,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
-use ccorch_core::cutover::{Entry, Journal, Next, Outcome, Plan, Said, Status, Step};
+use ccorch_core::cutover::{Entry, Next, Outcome, Plan, Said, Status, Step};
 use ccorch_io::clock;
 
 use crate::context::LoadedRig;
@@ -319,13 +319,4 @@ fn ended(outcome: Outcome, plan: &Plan, id: &str, failure: Option<anyhow::Error>
 pub fn new_id() -> String {
     let random = uuid::Uuid::new_v4().simple().to_string();
     format!("{}-{}", clock::now().strftime("%Y%m%dT%H%M%SZ"), &random[..6])
-}
-
-/// Reads a journal's text into what people are shown.
-pub fn read(text: &str, path: &std::path::Path) -> Result<Journal> {
-    Journal::read(text).map_err(|damage| {
-        Problem::new(Kind::General, format!("journal {}: {damage}", path.display()))
-            .hint("look at the hosts with `ccorch status --host` and `ccorch lease show`; then move the file away")
-            .into()
-    })
 }

@@ -105,16 +105,17 @@ fn is_agent(process: &Path, words: &[&[u8]]) -> bool {
 
 /// Whether a loop's unit, or where there are none a loop's parent process, has it.
 fn is_a_loops(pid: u32) -> bool {
-    if fs::read_to_string(format!("/proc/{pid}/cgroup")).is_ok_and(|cgroup| cgroup.contains(OURS)) {
+    let of = |pid: u32, what: &str| Path::new("/proc").join(pid.to_string()).join(what);
+    if process::about(&of(pid, "cgroup")).is_ok_and(|cgroup| cgroup.contains(OURS)) {
         return true;
     }
     let mut pid = pid;
     for _ in 0..DEEP {
-        let argv = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let argv = fs::read(of(pid, "cmdline")).unwrap_or_default();
         if argv.split(|byte| *byte == 0).nth(1) == Some(b"loop-exec") {
             return true;
         }
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let stat = process::about(&of(pid, "stat")).unwrap_or_default();
         // The name in field 2 may hold anything; the parent is the second word behind it. Source: proc(5).
         let parent = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(1)?.parse().ok());
         match parent {

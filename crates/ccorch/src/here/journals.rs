@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
-use ccorch_core::cutover::Journal;
+use ccorch_core::cutover::{Damage, Journal};
 use ccorch_core::lease::{Driver, Turn};
 use ccorch_io::durable;
 
@@ -31,16 +31,17 @@ pub fn keep(here: &Here, id: &str, turn: Turn, text: &str) -> Result<()> {
     let folder = here.paths.journals();
     durable::create_dir(&folder, 0o700)?;
     let path = folder.join(format!("{id}.jsonl"));
-    let old = fs::read_to_string(&path).unwrap_or_default();
-    let whole = old.rfind('\n').map_or("", |end| &old[..=end]);
-    match text.strip_prefix(whole) {
+    let old = fs::read(&path).unwrap_or_default();
+    // A copy that is no text has nothing that could be gone on with.
+    let whole = Journal::whole_lines(&old).ok();
+    match whole.and_then(|whole| text.strip_prefix(whole)) {
         Some("") => Ok(()),
-        Some(rest) if whole.len() == old.len() => {
+        Some(rest) if whole.is_some_and(|whole| whole.len() == old.len()) => {
             durable::append_line(&path, rest.trim_end_matches('\n'), 0o600)
         }
         Some(_) => durable::replace(&path, text.as_bytes(), 0o600),
         None => {
-            let older = Journal::read(&old).ok();
+            let older = whole.and_then(|whole| Journal::read(whole).ok());
             if older.as_ref().is_some_and(|older| older.turn() >= Some(turn)) {
                 let message = format!("{}: journal {id} went another way at this host", driver::STALE);
                 let hint =
@@ -67,11 +68,29 @@ pub fn first(here: &Here, id: &str, text: &str) -> Result<()> {
 
 /// The text of this host's copy.
 pub fn read(here: &Here, id: &str) -> Result<Option<String>> {
-    match fs::read_to_string(here.paths.journals().join(format!("{id}.jsonl"))) {
-        Ok(text) => Ok(Some(text)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error).with_context(|| format!("read this host's copy of journal {id}")),
+    let path = here.paths.journals().join(format!("{id}.jsonl"));
+    if path.try_exists().with_context(|| format!("look for {}", path.display()))? {
+        text(&path).map(Some)
+    } else {
+        Ok(None)
     }
+}
+
+/// The whole lines of a journal's file.
+pub fn text(path: &Path) -> Result<String> {
+    let bytes = fs::read(path).with_context(|| format!("read {}", path.display()))?;
+    Ok(Journal::whole_lines(&bytes).map_err(|damage| damaged(path, &damage))?.to_owned())
+}
+
+/// What a journal's text says.
+pub fn parse(text: &str, path: &Path) -> Result<Journal> {
+    Ok(Journal::read(text).map_err(|damage| damaged(path, &damage))?)
+}
+
+fn damaged(path: &Path, damage: &Damage) -> Problem {
+    Problem::new(Kind::General, format!("journal {}: {damage}", path.display())).hint(
+        "look at the hosts with `ccorch status --host` and `ccorch lease show`; then move the file away",
+    )
 }
 
 /// The files of a folder that are journals, oldest first.

@@ -6,6 +6,7 @@ use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use ccorch_io::process;
 use serde::{Deserialize, Serialize};
 
 use super::Here;
@@ -58,7 +59,7 @@ fn look(process: &Path, root: &Path) -> Option<Stranger> {
     let program = argv.split(|byte| *byte == 0).next()?;
     let named = program.rsplit(|byte| *byte == b'/').next() == Some(AGENT.as_bytes())
         || fs::read_to_string(process.join("comm")).is_ok_and(|comm| comm.trim() == AGENT);
-    if !named || fs::read_to_string(process.join("cgroup")).ok()?.contains(OURS) {
+    if !named || process::about(&process.join("cgroup")).ok()?.contains(OURS) {
         return None;
     }
     let workdir = works_in(process)?;

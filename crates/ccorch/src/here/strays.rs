@@ -121,7 +121,7 @@ fn look(process: &Path, root: &Path) -> Option<Process> {
     let pid = process.file_name()?.to_str()?.parse().ok()?;
     let uid = fs::metadata(process).ok()?.uid();
     // `PID (NAME) STATE PARENT ...`, proc_pid_stat(5); the name may have any letter in it. A zombie works no more.
-    let stat = fs::read_to_string(process.join("stat")).ok()?;
+    let stat = process::about(&process.join("stat")).ok()?;
     let (head, rest) = stat.rsplit_once(") ")?;
     let name = head.split_once(" (")?.1.to_owned();
     let mut rest = rest.split(' ');
@@ -154,6 +154,21 @@ mod tests {
         let argv: Vec<String> = argv.split(' ').map(ToOwned::to_owned).collect();
         let name = argv[0].rsplit('/').next().unwrap().to_owned();
         (pid, Process { pid, parent, uid, name, argv, inside, writes })
+    }
+
+    #[test]
+    fn a_program_with_a_name_that_is_no_text_is_seen() {
+        use std::ffi::OsStr;
+        use std::os::unix::ffi::OsStrExt;
+        let root = tempfile::tempdir().unwrap();
+        let program = root.path().join(OsStr::from_bytes(b"caf\xe9"));
+        fs::copy("/bin/sleep", &program).unwrap();
+        let mut child = std::process::Command::new(&program).arg("600").spawn().unwrap();
+        let seen =
+            look(&Path::new("/proc").join(child.id().to_string()), &root.path().canonicalize().unwrap());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(seen.is_some_and(|one| one.inside));
     }
 
     #[test]
