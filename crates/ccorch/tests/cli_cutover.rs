@@ -125,3 +125,29 @@ fn what_was_asked_at_the_beginning_is_not_asked_otherwise_later() {
     let ran = env.run(&["cutover", "--resume", "--rescue"]);
     assert!(ran.stderr.contains(&format!("going on with cutover {id}")), "{}", ran.snapshot());
 }
+
+/// A driver that died in its first line had begun nothing; one that died in a later one is gone on with.
+#[test]
+fn a_journal_cut_off_in_a_letter_is_read_up_to_its_last_whole_line() {
+    let env = Env::new();
+    env.write("ccorch.yaml", RIG);
+    let rig = ccorch_core::rig::parse(RIG).unwrap();
+    let hosts = rig.cutover.clone().unwrap();
+    let plan = plan(&rig, &hosts.from, &hosts.to).unwrap();
+    let origin = Origin { ccorch: env!("CARGO_PKG_VERSION").into(), plan_hash: plan_hash(&rig, &plan) };
+    let (id, begun) = ("20260101T000000Z-abcdef", Timestamp::from_second(0).unwrap());
+    let (_, line) = Journal::begin(id.into(), rig.rig, plan, origin, Said::default().of(None), begun);
+    let file = env.home().join(format!(".local/state/ccorch/demo/journal/{id}.jsonl"));
+    env.write(&file, &line.as_bytes()[..40]);
+    let ran = env.run(&["cutover", "--dry-run"]);
+    assert_eq!(ran.status, Some(0), "{}", ran.snapshot());
+    env.write(&file, [line.as_bytes(), b"\n0123456789abcdef {\"note\":\"caf\xc3"].concat());
+    let ran = env.run(&["cutover", "--resume"]);
+    assert!(ran.stderr.contains(&format!("going on with cutover {id}")), "{}", ran.snapshot());
+    let shown = env.run(&["journal", "show"]);
+    assert_eq!(shown.status, Some(0), "{}", shown.snapshot());
+    // A line that is damaged in the middle is no end of a crash.
+    env.write(&file, [line.as_bytes(), b"\n0123456789abcdef {\"note\":\"caf\xc3\"}\n"].concat());
+    let ran = env.run(&["cutover", "--resume"]);
+    assert!(ran.stderr.contains("line 2 is damaged"), "{}", ran.snapshot());
+}
