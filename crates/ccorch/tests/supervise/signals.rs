@@ -117,14 +117,18 @@ fn an_agent_that_leaves_at_its_limit_did_not_crash_however_often() {
     assert_eq!(place.events("loop-crash-looping").len(), 0);
 }
 
+/// Two loops have one login, a third has its own. The reset comes while no supervisor runs.
 #[test]
 fn one_login_is_tried_by_one_loop_behind_its_menu_and_the_other_follows() {
     let loops = "  builder: { agent: claude, workdir: build, prompt: builder.md }\n  \
-                 critic: { agent: claude, workdir: build/critic, prompt: builder.md }\n";
+                 critic: { agent: claude, workdir: build/critic, prompt: builder.md }\n  \
+                 loner: { agent: claude, workdir: build/loner, prompt: builder.md, account: its own }\n";
     let place = Place::new().with_stub(loops);
-    place.env.write(place.workspace().join("build/critic/README"), "");
-    let place = place.active().supervised();
-    for name in ["builder", "critic"] {
+    for folder in ["critic", "loner"] {
+        place.env.write(place.workspace().join("build").join(folder).join("README"), "");
+    }
+    let mut place = place.active().supervised();
+    for name in ["builder", "critic", "loner"] {
         place.until(name, |one| one["life"] == "idle");
     }
     let reset = Timestamp::now().as_second() + 20;
@@ -137,6 +141,10 @@ fn one_login_is_tried_by_one_loop_behind_its_menu_and_the_other_follows() {
     until("the menu to be closed", || place.events("menu-dismissed").first().map(drop));
     until("the input box", || (!place.screen("builder").contains("What do you want")).then_some(()));
     assert_eq!(place.events("account-limited").len(), 1);
+    assert_eq!(place.one("loner")["life"], "idle");
+    place.kill_supervisor();
+    until("the reset", || (Timestamp::now().as_second() > reset).then_some(()));
+    place.supervise();
     // A margin and jitter of up to 70 s follow the reset, and a minute's jitter the other loop's turn.
     let end = Instant::now() + Duration::from_secs(300);
     let asked = |workdir: &str, name: &str| {
@@ -153,6 +161,12 @@ fn one_login_is_tried_by_one_loop_behind_its_menu_and_the_other_follows() {
         assert_eq!(told.iter().filter(|text| text.starts_with("The pause")).count(), 1, "{told:?}");
     }
     assert_eq!((place.events("account-probe").len(), place.events("account-works").len()), (1, 1));
+    let loner = place.told("loner", "build/loner");
+    assert!(!loner.iter().any(|text| text.starts_with("The pause")), "{loner:?}");
+    assert!(
+        place.events("loop-limited").iter().all(|event| event["loop"] != "loner"),
+        "it has a login of its own"
+    );
 }
 
 #[test]
