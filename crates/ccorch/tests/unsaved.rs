@@ -219,6 +219,20 @@ fn submodules_are_asked_and_a_rescue_goes_to_their_own_remote() {
 }
 
 #[test]
+fn a_submodule_is_proven_to_be_there_at_its_commit() {
+    let bed = rig();
+    let part = bed.remote("part.git");
+    bed.pi.sh(IN, &format!("{GIT} submodule --quiet add {part} part; {GIT} commit -qm part; git push -q"));
+    // Their remote is a folder, which git takes for submodules by its owner's word alone.
+    bed.vm.put("/home/loops/.gitconfig", "[protocol \"file\"]\nallow = always\n");
+    bed.ok(&["stage", "vm"]);
+    assert_eq!(bed.ok(&["stage", "vm", "--prove"]), "pi and vm hold the same\n");
+    bed.vm.sh(IN, "git submodule --quiet deinit --force part");
+    let differs = String::from_utf8(bed.ccorch(&["stage", "vm", "--prove"]).stdout).unwrap();
+    assert!(differs.contains("submodule /srv/w/cc-ci/part is not there on vm"), "{differs}");
+}
+
+#[test]
 fn content_that_lfs_would_keep_elsewhere_is_in_the_rescue() {
     let bed = rig();
     let pi = &bed.pi;

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use anyhow::Result;
+use ccorch_core::safepoint::{Tree, TreeKind};
 use ccorch_core::stage::agent_state;
 use ccorch_io::host::Host;
 use serde::Serialize;
@@ -147,6 +148,12 @@ fn repository(
             say(format!("the work tree {} is not there on {host}, or at another commit or branch", tree.dir));
         }
     }
+    for tree in submodules(ours) {
+        if !submodules(theirs).any(|other| (&other.dir, &other.head) == (&tree.dir, &tree.head)) {
+            let host = &pair.target.name;
+            say(format!("the submodule {} is not there on {host}, or at another commit", tree.dir));
+        }
+    }
     let own = pair.own_files_of(path);
     let unclean = |facts: &Facts| -> BTreeSet<String> {
         let names = facts.dirty().map(|entry| String::from_utf8_lossy(&entry.path).into_owned());
@@ -163,6 +170,10 @@ fn repository(
     for (host, names) in [(pair.source, &changed), (pair.target, &changed_there)] {
         names.iter().for_each(|name| say(format!("uncommitted change of {name} on {}", host.name)));
     }
+}
+
+fn submodules(facts: &Facts) -> impl Iterator<Item = &Tree> {
+    facts.trees.iter().filter(|tree| tree.kind == TreeKind::Submodule)
 }
 
 fn compare(
