@@ -83,6 +83,11 @@ impl Facts {
         self.trees.first()
     }
 
+    /// The work trees of its submodules.
+    pub fn modules(&self) -> impl Iterator<Item = &Tree> {
+        self.trees.iter().filter(|tree| tree.kind == TreeKind::Submodule)
+    }
+
     /// Work trees with rescues: their folders, and what they hold.
     pub fn rescues(&self) -> impl Iterator<Item = (&str, &BTreeMap<String, String>)> {
         self.trees

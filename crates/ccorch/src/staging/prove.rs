@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::path::Path;
 
 use anyhow::Result;
-use ccorch_core::safepoint::{Tree, TreeKind};
+use ccorch_core::safepoint::Tree;
 use ccorch_core::stage::agent_state;
 use ccorch_io::host::Host;
 use serde::Serialize;
@@ -148,18 +149,23 @@ fn repository(
             say(format!("the work tree {} is not there on {host}, or at another commit or branch", tree.dir));
         }
     }
-    for tree in submodules(ours) {
-        if !submodules(theirs).any(|other| (&other.dir, &other.head) == (&tree.dir, &tree.head)) {
-            let host = &pair.target.name;
-            say(format!("the submodule {} is not there on {host}, or at another commit", tree.dir));
-        }
-    }
     let own = pair.own_files_of(path);
     let unclean = |facts: &Facts| -> BTreeSet<String> {
         let names = facts.dirty().map(|entry| String::from_utf8_lossy(&entry.path).into_owned());
         names.filter(|name| !own.contains(name)).collect()
     };
     let (changed, changed_there) = (unclean(ours), unclean(theirs));
+    // One whose commit is a change that goes along is compared with it, as files.
+    let goes_along = |tree: &Tree| {
+        let inside = Path::new(&tree.dir).strip_prefix(&pair.clones(path).source.dir);
+        along && inside.is_ok_and(|inside| changed.iter().any(|name| inside.starts_with(name)))
+    };
+    for tree in ours.modules().filter(|tree| !goes_along(tree)) {
+        if !theirs.modules().any(|other| (&other.dir, &other.head) == (&tree.dir, &tree.head)) {
+            let host = &pair.target.name;
+            say(format!("the submodule {} is not there on {host}, or at another commit", tree.dir));
+        }
+    }
     if along {
         // Those of the source are compared as files.
         for name in changed_there.difference(&changed) {
@@ -170,10 +176,6 @@ fn repository(
     for (host, names) in [(pair.source, &changed), (pair.target, &changed_there)] {
         names.iter().for_each(|name| say(format!("uncommitted change of {name} on {}", host.name)));
     }
-}
-
-fn submodules(facts: &Facts) -> impl Iterator<Item = &Tree> {
-    facts.trees.iter().filter(|tree| tree.kind == TreeKind::Submodule)
 }
 
 fn compare(
