@@ -159,7 +159,7 @@ impl Loops {
         }
         self.tell(name, Happens::Signal(signal, shown));
         if signal == Signal::TurnEnded {
-            self.look_at_phase();
+            self.look_at_phase(None);
         }
     }
 

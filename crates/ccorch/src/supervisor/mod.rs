@@ -11,6 +11,7 @@ mod ends;
 mod files;
 mod hears;
 mod hooks;
+mod index;
 mod keep;
 pub mod look;
 mod loops;
@@ -22,6 +23,7 @@ mod requests;
 mod sources;
 mod survey;
 mod threads;
+mod troubles;
 
 use std::collections::VecDeque;
 use std::os::unix::process::CommandExt;
@@ -62,6 +64,8 @@ pub enum Event {
     Inbox(ccorch_core::names::LoopName, String),
     /// The phase index or a loop's state file may say something else now.
     Phases,
+    /// What they say, if that can be read; whoever waits for it is answered then.
+    Phase(Option<index::Reading>, Vec<mpsc::Sender<control::Reply>>),
     /// Leave; agents stay.
     Terminate,
 }
@@ -131,7 +135,8 @@ pub fn run(here: &Here) -> Result<()> {
             Ok(Event::Inbox(name, hash)) => loops.inbox(&name, hash),
             Ok(Event::Changed) => loops.ask_what_runs(),
             Ok(Event::Found(answer)) => loops.found(answer),
-            Ok(Event::Phases) => loops.look_at_phase(),
+            Ok(Event::Phases) => loops.look_at_phase(None),
+            Ok(Event::Phase(reading, waiting)) => loops.phase(reading, waiting),
             Ok(Event::Terminate) => {
                 loops.leave();
                 return leave(here);

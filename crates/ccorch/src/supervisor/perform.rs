@@ -1,6 +1,5 @@
 //! Doing what the engine says: each action is one call, a thread where it may take long, and a report of what came of it.
 
-use anyhow::{Context, Result};
 use ccorch_core::fleet::{Action, Happens, Input, Rung};
 use ccorch_core::names::LoopName;
 use ccorch_core::rig::Agent;
@@ -12,7 +11,7 @@ use super::deliver;
 use super::loops::Loops;
 use super::threads::What;
 use crate::here::letters::Letter;
-use crate::here::{Here, events, holders, lease, phases, runtime, unattended};
+use crate::here::{events, holders, lease, runtime, unattended};
 
 impl Loops {
     /// Does one thing.
@@ -57,15 +56,8 @@ impl Loops {
             Action::Event { what, about, detail } => {
                 events::record(&self.here, &what, about.as_ref(), detail);
             }
-            Action::WritePhase(index) => match phases::write_index(&self.here, index) {
-                Ok(()) => self.pending.push_back(Input::Phase(index)),
-                Err(error) => {
-                    // The next look at the state files tries again.
-                    let why = format!("{error:#}");
-                    events::record(&self.here, "phase-not-written", None, why);
-                    self.unwritten = Some(index);
-                }
-            },
+            // The truth is in the file: the next reading tells of it.
+            Action::WritePhase(index) => self.index.write(index),
         }
     }
 
@@ -131,9 +123,4 @@ impl Loops {
         self.fence(name, why);
         self.tick();
     }
-}
-
-/// The phase index is what its file says.
-pub(super) fn phase(here: &Here) -> Result<usize> {
-    here.phase_index().context("which phase the rig is in is not known")
 }

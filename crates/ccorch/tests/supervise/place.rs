@@ -47,6 +47,7 @@ impl Place {
     /// A host that holds the lease, with the supervisor not started yet.
     pub fn new() -> Self {
         let env = Env::new().program("tmux").program("sleep").program("tee");
+        let env = env.program("dd").program("test");
         let uid = rustix::process::geteuid().as_raw();
         let gid = rustix::process::getegid().as_raw();
         // The account is the one that runs the test, under another name and with a home of its own.

@@ -1,0 +1,124 @@
+//! What lies in the place of a file, cannot be written, is far too large or comes too often: the supervisor waits for none
+//! of it, tells it in `ccorch status`, and goes on when it is over.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::hardship::{Disk, goes_on, run};
+use crate::place::{Place, until};
+
+/// No answer that waits for nothing takes so long, on a machine with much else to do.
+const AT_ONCE: Duration = Duration::from_secs(25);
+
+fn pipe(path: &Path) {
+    let _ = fs::remove_file(path);
+    run("mkfifo", &[path.to_str().unwrap()]);
+}
+
+/// The troubles that `status --json` shows.
+fn troubles(place: &Place) -> Vec<String> {
+    let status = place.status();
+    let all = status["troubles"].as_array().cloned().unwrap_or_default();
+    all.iter().map(|one| one.as_str().unwrap().to_owned()).collect()
+}
+
+/// Waits for a trouble that has all these words.
+fn until_troubled(place: &Place, words: &[&str]) -> String {
+    until(&format!("a trouble with {words:?}"), || {
+        troubles(place).into_iter().find(|one| words.iter().all(|word| one.contains(word)))
+    })
+}
+
+fn until_well(place: &Place) {
+    until("the trouble to be over", || troubles(place).is_empty().then_some(()));
+}
+
+/// The workspace is another user's than the supervisor's, who becomes that user by this script.
+fn of_another_user(place: &Place, become_user: &str) {
+    let (uid, gid) = (rustix::process::geteuid().as_raw() + 1, rustix::process::getegid().as_raw());
+    let account = format!("agents:x:{uid}:{gid}::{}:/bin/sh", place.env.home().display());
+    place.env.script("getent", &format!("#!/bin/sh\n[ \"$2\" = agents ] && echo '{account}'\n"));
+    place.env.script("runuser", &format!("#!/bin/sh\nshift 3\n{become_user}\nexec \"$@\"\n"));
+    for program in ["mkdir", "mv", "rm", "sync"] {
+        place.env.link(program);
+    }
+}
+
+#[test]
+fn a_pipe_beside_the_phase_index_keeps_nobody_from_writing_it() {
+    let place = Place::new().active();
+    of_another_user(&place, "");
+    pipe(&place.workspace().join("phase.ccorch"));
+    let began = Instant::now();
+    assert_eq!(place.ok(&["phase", "set", "0"]), "index 0 (phase a)\n");
+    assert!(began.elapsed() < AT_ONCE, "{:?}", began.elapsed());
+    assert_eq!(fs::read_to_string(place.workspace().join("phase")).unwrap(), "0\n");
+}
+
+#[test]
+fn a_disk_that_never_takes_the_phase_index_keeps_no_loop_waiting() {
+    let place = Place::new().active();
+    of_another_user(&place, "case $1 in dd) sleep 1000 ;; esac");
+    let place = place.supervised();
+    place.at_work();
+    place.env.write(place.workspace().join("build/STATUS-b.md"), "## DONE\n");
+    until("the loop's word", || (place.events("loop-says-done").len() == 1).then_some(()));
+    let began = Instant::now();
+    place.ok(&["loops", "list"]);
+    goes_on(&place);
+    assert!(began.elapsed() < AT_ONCE, "{:?}", began.elapsed());
+    until_troubled(&place, &["phase index", "/srv/w/phase", "does not answer"]);
+}
+
+#[test]
+fn a_phase_index_that_cannot_be_written_is_told_until_it_can_be() {
+    let place = Place::new().rig(|rig| rig.replace("phase_file: phase", "phase_file: logs/phase"));
+    let disk = Disk::mount(&place.workspace().join("logs"));
+    place.env.write(place.workspace().join("logs/phase"), "1\n");
+    let place = place.active().supervised();
+    place.at_work();
+    disk.remount("ro");
+    place.env.write(place.workspace().join("build/STATUS-b.md"), "## DONE\n");
+    let said = until_troubled(&place, &["phase index 2", "/srv/w/logs/phase", "Read-only file system"]);
+    assert!(said.contains("it is tried again"), "{said}");
+    let text = place.run(&["status"]);
+    assert!(text.status == Some(1) && text.stdout.contains("  - the phase index 2 "), "{}", text.snapshot());
+    goes_on(&place);
+    // Tried again and again, and told once.
+    std::thread::sleep(Duration::from_secs(4));
+    assert_eq!(place.events("phase-not-written").len(), 1);
+    disk.remount("rw");
+    let index = || fs::read_to_string(place.workspace().join("logs/phase")).unwrap();
+    until("the index", || (index() == "2\n").then_some(()));
+    until_well(&place);
+    assert_eq!(place.events("phase-written-again").len(), 1);
+    place.until("builder", |one| one["life"] == "done");
+    assert_eq!(place.run(&["status"]).status, Some(0));
+    drop((place, disk));
+}
+
+#[test]
+fn a_write_that_nobody_wants_any_more_is_no_trouble_and_a_persons_word_stands() {
+    let place = Place::new().rig(|rig| rig.replace("phase_file: phase", "phase_file: logs/phase"));
+    let disk = Disk::mount(&place.workspace().join("logs"));
+    place.env.write(place.workspace().join("logs/phase"), "1\n");
+    let place = place.active().supervised();
+    place.at_work();
+    disk.remount("ro");
+    let word = place.workspace().join("build/STATUS-b.md");
+    place.env.write(&word, "## DONE\n");
+    until_troubled(&place, &["phase index 2"]);
+    // The loop takes its word back.
+    fs::remove_file(&word).unwrap();
+    until_well(&place);
+    disk.remount("rw");
+    assert_eq!(place.ok(&["phase", "set", "0"]), "index 0 (phase a)\n");
+    goes_on(&place);
+    assert_eq!(fs::read_to_string(place.workspace().join("logs/phase")).unwrap(), "0\n");
+    drop((place, disk));
+}
+
