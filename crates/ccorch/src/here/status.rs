@@ -181,9 +181,21 @@ impl Status {
 pub fn parts(here: &Here) -> Result<Status> {
     let account = control::account(&here.paths, &Request::Status);
     let supervisor = account.is_ok();
-    let (mut loops, troubles) = match account {
+    let (mut loops, mut troubles) = match account {
         Ok(account) => account,
         Err(_) => (unsupervised(here)?, Vec::new()),
+    };
+    let reboots = match boot::log(here) {
+        Ok(log) => {
+            troubles.extend(log.trouble(here));
+            log.count()
+        }
+        Err(error) => {
+            troubles.push(format!(
+                "the reboots are not known: {error:#}; the supervisor puts it aside when it starts"
+            ));
+            0
+        }
     };
     for report in &mut loops {
         // A command that was killed for its loop's limit ends nothing, and is worth knowing of.
@@ -206,7 +218,7 @@ pub fn parts(here: &Here) -> Result<Status> {
         supervisor,
         proxy: proxy_report(here),
         loops,
-        reboots: boot::reboots(here)?.len(),
+        reboots: usize::try_from(reboots).unwrap_or(usize::MAX),
         provisional: None,
         deferred: phases::deferred(here),
         strangers: Vec::new(),

@@ -32,7 +32,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use ccorch_io::{durable, lock, process, systemd};
+use ccorch_io::{content, durable, lock, process, systemd};
 
 use crate::here::runtime::Runtime;
 use crate::here::{Here, boot, events, loop_state};
@@ -168,7 +168,7 @@ fn adopt(loops: &mut Loops, receiver: &mpsc::Receiver<Event>) -> VecDeque<Event>
 /// Hands on what the orchestrator sessions should hear: that the host rebooted, or that the rig came here. Forgotten only
 /// when every session's state has it.
 fn hand_on(here: &Here, loops: &mut Loops) -> Result<()> {
-    if let Ok(news) = std::fs::read_to_string(here.paths.handoff()) {
+    if let Ok(Some(news)) = content::text(&here.paths.handoff(), boot::LONGEST_NOTE) {
         loops.tell_orchestrators(news.trim_end());
         // Told twice is better than lost: a supervisor that dies here leaves the note for the next one.
         if let Some(reboot) = boot::of_this_boot(here) {

@@ -60,6 +60,25 @@ fn a_pipe_beside_the_phase_index_keeps_nobody_from_writing_it() {
 }
 
 #[test]
+fn a_pipe_in_the_place_of_a_reboot_log_keeps_no_supervisor_from_its_work() {
+    for log in ["the workspace's", "the host's"] {
+        let place = Place::new().active();
+        let in_workspace = place.workspace().join("REBOOTS.md");
+        pipe(&if log == "the host's" { place.state("reboots.jsonl") } else { in_workspace.clone() });
+        let boot = r#"{ "boot_id": "another", "heartbeat": "2020-01-01T00:00:00Z" }"#;
+        place.env.write(place.state("boot.json"), boot);
+        let began = Instant::now();
+        let place = place.supervised();
+        assert!(began.elapsed() < AT_ONCE, "{log}: {:?}", began.elapsed());
+        place.at_work();
+        goes_on(&place);
+        assert_eq!(place.status()["reboots"], 1, "{log}");
+        let said = place.said();
+        assert!(said.contains("is no plain file"), "{log}: {said}");
+    }
+}
+
+#[test]
 fn a_disk_that_never_takes_the_phase_index_keeps_no_loop_waiting() {
     let place = Place::new().active();
     of_another_user(&place, "case $1 in dd) sleep 1000 ;; esac");
@@ -122,3 +141,39 @@ fn a_write_that_nobody_wants_any_more_is_no_trouble_and_a_persons_word_stands() 
     drop((place, disk));
 }
 
+#[test]
+fn a_reboot_log_that_is_damaged_is_put_aside_and_told() {
+    let mut place = Place::new().active().supervised();
+    place.at_work();
+    place.end_supervisor();
+    let reboot = |number: u32| {
+        format!(
+            "{{\"number\":{number},\"booted_at\":\"2020-01-01T00:01:00Z\",\"last_alive\":\"2020-01-01T00:00:00Z\",\
+             \"downtime_ms\":60000,\"clean\":true,\"boot_id\":\"b{number}\"}}\n"
+        )
+    };
+    let damaged = format!("{}torn {{\n{}", reboot(1), reboot(3));
+    fs::write(place.state("reboots.jsonl"), &damaged).unwrap();
+    let ran = place.run(&["reboots"]);
+    assert_eq!(ran.status, Some(0), "{}", ran.snapshot());
+    assert!(ran.stderr.contains("1 line of ") && ran.stderr.contains("is damaged"), "{}", ran.stderr);
+    until_troubled(&place, &["1 line of ", "reboots.jsonl", "damaged"]);
+    place.supervise();
+    let said = place.events("state-damaged");
+    assert_eq!(said.len(), 1, "{said:?}");
+    let detail = said[0]["detail"].as_str().unwrap();
+    assert!(detail.contains("reboots.jsonl") && detail.contains("kept as "), "{detail}");
+    assert_eq!(fs::read_to_string(place.state("reboots.jsonl")).unwrap(), reboot(1) + &reboot(3));
+    assert!(troubles(&place).is_empty());
+    // A sparse one of terabytes costs no memory; what it holds at its end is kept.
+    place.end_supervisor();
+    let log = place.state("reboots.jsonl");
+    run("truncate", &["-s", "4T", log.to_str().unwrap()]);
+    let append = format!("printf '\\n%s' '{}' >> {}", reboot(4), log.display());
+    assert!(Command::new("sh").args(["-c", &append]).status().unwrap().success());
+    let began = Instant::now();
+    place.supervise();
+    assert!(began.elapsed() < AT_ONCE, "{:?}", began.elapsed());
+    assert_eq!(place.events("state-damaged").len(), 2);
+    assert_eq!(fs::read_to_string(&log).unwrap(), reboot(4));
+}
