@@ -142,6 +142,11 @@ impl Loops {
         Ok(loops)
     }
 
+    /// What is not as it should be, for whoever finds more of it.
+    pub fn troubles(&self) -> Troubles {
+        self.troubles.clone()
+    }
+
     /// Tells the engine, keeps what changed, and does what follows.
     fn feed(&mut self, input: Input) {
         self.pending.push_back(input);

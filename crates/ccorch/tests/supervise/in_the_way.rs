@@ -142,6 +142,38 @@ fn a_write_that_nobody_wants_any_more_is_no_trouble_and_a_persons_word_stands() 
 }
 
 #[test]
+fn an_inbox_of_terabytes_is_told_and_keeps_no_other_inbox_waiting() {
+    let place = Place::new().rig(|rig| {
+        let rig =
+            rig.replace("workdir: ., role: orchestrator", "workdir: ., role: orchestrator, inbox: BOSS.md");
+        rig.replace("prompt: builder.md", "prompt: builder.md, inbox: INBOX.md")
+    });
+    let [huge, other] = ["BOSS.md", "build/INBOX.md"].map(|file| place.workspace().join(file));
+    run("truncate", &["-s", "4T", huge.to_str().unwrap()]);
+    fs::write(&other, "one\n").unwrap();
+    let place = place.active().supervised();
+    place.at_work();
+    let announced = |name: &str| {
+        let state = fs::read_to_string(place.state(&format!("loops/{name}.json"))).unwrap_or_default();
+        let state: Value = serde_json::from_str(&state).unwrap_or_default();
+        state["memory"]["inbox"].as_array().map_or(0, Vec::len)
+    };
+    until("the other inbox", || (announced("builder") == 1).then_some(()));
+    let said = until_troubled(&place, &["inbox of boss", "BOSS.md", "16 MiB"]);
+    assert!(said.contains("empty it"), "{said}");
+    // It grows, and is the same trouble.
+    run("truncate", &["-s", "5T", huge.to_str().unwrap()]);
+    fs::write(&other, "two\n").unwrap();
+    until("the other inbox", || (announced("builder") == 2).then_some(()));
+    assert_eq!(place.events("inbox-unreadable").len(), 1);
+    assert!(place.of_supervisor("VmRSS") < 64 << 10, "{} kB", place.of_supervisor("VmRSS"));
+    assert_eq!(announced("boss"), 0);
+    fs::write(&huge, "short\n").unwrap();
+    until("the inbox to be read again", || (announced("boss") == 1).then_some(()));
+    until_well(&place);
+}
+
+#[test]
 fn a_reboot_log_that_is_damaged_is_put_aside_and_told() {
     let mut place = Place::new().active().supervised();
     place.at_work();
