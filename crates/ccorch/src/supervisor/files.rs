@@ -17,6 +17,7 @@ use ccorch_io::spool::Spool;
 use ccorch_io::watch::Watch;
 
 use super::Event;
+use super::history::History;
 use super::post::Post;
 use super::troubles::Troubles;
 use crate::here::letters::Letter;
@@ -43,6 +44,7 @@ struct Files {
     here: Here,
     sender: Sender<Event>,
     post: Post,
+    history: History,
     troubles: Troubles,
     watched: Vec<(PathBuf, Kind)>,
     /// What was last found in each inbox: its hash, or what is wrong with it.
@@ -57,11 +59,12 @@ struct Files {
 }
 
 /// Watches from here on; each file counts as changed once at first.
-pub fn watch(here: &Here, sender: Sender<Event>, post: Post, troubles: Troubles) {
+pub fn watch(here: &Here, sender: Sender<Event>, post: Post, history: History, troubles: Troubles) {
     let mut files = Files {
         here: here.clone(),
         sender,
         post,
+        history,
         troubles,
         watched: watched(here),
         inboxes: BTreeMap::new(),
@@ -149,12 +152,12 @@ impl Files {
             Err(why) => {
                 let why = format!("{} is not read: {why}; empty it or move it away", path.display());
                 self.troubles.set(&about, format!("the inbox of {name} {why}, nobody hears what is in it"));
-                return events::record(&self.here, "inbox-unreadable", Some(name), why);
+                return self.history.record("inbox-unreadable", Some(name), why);
             }
         }
         if matches!(last, Some(Err(_))) {
             self.troubles.over(&about);
-            events::record(&self.here, "inbox-readable-again", Some(name), path.display().to_string());
+            self.history.record("inbox-readable-again", Some(name), path.display().to_string());
         }
     }
 
@@ -163,7 +166,7 @@ impl Files {
         match access::closed(&self.here, path) {
             Some(why) if self.closed.insert(name.clone()) => {
                 let detail = format!("{}: {why}, so nobody can leave a message there", path.display());
-                events::record(&self.here, "inbox-unwritable", Some(name), detail);
+                self.history.record("inbox-unwritable", Some(name), detail);
             }
             Some(_) => {}
             None => {
@@ -199,7 +202,7 @@ impl Files {
                 }
                 Err(why) => {
                     let detail = format!("{}: {why}; removed", file.display());
-                    events::record(&self.here, "notify-damaged", None, detail);
+                    self.history.record("notify-damaged", None, detail);
                     let _ = spool.remove(&name);
                 }
             }
@@ -213,7 +216,7 @@ impl Files {
             Ok(Some(spool)) => spool,
             Ok(None) => return,
             Err(error) => {
-                return events::record(&self.here, "notify-damaged", Some(name), error.to_string());
+                return self.history.record("notify-damaged", Some(name), error.to_string());
             }
         };
         let limit = self.limits.entry(name.clone()).or_default();
@@ -228,17 +231,17 @@ impl Files {
                     let text = Letter::new(None, &letter.text).text;
                     match limit.pass(now, &ccorch_core::sha256(text.as_bytes()), text.clone()) {
                         Some(text) => {
-                            events::record(&self.here, "notify", Some(name), &text);
+                            self.history.record("notify", Some(name), &text);
                             self.post.tell(Letter { at: letter.at, ..Letter::new(Some(name), &text) });
                         }
-                        None => events::record(&self.here, "notify-held-back", Some(name), text),
+                        None => self.history.record("notify-held-back", Some(name), text),
                     }
                 }
-                Err(why) => events::record(&self.here, "notify-damaged", Some(name), why),
+                Err(why) => self.history.record("notify-damaged", Some(name), why),
             }
             if let Err(error) = spool.remove(&file) {
                 let detail = format!("{}: {error}", file.display());
-                return events::record(&self.here, "notify-damaged", Some(name), detail);
+                return self.history.record("notify-damaged", Some(name), detail);
             }
         }
     }

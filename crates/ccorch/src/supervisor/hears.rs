@@ -195,11 +195,6 @@ impl Loops {
         ];
         let words: Vec<String> =
             parts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
-        events::record(
-            &self.here,
-            "hooks-lost",
-            Some(name),
-            format!("messages of hooks: {}", words.join("; ")),
-        );
+        self.history.record("hooks-lost", Some(name), format!("messages of hooks: {}", words.join("; ")));
     }
 }

@@ -18,6 +18,7 @@ use super::Event;
 use super::asked::Asked;
 use super::control::{Reply, Request};
 use super::hears::{Ears, Unsaid};
+use super::history::History;
 use super::hooks::Hooks;
 use super::index::{Index, Reading};
 use super::keep::Keep;
@@ -80,6 +81,7 @@ pub struct Loops {
     /// What came of actions, to be told to the engine next.
     pub(super) pending: VecDeque<Input>,
     pub(super) index: Index,
+    pub(super) history: History,
     pub(super) troubles: Troubles,
     pub(super) fleet: Fleet,
     pub(super) keep: Keep,
@@ -123,6 +125,7 @@ impl Loops {
         let all = states.into_iter().map(one).collect();
         let troubles = Troubles::default();
         let (index, reading) = Index::open(&here, sender.clone(), &troubles)?;
+        let history = History::of(&here);
         let mut loops = Self {
             here,
             runtime,
@@ -132,6 +135,7 @@ impl Loops {
             all,
             pending: VecDeque::new(),
             index,
+            history,
             troubles,
             fleet,
             keep,
@@ -145,6 +149,11 @@ impl Loops {
     /// What is not as it should be, for whoever finds more of it.
     pub fn troubles(&self) -> Troubles {
         self.troubles.clone()
+    }
+
+    /// Where what agents cause is written down.
+    pub fn history(&self) -> History {
+        self.history.clone()
     }
 
     /// Tells the engine, keeps what changed, and does what follows.
@@ -294,12 +303,14 @@ impl Loops {
     /// What the next supervisor must not tell again.
     pub fn leave(&mut self) {
         self.names().iter().for_each(|name| self.forget_what_was_given(name));
+        self.history.close();
     }
 
     /// What is done every now and then: what the disk did not take is written, and the time is kept.
     pub fn pulse(&mut self) {
         self.names().iter().for_each(|name| self.forget_what_was_given(name));
         self.index.say_what_is_slow();
+        self.history.count();
         self.hear_all();
         self.say_what_is_slow();
         self.feed(Input::Tick);

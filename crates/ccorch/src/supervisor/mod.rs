@@ -10,6 +10,7 @@ mod deliver;
 mod ends;
 mod files;
 mod hears;
+mod history;
 mod hooks;
 mod index;
 mod keep;
@@ -99,7 +100,7 @@ pub fn run(here: &Here) -> Result<()> {
     // What was told while nobody listened is known before anybody is judged.
     loops.hear_all();
     let mut early = adopt(&mut loops, &receiver);
-    files::watch(here, sender, post, loops.troubles());
+    files::watch(here, sender, post, loops.history(), loops.troubles());
     let pulse = systemd::watchdog_interval().unwrap_or(HEARTBEAT).min(HEARTBEAT);
     let mut next_pulse = Instant::now();
     loop {

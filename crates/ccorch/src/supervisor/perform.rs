@@ -29,7 +29,7 @@ impl Loops {
                 let session = self.all.get(&name).and_then(|one| one.state.session);
                 // What something is in the way of is tried for ever, and told once.
                 if !repeat {
-                    events::record(&self.here, "nudge", Some(&name), format!("{id}, try {attempt}: {text}"));
+                    self.history.record("nudge", Some(&name), format!("{id}, try {attempt}: {text}"));
                 }
                 let (here, ears, life) = (self.here.clone(), self.ears(&name), self.life(&name));
                 let letter = deliver::Letter { name: name.clone(), session, id: id.clone(), text };
@@ -39,7 +39,7 @@ impl Loops {
             }
             Action::Dismiss(name, kind) => {
                 let (here, loop_name) = (self.here.clone(), name.clone());
-                events::record(&self.here, "menu-dismissed", Some(&name), kind.to_string());
+                self.history.record("menu-dismissed", Some(&name), kind.to_string());
                 self.spawn(&name, move || {
                     // Escape leaves a limit menu as it is; a screen that waits for Enter gets that.
                     let key = if kind == DialogKind::PressEnter { "Enter" } else { "Escape" };
@@ -51,11 +51,9 @@ impl Loops {
                 self.post.tell(Letter::new(None, &text));
             }
             Action::Event { what, about, detail } if self.keep.hurry => {
-                events::record_soon(&self.here, &what, about.as_ref(), detail);
+                self.history.record_soon(&what, about.as_ref(), detail);
             }
-            Action::Event { what, about, detail } => {
-                events::record(&self.here, &what, about.as_ref(), detail);
-            }
+            Action::Event { what, about, detail } => self.history.record(&what, about.as_ref(), detail),
             // The truth is in the file: the next reading tells of it.
             Action::WritePhase(index) => self.index.write(index),
         }

@@ -174,6 +174,46 @@ fn an_inbox_of_terabytes_is_told_and_keeps_no_other_inbox_waiting() {
 }
 
 #[test]
+fn what_is_held_back_is_counted_and_flushes_no_history() {
+    let place = Place::new().active().supervised();
+    place.at_work();
+    let folder = place.env.root().join("var/lib/ccorch-loops/watch/notify");
+    fs::create_dir_all(&folder).unwrap();
+    let (mut left, mut batch) = (0_u32, 0);
+    // Twice as much as all events together may take.
+    while left < 4400 {
+        for _ in 0..200 {
+            let text = format!("{left} {}", "x".repeat(3900));
+            let letter = serde_json::json!({ "at": "2026-01-01T00:00:00Z", "text": text });
+            fs::write(folder.join(format!("{left:08}")), letter.to_string()).unwrap();
+            left += 1;
+        }
+        batch += 1;
+        until(&format!("batch {batch} to be taken"), || {
+            fs::read_dir(&folder).unwrap().next().is_none().then_some(())
+        });
+    }
+    assert!(place.ok(&["loops", "logs", "watch", "-n", "1000"]).contains("loop-started"));
+    assert!(!place.events("loop-started").is_empty() && !place.state("events.1.jsonl").exists());
+    // A person's script that nudges a held loop without end.
+    place.ok(&["loops", "stop", "builder"]);
+    for n in 0..100 {
+        let ran = place.run(&["loops", "nudge", "builder", &format!("word {n}"), "--timeout", "0s"]);
+        assert_ne!(ran.status, Some(0), "{}", ran.snapshot());
+    }
+    assert!(place.events("nudge-refused").len() <= 61, "{}", place.events("nudge-refused").len());
+    assert!(place.events("notify-held-back").len() <= 61);
+    // What was not written is counted, at the latest when the supervisor leaves.
+    let mut place = place;
+    place.end_supervisor();
+    let logs = place.ok(&["loops", "logs", "watch", "-n", "1000"]);
+    let counted = logs.lines().find(|line| line.contains("more were held back")).expect(&logs);
+    assert!(counted.contains("notify-held-back"), "{counted}");
+    let said = place.ok(&["loops", "logs", "builder", "-n", "1000"]);
+    assert!(said.contains("more were held back"), "{said}");
+}
+
+#[test]
 fn a_reboot_log_that_is_damaged_is_put_aside_and_told() {
     let mut place = Place::new().active().supervised();
     place.at_work();

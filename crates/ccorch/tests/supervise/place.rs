@@ -188,7 +188,8 @@ impl Place {
 
     /// The events of one kind, oldest first.
     pub fn events(&self, what: &str) -> Vec<Value> {
-        let text = fs::read_to_string(self.state("events.jsonl")).unwrap_or_default();
+        let read = |name: &str| fs::read_to_string(self.state(name)).unwrap_or_default();
+        let text = read("events.jsonl") + &read("chatter.jsonl");
         let events = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         events.filter(|event| event["what"] == what).collect()
     }
