@@ -53,15 +53,33 @@ pub fn json<T: DeserializeOwned>(path: &Path, longest: u64) -> Option<T> {
     serde_json::from_slice(&bytes).ok()
 }
 
-/// The SHA-256 of all of it in hexadecimal; `None` where there is no file, or nothing but white space in it.
-pub fn fingerprint(path: &Path) -> io::Result<Option<String>> {
-    let Some(mut file) = open(path)? else { return Ok(None) };
+/// What a file holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fingerprint {
+    /// Nothing: there is no file, or nothing but white space in it.
+    Nothing,
+    /// The SHA-256 of all of it, in hexadecimal.
+    Of(String),
+    /// More than was to be read.
+    TooLarge,
+}
+
+/// What a file holds, of which no more than `longest` bytes are read.
+pub fn fingerprint(path: &Path, longest: u64) -> io::Result<Fingerprint> {
+    let Some(file) = open(path)? else { return Ok(Fingerprint::Nothing) };
+    if file.metadata()?.len() > longest {
+        return Ok(Fingerprint::TooLarge);
+    }
+    // It may grow meanwhile.
+    let (mut file, mut left) = (file.take(longest + 1), longest);
     let (mut hasher, mut blank) = (Sha256::new(), true);
     let mut buffer = vec![0; 64 << 10];
     loop {
         match file.read(&mut buffer) {
             Ok(0) => break,
             Ok(read) => {
+                let Some(rest) = left.checked_sub(read as u64) else { return Ok(Fingerprint::TooLarge) };
+                left = rest;
                 blank &= buffer[..read].iter().all(u8::is_ascii_whitespace);
                 hasher.update(&buffer[..read]);
             }
@@ -69,7 +87,10 @@ pub fn fingerprint(path: &Path) -> io::Result<Option<String>> {
             Err(error) => return Err(error),
         }
     }
-    Ok((!blank).then(|| hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()))
+    if blank {
+        return Ok(Fingerprint::Nothing);
+    }
+    Ok(Fingerprint::Of(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()))
 }
 
 #[cfg(test)]
@@ -88,11 +109,14 @@ mod tests {
         assert_eq!(text(&at("file"), 4).unwrap().as_deref(), Some("hell"));
         // Source of the value: sha256sum(1).
         let known = "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03";
-        assert_eq!(fingerprint(&at("file")).unwrap().as_deref(), Some(known));
+        assert_eq!(fingerprint(&at("file"), 6).unwrap(), Fingerprint::Of(known.into()));
+        assert_eq!(fingerprint(&at("file"), 5).unwrap(), Fingerprint::TooLarge);
+        File::create(at("sparse")).unwrap().set_len(1 << 42).unwrap();
+        assert_eq!(fingerprint(&at("sparse"), 16 << 20).unwrap(), Fingerprint::TooLarge);
         for nothing in ["blank", "absent", "pipe", ".", "file/below"] {
-            assert_eq!(fingerprint(&at(nothing)).unwrap(), None, "{nothing}");
+            assert_eq!(fingerprint(&at(nothing), 100).unwrap(), Fingerprint::Nothing, "{nothing}");
         }
-        assert!(fingerprint(&at("loop")).is_err());
+        assert!(fingerprint(&at("loop"), 100).is_err());
         assert_eq!(part(&at("file"), 3, |length| length - 4).unwrap().as_deref(), Some(&b"llo"[..]));
         assert_eq!(part(&at("pipe"), 3, |_| 0).unwrap(), None);
     }

@@ -4,11 +4,12 @@
 //! that the entry in the directory containing the file has also reached disk").
 
 use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{self, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use rustix::fs::OFlags;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -52,7 +53,6 @@ pub fn put_json_for(path: &Path, value: &impl Serialize, mode: u32, owner: Optio
 /// Has a file and its name on disk; one that is not there is fine. Waits for no pipe and follows no link: the folder may be
 /// another user's.
 pub fn sync(path: &Path) -> Result<()> {
-    use rustix::fs::OFlags;
     let flags = (OFlags::NONBLOCK | OFlags::NOFOLLOW).bits().cast_signed();
     let sync = || -> io::Result<()> {
         let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
@@ -89,25 +89,63 @@ pub struct Damaged {
     pub why: String,
 }
 
-/// Reads a JSON file; `None` when it does not exist.
-pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
-    match fs::read(path) {
-        Ok(bytes) => {
-            let damaged = |e: serde_json::Error| Damaged { path: path.into(), why: e.to_string() };
-            Ok(Some(serde_json::from_slice(&bytes).map_err(damaged)?))
-        }
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(e).with_context(|| format!("read {}", path.display())),
-    }
+/// No state file comes near this, in bytes.
+const LARGEST_STATE: u64 = 64 << 20;
+/// So much of a log is read, in bytes: its end.
+pub const LARGEST_LOG: u64 = 16 << 20;
+
+/// Opens a file of ours without waiting for anybody; `None` when there is none. What is no plain file (a pipe, a folder) is
+/// damage.
+fn open_plain(path: &Path, how: &mut OpenOptions) -> Result<Option<File>> {
+    let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
+    let file = match how.custom_flags(flags).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        opened => opened?,
+    };
+    if file.metadata()?.is_file() { Ok(Some(file)) } else { Err(damaged(path, "it is no plain file")) }
 }
 
-/// The text of a log, `""` when it does not exist. A crash may leave bytes that are no text; they cost their line alone.
-pub fn read_log(path: &Path) -> Result<String> {
-    match fs::read(path) {
-        Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(String::new()),
-        Err(e) => Err(e).with_context(|| format!("read {}", path.display())),
+fn damaged(path: &Path, why: impl Into<String>) -> anyhow::Error {
+    Damaged { path: path.into(), why: why.into() }.into()
+}
+
+/// An error of reading, which names the file; one of damage does already.
+fn unread(path: &Path, error: anyhow::Error) -> anyhow::Error {
+    if error.is::<Damaged>() { error } else { error.context(format!("read {}", path.display())) }
+}
+
+/// Reads a JSON file; `None` when it does not exist. One that holds something else, is no plain file or is far too large is
+/// [`Damaged`].
+pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
+    let read = || -> Result<Option<Vec<u8>>> {
+        let Some(file) = open_plain(path, OpenOptions::new().read(true))? else { return Ok(None) };
+        let mut bytes = Vec::new();
+        file.take(LARGEST_STATE + 1).read_to_end(&mut bytes)?;
+        Ok(Some(bytes))
+    };
+    let Some(bytes) = read().map_err(|error| unread(path, error))? else { return Ok(None) };
+    if bytes.len() as u64 > LARGEST_STATE {
+        return Err(damaged(path, format!("it is larger than {} MiB", LARGEST_STATE >> 20)));
     }
+    serde_json::from_slice(&bytes).map(Some).map_err(|error| damaged(path, error.to_string()))
+}
+
+/// The text of a log, `""` when it does not exist; of one that is larger than [`LARGEST_LOG`], the last lines. A crash may
+/// leave bytes that are no text; they cost their line alone. What is no plain file is [`Damaged`].
+pub fn read_log(path: &Path) -> Result<String> {
+    let read = || -> Result<String> {
+        let Some(mut file) = open_plain(path, OpenOptions::new().read(true))? else {
+            return Ok(String::new());
+        };
+        let cut = file.metadata()?.len().saturating_sub(LARGEST_LOG);
+        file.seek(SeekFrom::Start(cut))?;
+        let mut bytes = Vec::new();
+        file.take(LARGEST_LOG).read_to_end(&mut bytes)?;
+        let begin =
+            if cut == 0 { 0 } else { bytes.iter().position(|byte| *byte == b'\n').map_or(0, |at| at + 1) };
+        Ok(String::from_utf8_lossy(&bytes[begin..]).into_owned())
+    };
+    read().map_err(|error| unread(path, error))
 }
 
 /// Appends one line and syncs it. A torn last line of an earlier crash is closed first, so lines never merge.
@@ -120,10 +158,13 @@ pub fn put_line(path: &Path, line: &str, mode: u32) -> Result<()> {
     append(path, line, mode, false).with_context(|| format!("append to {}", path.display()))
 }
 
-fn append(path: &Path, line: &str, mode: u32, sync: bool) -> io::Result<()> {
+fn append(path: &Path, line: &str, mode: u32, sync: bool) -> Result<()> {
     use std::os::unix::fs::FileExt;
     let existed = path.exists();
-    let mut file = OpenOptions::new().create(true).read(true).append(true).mode(mode).open(path)?;
+    let mut how = OpenOptions::new();
+    how.create(true).read(true).append(true).mode(mode);
+    // None is there only where its folder is missing: it is created otherwise.
+    let mut file = open_plain(path, &mut how)?.ok_or(io::Error::from(io::ErrorKind::NotFound))?;
     let length = file.metadata()?.len();
     let mut last = [b'\n'];
     if length > 0 {
@@ -218,5 +259,26 @@ mod tests {
         fs::write(&path, "one\nto").unwrap();
         append_line(&path, "three", 0o600).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "one\nto\nthree\n");
+    }
+
+    #[test]
+    fn what_is_no_plain_file_or_far_too_large_is_damage_and_waits_for_nobody() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let pipe = rustix::fs::Mode::from(0o600);
+        rustix::fs::mknodat(rustix::fs::CWD, at("pipe"), rustix::fs::FileType::Fifo, pipe, 0).unwrap();
+        fs::create_dir(at("folder")).unwrap();
+        for name in ["pipe", "folder"] {
+            let why = format!("{name} is damaged: it is no plain file");
+            assert!(read_json::<u8>(&at(name)).unwrap_err().to_string().ends_with(&why), "{name}");
+            assert!(read_log(&at(name)).unwrap_err().to_string().ends_with(&why), "{name}");
+            assert!(append_line(&at(name), "line", 0o600).is_err(), "{name}");
+        }
+        let sparse = File::create(at("sparse")).unwrap();
+        sparse.set_len(1 << 42).unwrap();
+        assert!(read_json::<u8>(&at("sparse")).unwrap_err().is::<Damaged>());
+        append_line(&at("sparse"), "last", 0o600).unwrap();
+        assert_eq!(read_log(&at("sparse")).unwrap(), "last\n");
+        assert!(append_line(&at("none/log"), "line", 0o600).is_err());
     }
 }

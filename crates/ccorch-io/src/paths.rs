@@ -102,6 +102,11 @@ impl HostPaths {
         self.state().join("events.jsonl")
     }
 
+    /// Events that agents cause at will, JSON lines.
+    pub fn chatter(&self) -> PathBuf {
+        self.state().join("chatter.jsonl")
+    }
+
     /// One receipt per boot.
     pub fn receipts(&self) -> PathBuf {
         self.state().join("receipts")

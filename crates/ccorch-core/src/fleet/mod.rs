@@ -18,6 +18,7 @@ mod memory;
 pub mod notices;
 mod nudges;
 mod phase;
+pub mod ration;
 mod receipts;
 mod seen;
 mod spec;

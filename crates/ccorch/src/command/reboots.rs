@@ -28,7 +28,12 @@ pub fn run(context: &Context, args: &Args) -> Result<ExitCode> {
     if let Some(host) = &args.host {
         return remote::again(context, host);
     }
-    let reboots = boot::reboots(&Here::load(context)?)?;
+    let here = Here::load(context)?;
+    let log = boot::log(&here)?;
+    if let Some(trouble) = log.trouble(&here) {
+        eprintln!("warning: {trouble}");
+    }
+    let reboots = log.reboots;
     if args.json {
         println!("{}", serde_json::to_string_pretty(&reboots)?);
     } else if reboots.is_empty() {

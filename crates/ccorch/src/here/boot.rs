@@ -1,25 +1,38 @@
 //! Recording boots: once per boot_id, whoever comes first; and the heartbeat that downtime is counted from.
 
 use std::path::Path;
+use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use ccorch_core::boot::{BootState, Reboot, Seen, observe};
-use ccorch_io::{clock, durable, lock};
+use ccorch_io::command::Failure;
+use ccorch_io::lock::Lock;
+use ccorch_io::{clock, content, durable, lock};
 use jiff::{SignedDuration, Timestamp};
 
 use super::runtime::command_as;
 use super::{Here, events};
+
+/// So much of a handoff note is read, in bytes; none comes near.
+pub const LONGEST_NOTE: u64 = 64 << 10;
+/// The log in the workspace takes a line within this time, or goes without: the supervisor's main loop waits for it.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// As long as a boot is young, each heartbeat looks whether the clock was set since.
 const YOUNG: SignedDuration = SignedDuration::from_hours(1);
 
 /// Records this boot if it is new. Safe to call from several processes at once.
 pub fn record(here: &Here) -> Result<Seen> {
-    let _turn = lock::wait(&here.paths.state().join("boot.lock"))?;
+    let _turn = turn(here)?;
     let last: Option<BootState> = durable::read_json(&here.paths.boot())?;
     let boot_id = clock::boot_id()?;
-    let logged = reboots(here)?;
-    let seen = observe(last.as_ref(), &boot_id, clock::boot_time()?, logged.len() as u64);
+    // A log that cannot be read is the supervisor's to mend, and no reason to forget a boot.
+    let log = log(here).unwrap_or_else(|error| {
+        events::record(here, "warning", None, format!("{error:#}"));
+        Log::default()
+    });
+    let logged = &log.reboots;
+    let seen = observe(last.as_ref(), &boot_id, clock::boot_time()?, log.count());
     if let Seen::Rebooted(reboot) = &seen {
         // First the log, then the mark: a crash in between repeats a line's attempt, and the boot_id tells.
         if logged.last().is_none_or(|r| r.boot_id != boot_id) {
@@ -27,7 +40,7 @@ pub fn record(here: &Here) -> Result<Seen> {
             events::record(here, "reboot", None, reboot.sentence());
             tell_people(here, reboot);
             // Whoever records the boot, the supervisor tells the orchestrator sessions.
-            let news = std::fs::read_to_string(here.paths.handoff()).unwrap_or_default();
+            let news = content::text(&here.paths.handoff(), LONGEST_NOTE).ok().flatten().unwrap_or_default();
             let news = format!("{news}{}\n", reboot.sentence());
             durable::replace(&here.paths.handoff(), news.as_bytes(), 0o644)?;
         }
@@ -67,34 +80,69 @@ fn tell_amended(here: &Here, booted_at: Timestamp) -> Result<()> {
 
 /// Has the log tell of this boot by the clock as it is set now; what is said anew, if anything is.
 fn amend(log: &Path, boot_id: &str, booted_at: Timestamp) -> Result<Option<Reboot>> {
-    let last = read(log)?.pop().filter(|reboot| reboot.boot_id == boot_id);
+    let last = read(log)?.reboots.pop().filter(|reboot| reboot.boot_id == boot_id);
     let Some(amended) = last.and_then(|last| last.amended(booted_at, clock::now())) else { return Ok(None) };
     durable::append_line(log, &serde_json::to_string(&amended)?, 0o644)?;
     Ok(Some(amended))
 }
 
-/// All reboots, oldest first. Damaged lines are passed over.
-pub fn reboots(here: &Here) -> Result<Vec<Reboot>> {
+/// What the log of reboots holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Log {
+    /// All reboots, oldest first; of one that was amended, the newest line.
+    pub reboots: Vec<Reboot>,
+    /// Lines that tell of none.
+    pub damaged: usize,
+}
+
+impl Log {
+    /// How many reboots there were, whether or not each one's line can be read.
+    pub fn count(&self) -> u64 {
+        self.reboots.iter().map(|reboot| reboot.number).max().unwrap_or(0).max(self.reboots.len() as u64)
+    }
+
+    /// What is wrong with it, in words.
+    pub fn trouble(&self, here: &Here) -> Option<String> {
+        let lines = match self.damaged {
+            0 => return None,
+            1 => "1 line of".to_owned(),
+            n => format!("{n} lines of"),
+        };
+        let (is, file) = (if self.damaged == 1 { "is" } else { "are" }, here.paths.reboots());
+        Some(format!(
+            "{lines} the reboot log {} {is} damaged and passed over; the supervisor puts such a log aside when it starts",
+            file.display()
+        ))
+    }
+}
+
+/// The log of reboots; of one that is far too large, its end.
+pub fn log(here: &Here) -> Result<Log> {
     read(&here.paths.reboots())
 }
 
-/// Of a boot that was amended the newest line counts.
-fn read(log: &Path) -> Result<Vec<Reboot>> {
+/// Whoever writes the log waits for their turn.
+pub fn turn(here: &Here) -> Result<Lock> {
+    lock::wait(&here.paths.state().join("boot.lock"))
+}
+
+fn read(log: &Path) -> Result<Log> {
     let text = durable::read_log(log)?;
-    let mut all: Vec<Reboot> = Vec::new();
-    for reboot in text.lines().filter_map(|line| serde_json::from_str::<Reboot>(line).ok()) {
-        match all.last_mut() {
-            Some(last) if last.boot_id == reboot.boot_id => *last = reboot,
-            _ => all.push(reboot),
+    let (mut all, mut damaged): (Vec<Reboot>, usize) = (Vec::new(), 0);
+    for line in text.lines().filter(|line| !line.trim().is_empty()) {
+        match (serde_json::from_str::<Reboot>(line), all.last_mut()) {
+            (Ok(reboot), Some(last)) if last.boot_id == reboot.boot_id => *last = reboot,
+            (Ok(reboot), _) => all.push(reboot),
+            (Err(_), _) => damaged += 1,
         }
     }
-    Ok(all)
+    Ok(Log { reboots: all, damaged })
 }
 
 /// The reboot of this very boot, if this boot is one.
 pub fn of_this_boot(here: &Here) -> Option<Reboot> {
     let boot_id = clock::boot_id().ok()?;
-    reboots(here).ok()?.pop().filter(|reboot| reboot.boot_id == boot_id)
+    log(here).ok()?.reboots.pop().filter(|reboot| reboot.boot_id == boot_id)
 }
 
 /// A line about a reboot, for people.
@@ -106,12 +154,24 @@ fn tell_people(here: &Here, reboot: &Reboot) {
 /// put there must not lead root astray.
 fn append(here: &Here, line: &str) {
     let path = here.in_workspace(&here.rig.workspace.reboot_log);
-    let append = command_as(&here.rig.workspace.user, &["tee", "-a", "--", &path.display().to_string()])
-        .input(line)
-        .run();
-    if let Err(error) = append.context("the reboot log in the workspace was not written") {
+    if let Err(error) = append_as(&here.rig.workspace.user, &path, line)
+        .context("the reboot log in the workspace was not written")
+    {
         events::record(here, "warning", None, format!("{error:#}"));
     }
+}
+
+/// Appends to a plain file and to nothing else: whoever opens a pipe to write waits until somebody reads it.
+fn append_as(user: &str, path: &Path, line: &str) -> Result<()> {
+    let shown = path.display().to_string();
+    let plain = ["test", "!", "-e", &shown, "-o", "-f", &shown];
+    match command_as(user, &plain).deadline(PATIENCE).run() {
+        Err(error) if error.failure == Failure::Exit(1) => bail!("{shown} is no plain file; move it away"),
+        done => done?,
+    };
+    let argv = ["dd", &format!("of={shown}"), "oflag=append,nonblock", "conv=notrunc", "status=none"];
+    command_as(user, &argv).input(line).deadline(PATIENCE).run()?;
+    Ok(())
 }
 
 #[cfg(test)]
@@ -139,6 +199,13 @@ mod tests {
         let amended = amend(&log, "b", booted_at).unwrap().unwrap();
         assert!((39_000..42_000).contains(&amended.downtime_ms), "{amended:?}");
         assert_eq!(amend(&log, "b", booted_at).unwrap(), None, "once");
-        assert_eq!(read(&log).unwrap(), [read(&log).unwrap()[0].clone(), amended]);
+        let all = read(&log).unwrap();
+        assert_eq!(all.reboots, [all.reboots[0].clone(), amended]);
+        assert_eq!((all.count(), all.damaged), (2, 0));
+        // A line that cannot be read is counted, and its number is not given again.
+        durable::append_line(&log, "torn", 0o644).unwrap();
+        durable::append_line(&log, &serde_json::to_string(&reboot(7, "h")).unwrap(), 0o644).unwrap();
+        let all = read(&log).unwrap();
+        assert_eq!((all.reboots.len(), all.count(), all.damaged), (3, 7, 1));
     }
 }

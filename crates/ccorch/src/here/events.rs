@@ -1,7 +1,8 @@
-//! The events file: one JSON object a line, two files of bounded size.
+//! The events: one JSON object a line, in files of bounded size. What agents cause at will has files of its own, so that a
+//! flood of it takes no room from what happened to the rig.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use ccorch_core::names::LoopName;
@@ -13,6 +14,28 @@ use super::Here;
 
 /// At this size the file becomes `events.1.jsonl` and a new one begins: never more than twice this on disk.
 const LARGEST: u64 = 4 << 20;
+
+/// What agents cause at will, or what comes with each of their turns.
+const CHATTER: [&str; 16] = [
+    "hooks-lost",
+    "inbox-readable-again",
+    "inbox-unreadable",
+    "inbox-unwritable",
+    "loop-idle",
+    "loop-says-done",
+    "loop-says-not-done",
+    "loop-working",
+    "menu-dismissed",
+    "notify",
+    "notify-damaged",
+    "notify-held-back",
+    "nudge",
+    "nudge-received",
+    "nudge-refused",
+    "nudge-retried",
+];
+/// As [`LARGEST`], of the files that have these.
+const LARGEST_CHATTER: u64 = 1 << 20;
 
 /// The longest line: what an agent says is told, but fills no disk.
 const LONGEST: usize = 64 << 10;
@@ -29,6 +52,11 @@ pub struct Event {
     pub about: Option<LoopName>,
     /// In words, with the evidence.
     pub detail: String,
+}
+
+/// Whether an event is of the kind that agents cause at will. What the host itself has to say to people is none.
+pub fn is_chatter(what: &str, about: Option<&LoopName>) -> bool {
+    CHATTER.contains(&what) && (what != "notify" || about.is_some())
 }
 
 /// Writes one event; that it cannot be written is said on standard error and stops nothing.
@@ -61,12 +89,16 @@ fn say(here: &Here, what: &str, about: Option<&LoopName>, detail: String, append
 }
 
 fn write(here: &Here, event: &Event, append: Append) -> Result<()> {
-    let path = here.paths.events();
-    if is_large(&path) {
+    let (path, largest, append) = match is_chatter(&event.what, event.about.as_ref()) {
+        // Nobody waits for the disk because of it.
+        true => (here.paths.chatter(), LARGEST_CHATTER, durable::put_line as Append),
+        false => (here.paths.events(), LARGEST, append),
+    };
+    if is_large(&path, largest) {
         // Several processes write here: of two that rename, the second would take the new file for the full one.
         let _turn = lock::wait(&path.with_file_name("events.lock"))?;
-        if is_large(&path) {
-            fs::rename(&path, path.with_file_name("events.1.jsonl"))?;
+        if is_large(&path, largest) {
+            fs::rename(&path, earlier(&path))?;
         }
     }
     let mut line = serde_json::to_string(event)?;
@@ -77,16 +109,39 @@ fn write(here: &Here, event: &Event, append: Append) -> Result<()> {
     append(&path, &line, 0o640)
 }
 
-fn is_large(path: &Path) -> bool {
-    fs::metadata(path).is_ok_and(|m| m.len() > LARGEST)
+fn is_large(path: &Path, largest: u64) -> bool {
+    fs::metadata(path).is_ok_and(|m| m.len() > largest)
+}
+
+/// Where a file's full predecessor lies.
+fn earlier(path: &Path) -> PathBuf {
+    path.with_extension("1.jsonl")
 }
 
 /// The last events that match, oldest first. Lines that are damaged are passed over.
 pub fn last(here: &Here, most: usize, wanted: impl Fn(&Event) -> bool) -> Result<Vec<Event>> {
-    let path = here.paths.events();
-    let texts = [durable::read_log(&path.with_file_name("events.1.jsonl"))?, durable::read_log(&path)?];
+    let mut all = merged(read(&here.paths.events(), &wanted)?, read(&here.paths.chatter(), &wanted)?);
+    all.drain(..all.len().saturating_sub(most));
+    Ok(all)
+}
+
+fn read(path: &Path, wanted: &impl Fn(&Event) -> bool) -> Result<Vec<Event>> {
+    let texts = [durable::read_log(&earlier(path))?, durable::read_log(path)?];
     let all = texts.iter().flat_map(|text| text.lines());
-    let mut events: Vec<Event> = all.filter_map(|l| serde_json::from_str(l).ok()).filter(wanted).collect();
-    events.drain(..events.len().saturating_sub(most));
-    Ok(events)
+    Ok(all.filter_map(|line| serde_json::from_str(line).ok()).filter(|event| wanted(event)).collect())
+}
+
+/// Both by their time; each keeps its own order, whatever a clock that was set says.
+fn merged(one: Vec<Event>, other: Vec<Event>) -> Vec<Event> {
+    let (mut one, mut other) = (one.into_iter().peekable(), other.into_iter().peekable());
+    let mut all = Vec::new();
+    loop {
+        let next = match (one.peek(), other.peek()) {
+            (Some(a), Some(b)) if b.at < a.at => other.next(),
+            (Some(_), _) => one.next(),
+            (None, _) => other.next(),
+        };
+        let Some(next) = next else { return all };
+        all.push(next);
+    }
 }

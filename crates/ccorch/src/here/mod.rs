@@ -121,7 +121,10 @@ impl Here {
             None => match fs::metadata(&file) {
                 Err(error) if error.kind() == ErrorKind::NotFound => return Ok(0),
                 Err(error) => return Err(error).with_context(read),
-                Ok(_) => bail!("the phase file {} is no plain file", file.display()),
+                Ok(_) => bail!(
+                    "the phase file {} is no plain file; move it away, then `ccorch phase set`",
+                    file.display()
+                ),
             },
         };
         let index = text.trim();

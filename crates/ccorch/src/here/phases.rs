@@ -29,7 +29,9 @@ pub fn write_index(here: &Here, index: usize) -> Result<()> {
     let (shown, beside) = (file.display().to_string(), format!("{}.ccorch", file.display()));
     let write = || -> Result<()> {
         command_as(user, &["mkdir", "-p", "--", &folder]).run()?;
-        command_as(user, &["dd", &format!("of={beside}"), "conv=fsync", "status=none"])
+        // Whatever lies there, a pipe or a link that leads elsewhere, is not written to.
+        command_as(user, &["rm", "-f", "--", &beside]).run()?;
+        command_as(user, &["dd", &format!("of={beside}"), "conv=excl,fsync", "status=none"])
             .input(text.clone())
             .run()?;
         command_as(user, &["mv", "-fT", "--", &beside, &shown]).run()?;

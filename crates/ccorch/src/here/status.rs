@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::runtime::Runtime;
 use super::strangers::{self, Stranger};
 use super::{Here, boot, confirm, events, exits, isolation, lease, phases};
-use crate::supervisor::control;
+use crate::supervisor::control::{self, Request};
 
 /// Where a loop is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -154,13 +154,18 @@ pub struct Status {
     /// Agents at work in the workspace that are no loop's.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub strangers: Vec<Stranger>,
+    /// What the supervisor and the host's own files tell of, which keeps no loop from its work: each with what to do.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub troubles: Vec<String>,
     /// What is not as it should be; empty when all is well.
     pub degraded: Vec<String>,
 }
 
 /// Looks at everything.
 pub fn collect(here: &Here) -> Result<Status> {
-    Ok(parts(here)?.with_strangers(here))
+    let mut status = parts(here)?.with_strangers(here);
+    status.degraded.extend(status.troubles.iter().cloned());
+    Ok(status)
 }
 
 impl Status {
@@ -174,11 +179,23 @@ impl Status {
 
 /// Looks at every part of the rig, and at nobody else: cheap enough to be asked again and again.
 pub fn parts(here: &Here) -> Result<Status> {
-    let reports = control::status(&here.paths);
-    let supervisor = reports.is_ok();
-    let mut loops = match reports {
-        Ok(loops) => loops,
-        Err(_) => unsupervised(here)?,
+    let account = control::account(&here.paths, &Request::Status);
+    let supervisor = account.is_ok();
+    let (mut loops, mut troubles) = match account {
+        Ok(account) => account,
+        Err(_) => (unsupervised(here)?, Vec::new()),
+    };
+    let reboots = match boot::log(here) {
+        Ok(log) => {
+            troubles.extend(log.trouble(here));
+            log.count()
+        }
+        Err(error) => {
+            troubles.push(format!(
+                "the reboots are not known: {error:#}; the supervisor puts it aside when it starts"
+            ));
+            0
+        }
     };
     for report in &mut loops {
         // A command that was killed for its loop's limit ends nothing, and is worth knowing of.
@@ -201,10 +218,11 @@ pub fn parts(here: &Here) -> Result<Status> {
         supervisor,
         proxy: proxy_report(here),
         loops,
-        reboots: boot::reboots(here)?.len(),
+        reboots: usize::try_from(reboots).unwrap_or(usize::MAX),
         provisional: None,
         deferred: phases::deferred(here),
         strangers: Vec::new(),
+        troubles,
         degraded: Vec::new(),
     };
     status.degraded = degraded(&status, here.is_decommissioned());

@@ -80,6 +80,9 @@ pub enum Reply {
     Loops {
         /// One each.
         loops: Vec<LoopReport>,
+        /// What the supervisor found that is not as it should be and lasts.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        troubles: Vec<String>,
     },
     /// The loop has the nudge.
     Received {
@@ -168,10 +171,7 @@ fn answer(mut stream: &UnixStream, reply: &Reply) -> Result<()> {
 
 /// Asks the supervisor of this host how its loops are, perhaps after something was done.
 pub fn ask(paths: &HostPaths, request: &Request) -> Result<Vec<LoopReport>> {
-    match call(paths, request)? {
-        Reply::Loops { loops } => Ok(loops),
-        other => Err(unexpected(&other)),
-    }
+    account(paths, request).map(|(loops, _)| loops)
 }
 
 /// Asks the supervisor of this host.
@@ -215,6 +215,14 @@ pub fn again(paths: &HostPaths) -> Result<()> {
         Ok(())
     };
     ask().with_context(|| format!("ask the supervisor at {} to begin anew", path.display()))
+}
+
+/// How every loop is, and what else the supervisor finds wrong.
+pub fn account(paths: &HostPaths, request: &Request) -> Result<(Vec<LoopReport>, Vec<String>)> {
+    match call(paths, request)? {
+        Reply::Loops { loops, troubles } => Ok((loops, troubles)),
+        other => Err(unexpected(&other)),
+    }
 }
 
 /// How every loop is, by the supervisor's word.

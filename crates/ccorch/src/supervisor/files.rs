@@ -11,12 +11,15 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use ccorch_core::fleet::notices::Notices;
 use ccorch_core::names::LoopName;
+use ccorch_io::clock;
+use ccorch_io::content::{self, Fingerprint};
 use ccorch_io::spool::Spool;
 use ccorch_io::watch::Watch;
-use ccorch_io::{clock, content};
 
 use super::Event;
+use super::history::History;
 use super::post::Post;
+use super::troubles::Troubles;
 use crate::here::letters::Letter;
 use crate::here::{Here, access, events, phases};
 
@@ -24,6 +27,9 @@ use crate::here::{Here, access, events, phases};
 const BLIND: Duration = Duration::from_secs(30);
 /// The host's own words are not repeated within this time.
 const AGAIN: Duration = Duration::from_secs(60);
+
+/// So much of an inbox is read, in bytes: whoever writes more writes no message.
+const LARGEST_INBOX: u64 = 16 << 20;
 
 /// What a watched path is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,9 +44,11 @@ struct Files {
     here: Here,
     sender: Sender<Event>,
     post: Post,
+    history: History,
+    troubles: Troubles,
     watched: Vec<(PathBuf, Kind)>,
     /// What was last found in each inbox: its hash, or what is wrong with it.
-    inboxes: BTreeMap<LoopName, Result<Option<String>, String>>,
+    inboxes: BTreeMap<LoopName, Result<Fingerprint, String>>,
     /// Those that nobody can leave a message in; said once.
     closed: BTreeSet<LoopName>,
     /// What is handed in already.
@@ -51,11 +59,13 @@ struct Files {
 }
 
 /// Watches from here on; each file counts as changed once at first.
-pub fn watch(here: &Here, sender: Sender<Event>, post: Post) {
+pub fn watch(here: &Here, sender: Sender<Event>, post: Post, history: History, troubles: Troubles) {
     let mut files = Files {
         here: here.clone(),
         sender,
         post,
+        history,
+        troubles,
         watched: watched(here),
         inboxes: BTreeMap::new(),
         closed: BTreeSet::new(),
@@ -126,20 +136,28 @@ impl Files {
 
     /// Reports new content; what is wrong with an inbox is said once.
     fn inbox(&mut self, path: &Path, name: &LoopName) {
-        let found = content::fingerprint(path).map_err(|error| format!("{}: {error}", path.display()));
+        let found = match content::fingerprint(path, LARGEST_INBOX) {
+            Ok(Fingerprint::TooLarge) => Err(format!("it is larger than {} MiB", LARGEST_INBOX >> 20)),
+            found => found.map_err(|error| error.to_string()),
+        };
         self.is_open(path, name);
         let last = self.inboxes.insert(name.clone(), found.clone());
         if last.as_ref() == Some(&found) {
             return;
         }
+        let about = format!("inbox {name}");
         match found {
-            Ok(Some(hash)) => drop(self.sender.send(Event::Inbox(name.clone(), hash))),
-            Ok(None) => {}
-            Err(why) => return events::record(&self.here, "inbox-unreadable", Some(name), why),
+            Ok(Fingerprint::Of(hash)) => drop(self.sender.send(Event::Inbox(name.clone(), hash))),
+            Ok(_) => {}
+            Err(why) => {
+                let why = format!("{} is not read: {why}; empty it or move it away", path.display());
+                self.troubles.set(&about, format!("the inbox of {name} {why}, nobody hears what is in it"));
+                return self.history.record("inbox-unreadable", Some(name), why);
+            }
         }
         if matches!(last, Some(Err(_))) {
-            let detail = path.display().to_string();
-            events::record(&self.here, "inbox-readable-again", Some(name), detail);
+            self.troubles.over(&about);
+            self.history.record("inbox-readable-again", Some(name), path.display().to_string());
         }
     }
 
@@ -148,7 +166,7 @@ impl Files {
         match access::closed(&self.here, path) {
             Some(why) if self.closed.insert(name.clone()) => {
                 let detail = format!("{}: {why}, so nobody can leave a message there", path.display());
-                events::record(&self.here, "inbox-unwritable", Some(name), detail);
+                self.history.record("inbox-unwritable", Some(name), detail);
             }
             Some(_) => {}
             None => {
@@ -184,7 +202,7 @@ impl Files {
                 }
                 Err(why) => {
                     let detail = format!("{}: {why}; removed", file.display());
-                    events::record(&self.here, "notify-damaged", None, detail);
+                    self.history.record("notify-damaged", None, detail);
                     let _ = spool.remove(&name);
                 }
             }
@@ -198,7 +216,7 @@ impl Files {
             Ok(Some(spool)) => spool,
             Ok(None) => return,
             Err(error) => {
-                return events::record(&self.here, "notify-damaged", Some(name), error.to_string());
+                return self.history.record("notify-damaged", Some(name), error.to_string());
             }
         };
         let limit = self.limits.entry(name.clone()).or_default();
@@ -213,17 +231,17 @@ impl Files {
                     let text = Letter::new(None, &letter.text).text;
                     match limit.pass(now, &ccorch_core::sha256(text.as_bytes()), text.clone()) {
                         Some(text) => {
-                            events::record(&self.here, "notify", Some(name), &text);
+                            self.history.record("notify", Some(name), &text);
                             self.post.tell(Letter { at: letter.at, ..Letter::new(Some(name), &text) });
                         }
-                        None => events::record(&self.here, "notify-held-back", Some(name), text),
+                        None => self.history.record("notify-held-back", Some(name), text),
                     }
                 }
-                Err(why) => events::record(&self.here, "notify-damaged", Some(name), why),
+                Err(why) => self.history.record("notify-damaged", Some(name), why),
             }
             if let Err(error) = spool.remove(&file) {
                 let detail = format!("{}: {error}", file.display());
-                return events::record(&self.here, "notify-damaged", Some(name), detail);
+                return self.history.record("notify-damaged", Some(name), detail);
             }
         }
     }

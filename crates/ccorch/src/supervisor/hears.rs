@@ -159,7 +159,7 @@ impl Loops {
         }
         self.tell(name, Happens::Signal(signal, shown));
         if signal == Signal::TurnEnded {
-            self.look_at_phase();
+            self.look_at_phase(None);
         }
     }
 
@@ -195,11 +195,6 @@ impl Loops {
         ];
         let words: Vec<String> =
             parts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
-        events::record(
-            &self.here,
-            "hooks-lost",
-            Some(name),
-            format!("messages of hooks: {}", words.join("; ")),
-        );
+        self.history.record("hooks-lost", Some(name), format!("messages of hooks: {}", words.join("; ")));
     }
 }

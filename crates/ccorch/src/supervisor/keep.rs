@@ -71,6 +71,7 @@ pub fn mend(here: &Here) {
         let detail = format!("{said}; going on as if it had never been written");
         events::record(here, "state-damaged", None, detail);
     }
+    rebuild::reboot_log(here);
     for name in here.rig.loops.keys() {
         rebuild::loop_state(here, name);
     }

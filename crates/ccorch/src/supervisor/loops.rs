@@ -18,17 +18,19 @@ use super::Event;
 use super::asked::Asked;
 use super::control::{Reply, Request};
 use super::hears::{Ears, Unsaid};
+use super::history::History;
 use super::hooks::Hooks;
+use super::index::{Index, Reading};
 use super::keep::Keep;
 use super::look::Eyes;
-use super::perform::phase;
 use super::post::Post;
 use super::survey::Asking;
 use super::threads::{Lives, Looking, What};
+use super::troubles::Troubles;
 use crate::here::exits::{self, Past};
 use crate::here::loop_state::{self, LoopState};
 use crate::here::runtime::Runtime;
-use crate::here::{Here, boot, events, phases};
+use crate::here::{Here, boot, events};
 
 /// What is left for a loop's next start is no longer than this, in bytes, but for its newest part.
 const WORD: usize = 8 << 10;
@@ -78,8 +80,9 @@ pub struct Loops {
     pub(super) all: BTreeMap<LoopName, One>,
     /// What came of actions, to be told to the engine next.
     pub(super) pending: VecDeque<Input>,
-    /// A phase index that the disk did not take.
-    pub(super) unwritten: Option<usize>,
+    pub(super) index: Index,
+    pub(super) history: History,
+    pub(super) troubles: Troubles,
     pub(super) fleet: Fleet,
     pub(super) keep: Keep,
     pub(super) post: Post,
@@ -120,6 +123,9 @@ impl Loops {
             (name, one)
         };
         let all = states.into_iter().map(one).collect();
+        let troubles = Troubles::default();
+        let (index, reading) = Index::open(&here, sender.clone(), &troubles)?;
+        let history = History::of(&here);
         let mut loops = Self {
             here,
             runtime,
@@ -128,14 +134,26 @@ impl Loops {
             post,
             all,
             pending: VecDeque::new(),
-            unwritten: None,
+            index,
+            history,
+            troubles,
             fleet,
             keep,
             asking: Asking::default(),
             postponed: Vec::new(),
         };
-        loops.look_at_phase();
+        loops.phase(reading, Vec::new());
         Ok(loops)
+    }
+
+    /// What is not as it should be, for whoever finds more of it.
+    pub fn troubles(&self) -> Troubles {
+        self.troubles.clone()
+    }
+
+    /// Where what agents cause is written down.
+    pub fn history(&self) -> History {
+        self.history.clone()
     }
 
     /// Tells the engine, keeps what changed, and does what follows.
@@ -285,16 +303,14 @@ impl Loops {
     /// What the next supervisor must not tell again.
     pub fn leave(&mut self) {
         self.names().iter().for_each(|name| self.forget_what_was_given(name));
+        self.history.close();
     }
 
     /// What is done every now and then: what the disk did not take is written, and the time is kept.
     pub fn pulse(&mut self) {
         self.names().iter().for_each(|name| self.forget_what_was_given(name));
-        if let Some(index) = self.unwritten.take() {
-            self.perform(ccorch_core::fleet::Action::WritePhase(index));
-            // What the files said meanwhile was passed over.
-            self.look_at_phase();
-        }
+        self.index.say_what_is_slow();
+        self.history.count();
         self.hear_all();
         self.say_what_is_slow();
         self.feed(Input::Tick);
@@ -302,15 +318,20 @@ impl Loops {
         self.keep.put_time(&self.fleet);
     }
 
-    /// Reads the phase index and what the state files say of that phase.
-    pub fn look_at_phase(&mut self) {
-        let Some(index) = phase(&self.here).ok().filter(|_| self.unwritten.is_none()) else { return };
-        self.feed(Input::Phase(index));
-        let Some(current) = self.here.rig.phases.get(index).cloned() else { return };
-        for name in self.here.rig.done_when.clone() {
-            let done = phases::says_done(&self.here, &name, &current);
-            self.tell(&name, Happens::Says { phase: index, done });
+    /// Has the phase index read, and what the state files say of that phase; `asker` is answered after it.
+    pub fn look_at_phase(&mut self, asker: Option<Sender<Reply>>) {
+        self.index.look(asker);
+    }
+
+    /// What they say, if that could be read.
+    pub fn phase(&mut self, reading: Option<Reading>, waiting: Vec<Sender<Reply>>) {
+        if let Some(Reading { index, done }) = reading {
+            self.feed(Input::Phase(index));
+            for (name, done) in done {
+                self.tell(&name, Happens::Says { phase: index, done });
+            }
         }
+        waiting.iter().for_each(|asker| self.answer(asker));
     }
 
     /// A loop's inbox has this content.

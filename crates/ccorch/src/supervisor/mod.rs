@@ -10,7 +10,9 @@ mod deliver;
 mod ends;
 mod files;
 mod hears;
+mod history;
 mod hooks;
+mod index;
 mod keep;
 pub mod look;
 mod loops;
@@ -22,6 +24,7 @@ mod requests;
 mod sources;
 mod survey;
 mod threads;
+mod troubles;
 
 use std::collections::VecDeque;
 use std::os::unix::process::CommandExt;
@@ -30,7 +33,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use ccorch_io::{durable, lock, process, systemd};
+use ccorch_io::{content, durable, lock, process, systemd};
 
 use crate::here::runtime::Runtime;
 use crate::here::{Here, boot, events, loop_state};
@@ -62,6 +65,8 @@ pub enum Event {
     Inbox(ccorch_core::names::LoopName, String),
     /// The phase index or a loop's state file may say something else now.
     Phases,
+    /// What they say, if that can be read; whoever waits for it is answered then.
+    Phase(Option<index::Reading>, Vec<mpsc::Sender<control::Reply>>),
     /// Leave; agents stay.
     Terminate,
 }
@@ -95,7 +100,7 @@ pub fn run(here: &Here) -> Result<()> {
     // What was told while nobody listened is known before anybody is judged.
     loops.hear_all();
     let mut early = adopt(&mut loops, &receiver);
-    files::watch(here, sender, post);
+    files::watch(here, sender, post, loops.history(), loops.troubles());
     let pulse = systemd::watchdog_interval().unwrap_or(HEARTBEAT).min(HEARTBEAT);
     let mut next_pulse = Instant::now();
     loop {
@@ -131,7 +136,8 @@ pub fn run(here: &Here) -> Result<()> {
             Ok(Event::Inbox(name, hash)) => loops.inbox(&name, hash),
             Ok(Event::Changed) => loops.ask_what_runs(),
             Ok(Event::Found(answer)) => loops.found(answer),
-            Ok(Event::Phases) => loops.look_at_phase(),
+            Ok(Event::Phases) => loops.look_at_phase(None),
+            Ok(Event::Phase(reading, waiting)) => loops.phase(reading, waiting),
             Ok(Event::Terminate) => {
                 loops.leave();
                 return leave(here);
@@ -163,7 +169,7 @@ fn adopt(loops: &mut Loops, receiver: &mpsc::Receiver<Event>) -> VecDeque<Event>
 /// Hands on what the orchestrator sessions should hear: that the host rebooted, or that the rig came here. Forgotten only
 /// when every session's state has it.
 fn hand_on(here: &Here, loops: &mut Loops) -> Result<()> {
-    if let Ok(news) = std::fs::read_to_string(here.paths.handoff()) {
+    if let Ok(Some(news)) = content::text(&here.paths.handoff(), boot::LONGEST_NOTE) {
         loops.tell_orchestrators(news.trim_end());
         // Told twice is better than lost: a supervisor that dies here leaves the note for the next one.
         if let Some(reboot) = boot::of_this_boot(here) {

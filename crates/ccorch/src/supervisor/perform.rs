@@ -1,6 +1,5 @@
 //! Doing what the engine says: each action is one call, a thread where it may take long, and a report of what came of it.
 
-use anyhow::{Context, Result};
 use ccorch_core::fleet::{Action, Happens, Input, Rung};
 use ccorch_core::names::LoopName;
 use ccorch_core::rig::Agent;
@@ -12,7 +11,7 @@ use super::deliver;
 use super::loops::Loops;
 use super::threads::What;
 use crate::here::letters::Letter;
-use crate::here::{Here, events, holders, lease, phases, runtime, unattended};
+use crate::here::{events, holders, lease, runtime, unattended};
 
 impl Loops {
     /// Does one thing.
@@ -30,7 +29,7 @@ impl Loops {
                 let session = self.all.get(&name).and_then(|one| one.state.session);
                 // What something is in the way of is tried for ever, and told once.
                 if !repeat {
-                    events::record(&self.here, "nudge", Some(&name), format!("{id}, try {attempt}: {text}"));
+                    self.history.record("nudge", Some(&name), format!("{id}, try {attempt}: {text}"));
                 }
                 let (here, ears, life) = (self.here.clone(), self.ears(&name), self.life(&name));
                 let letter = deliver::Letter { name: name.clone(), session, id: id.clone(), text };
@@ -40,7 +39,7 @@ impl Loops {
             }
             Action::Dismiss(name, kind) => {
                 let (here, loop_name) = (self.here.clone(), name.clone());
-                events::record(&self.here, "menu-dismissed", Some(&name), kind.to_string());
+                self.history.record("menu-dismissed", Some(&name), kind.to_string());
                 self.spawn(&name, move || {
                     // Escape leaves a limit menu as it is; a screen that waits for Enter gets that.
                     let key = if kind == DialogKind::PressEnter { "Enter" } else { "Escape" };
@@ -52,20 +51,11 @@ impl Loops {
                 self.post.tell(Letter::new(None, &text));
             }
             Action::Event { what, about, detail } if self.keep.hurry => {
-                events::record_soon(&self.here, &what, about.as_ref(), detail);
+                self.history.record_soon(&what, about.as_ref(), detail);
             }
-            Action::Event { what, about, detail } => {
-                events::record(&self.here, &what, about.as_ref(), detail);
-            }
-            Action::WritePhase(index) => match phases::write_index(&self.here, index) {
-                Ok(()) => self.pending.push_back(Input::Phase(index)),
-                Err(error) => {
-                    // The next look at the state files tries again.
-                    let why = format!("{error:#}");
-                    events::record(&self.here, "phase-not-written", None, why);
-                    self.unwritten = Some(index);
-                }
-            },
+            Action::Event { what, about, detail } => self.history.record(&what, about.as_ref(), detail),
+            // The truth is in the file: the next reading tells of it.
+            Action::WritePhase(index) => self.index.write(index),
         }
     }
 
@@ -131,9 +121,4 @@ impl Loops {
         self.fence(name, why);
         self.tick();
     }
-}
-
-/// The phase index is what its file says.
-pub(super) fn phase(here: &Here) -> Result<usize> {
-    here.phase_index().context("which phase the rig is in is not known")
 }

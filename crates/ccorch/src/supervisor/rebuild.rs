@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use anyhow::Result;
 use ccorch_core::life::Desired;
 use ccorch_core::names::LoopName;
 use ccorch_core::watchdog::life::State;
@@ -12,7 +13,7 @@ use ccorch_io::{clock, durable};
 use serde::de::DeserializeOwned;
 
 use crate::here::loop_state::LoopState;
-use crate::here::{Here, events, exits, loop_state};
+use crate::here::{Here, boot, events, exits, loop_state};
 
 /// A person keeps a loop down from here on.
 pub(super) const HELD: &str = "loop-held";
@@ -34,13 +35,52 @@ pub(super) fn aside<T: DeserializeOwned>(path: &Path) -> Option<String> {
         eprintln!("warning: {error:#}");
         return None;
     }
+    Some(format!("{error:#}; {}", put_aside(path)))
+}
+
+/// Where a file that was at the path is now, in words.
+fn put_aside(path: &Path) -> String {
     let away = PathBuf::from(format!("{}.damaged-{}", path.display(), clock::now().as_millisecond()));
     let kept = match fs::rename(path, &away) {
         Ok(()) => format!("kept as {}", away.display()),
         Err(error) => format!("and it could not be put aside: {error}"),
     };
     forget_old(path);
-    Some(format!("{error:#}; {kept}"))
+    kept
+}
+
+/// A log of reboots with damaged lines, or that is no plain file or far too large: put aside, and written anew with what of
+/// it can be read.
+pub(super) fn reboot_log(here: &Here) {
+    let path = here.paths.reboots();
+    let mend = || -> Result<()> {
+        let _turn = boot::turn(here)?;
+        let large = fs::metadata(&path).is_ok_and(|found| found.len() > durable::LARGEST_LOG);
+        let (log, why) = match boot::log(here) {
+            Ok(log) if log.damaged == 0 && !large => return Ok(()),
+            Ok(log) if large => (log, format!("it is larger than {} MiB", durable::LARGEST_LOG >> 20)),
+            Ok(log) => {
+                let why = format!("{} of its lines tell of no reboot", log.damaged);
+                (log, why)
+            }
+            Err(error) if error.is::<durable::Damaged>() => (boot::Log::default(), format!("{error:#}")),
+            Err(error) => return Err(error),
+        };
+        let kept = put_aside(&path);
+        let lines = log.reboots.iter().map(serde_json::to_string).collect::<Result<Vec<_>, _>>()?;
+        let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        durable::replace(&path, text.as_bytes(), 0o644)?;
+        let detail = format!(
+            "the reboot log {}: {why}; {kept}; written anew with the {} reboots that can be read",
+            path.display(),
+            lines.len()
+        );
+        events::record(here, "state-damaged", None, detail);
+        Ok(())
+    };
+    if let Err(error) = mend() {
+        eprintln!("warning: the reboot log could not be mended: {error:#}");
+    }
 }
 
 /// No more than a few are kept: whatever damages files may do so for ever.

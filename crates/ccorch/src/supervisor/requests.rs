@@ -22,10 +22,7 @@ impl Loops {
         }
         let (name, happens) = match request {
             Request::Status => return self.answer(&reply),
-            Request::Phase => {
-                self.look_at_phase();
-                return self.answer(&reply);
-            }
+            Request::Phase => return self.look_at_phase(Some(reply)),
             // The main loop takes this one before.
             Request::Again => return self.answer(&reply),
             Request::Start { name } => (name, Happens::Release),
@@ -78,8 +75,8 @@ impl Loops {
         knows
     }
 
-    fn answer(&mut self, reply: &Sender<Reply>) {
-        let _ = reply.send(Reply::Loops { loops: self.reports() });
+    pub(super) fn answer(&mut self, reply: &Sender<Reply>) {
+        let _ = reply.send(Reply::Loops { loops: self.reports(), troubles: self.troubles.all() });
     }
 
     pub(super) fn stopped(&mut self, name: &LoopName, result: Result<()>) {

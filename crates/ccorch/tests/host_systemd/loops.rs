@@ -80,7 +80,7 @@ fn installed_units(vm: &Container) {
 fn speaks(vm: &Container) {
     vm.tells("runuser -u loops -- env CCORCH_LOOP=one ccorch notify from a loop");
     vm.until_holds(
-        "grep '\"what\":\"notify\",\"loop\":\"one\",\"detail\":\"from a loop\"' /var/lib/ccorch/events.jsonl",
+        "grep '\"what\":\"notify\",\"loop\":\"one\",\"detail\":\"from a loop\"' /var/lib/ccorch/chatter.jsonl",
     );
     vm.until_holds("test -z \"$(ls /var/lib/ccorch-loops/one/notify)\"");
     assert!(!vm.holds("runuser -u loops -- ccorch notify nobody says this"), "root's own folder takes it");

@@ -12,16 +12,16 @@ use serde_json::Value;
 use crate::place::{Place, lives, signal, until};
 
 /// A small file system of its own; gone with its value.
-struct Disk(PathBuf);
+pub struct Disk(PathBuf);
 
 impl Disk {
-    fn mount(at: &Path) -> Self {
+    pub fn mount(at: &Path) -> Self {
         fs::create_dir_all(at).unwrap();
         run("mount", &["-t", "tmpfs", "-o", "size=512k,mode=0755", "tmpfs", at.to_str().unwrap()]);
         Self(at.into())
     }
 
-    fn remount(&self, how: &str) {
+    pub fn remount(&self, how: &str) {
         run("mount", &["-o", &format!("remount,{how}"), self.0.to_str().unwrap()]);
     }
 
@@ -42,12 +42,12 @@ impl Drop for Disk {
     }
 }
 
-fn run(program: &str, args: &[&str]) {
+pub fn run(program: &str, args: &[&str]) {
     assert!(Command::new(program).args(args).status().unwrap().success(), "{program} {args:?}");
 }
 
 /// A killed loop is back, whatever else is the matter.
-fn goes_on(place: &Place) {
+pub fn goes_on(place: &Place) {
     let pid = place.pid("watch");
     signal(pid, "KILL");
     place.new_agent("watch", pid);

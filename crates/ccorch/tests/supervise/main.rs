@@ -15,6 +15,7 @@ mod dry;
 mod fleet;
 mod hardship;
 mod hooks;
+mod in_the_way;
 mod inbox;
 mod missing;
 mod notify;

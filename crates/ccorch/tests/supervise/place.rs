@@ -47,6 +47,7 @@ impl Place {
     /// A host that holds the lease, with the supervisor not started yet.
     pub fn new() -> Self {
         let env = Env::new().program("tmux").program("sleep").program("tee");
+        let env = env.program("dd").program("test");
         let uid = rustix::process::geteuid().as_raw();
         let gid = rustix::process::getegid().as_raw();
         // The account is the one that runs the test, under another name and with a home of its own.
@@ -187,7 +188,8 @@ impl Place {
 
     /// The events of one kind, oldest first.
     pub fn events(&self, what: &str) -> Vec<Value> {
-        let text = fs::read_to_string(self.state("events.jsonl")).unwrap_or_default();
+        let read = |name: &str| fs::read_to_string(self.state(name)).unwrap_or_default();
+        let text = read("events.jsonl") + &read("chatter.jsonl");
         let events = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         events.filter(|event| event["what"] == what).collect()
     }
