@@ -87,7 +87,7 @@ fn a_second_client_is_not_held_for_ever() {
     let start = Instant::now();
     let error = Qmp::connect(&empty.socket(), SHORT).unwrap_err();
     assert!(matches!(error, QmpError::Deadline { .. }), "{error}");
-    assert!(start.elapsed() < SHORT + Duration::from_secs(2));
+    assert!(start.elapsed() < LONG);
     drop(first);
     Qmp::connect(&empty.socket(), LONG).unwrap();
 }

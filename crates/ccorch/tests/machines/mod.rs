@@ -80,7 +80,7 @@ impl Machine {
         command.args(namespaces).args(["sh", "-c", &script]);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         self.child = Some(command.spawn().unwrap());
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + Duration::from_secs(120);
         while std::net::TcpStream::connect(("127.0.0.1", self.port)).is_err() {
             let log = || fs::read_to_string(self.dir.join("log")).unwrap_or_default();
             assert!(Instant::now() < deadline, "sshd does not answer: {}", log());
@@ -93,7 +93,7 @@ impl Machine {
             let _ = child.kill();
             let _ = child.wait();
             // Its namespace ends a moment later than its first process.
-            let deadline = Instant::now() + Duration::from_secs(20);
+            let deadline = Instant::now() + Duration::from_secs(120);
             while std::net::TcpStream::connect(("127.0.0.1", self.port)).is_ok() && Instant::now() < deadline
             {
                 std::thread::yield_now();
