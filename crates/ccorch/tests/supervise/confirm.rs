@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpListener;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -16,12 +17,14 @@ const TURN: &str = r#"{"type":"assistant","timestamp":"2026-01-01T00:00:09.000Z"
 
 /// A host that was just given the rig, on trial: `terms` are options of `activate`. Its loops start with the supervisor.
 fn on_trial(confirm: &str, terms: &[&str]) -> Place {
-    let place = Place::new();
+    on_trial_with("", confirm, terms)
+}
+
+/// The same with more in the rig.
+fn on_trial_with(more: &str, confirm: &str, terms: &[&str]) -> Place {
+    let place = Place::new()
+        .rig(|rig| format!("{rig}{more}cutover: {{ from: there, to: here, confirm: {{ {confirm} }} }}\n"));
     place.env.link("head");
-    let rig = place.env.root().join("etc/ccorch/rig.json");
-    let text = fs::read_to_string(&rig).unwrap()
-        + &format!("cutover: {{ from: there, to: here, confirm: {{ {confirm} }} }}\n");
-    place.env.write(&rig, text);
     let place = place.active();
     place.ok(&["quiesce", "--journal", "j0", "--turn", "1"]);
     let activate =
@@ -52,7 +55,7 @@ fn turn(place: &Place, name: &str, workdir: &str) {
 
 #[test]
 fn work_of_every_loop_confirms_the_host_and_people_are_told() {
-    let place = on_trial("settle: 1s", &["50s"]);
+    let place = on_trial("settle: 1s", &["5m"]);
     place.at_work();
     assert!(
         place.status()["provisional"].as_str().unwrap().starts_with("cutover j1: "),
@@ -106,7 +109,7 @@ fn a_crash_loop_fails_the_window_at_once() {
 
 #[test]
 fn what_is_taken_back_never_confirms_itself() {
-    let place = on_trial("settle: 0s", &["50s"]);
+    let place = on_trial("settle: 0s", &["5m"]);
     place.at_work();
     turn(&place, "builder", "build");
     turn(&place, "boss", "");
@@ -114,7 +117,7 @@ fn what_is_taken_back_never_confirms_itself() {
     assert_eq!(verdict(&place)["verdict"], "withdrawn");
     assert!(!place.state("HANDOFF.md").exists(), "the rig is not here, whatever the note said");
     // A driver that slept through it comes with the same cutover: the window stays as it is.
-    place.ok(&["activate", "--journal", "j1", "--turn", "2", "--message", "x", "--confirm-within", "50s"]);
+    place.ok(&["activate", "--journal", "j1", "--turn", "2", "--message", "x", "--confirm-within", "5m"]);
     assert_eq!(verdict(&place)["verdict"], "withdrawn");
 }
 
@@ -126,7 +129,7 @@ fn health_and_hand_offs_are_waited_for() {
     let confirm = format!(
         "settle: 0s, health: [{{ url: '{url}' }}], handoffs: [{{ file: build/INBOX.md, matching: to the adversary }}]"
     );
-    let place = on_trial(&confirm, &["50s"]);
+    let place = on_trial(&confirm, &["5m"]);
     place.at_work();
     turn(&place, "builder", "build");
     turn(&place, "boss", "");
@@ -158,4 +161,37 @@ fn health_and_hand_offs_are_waited_for() {
     assert!(missing.contains("/up is not well: status 503"), "{missing}");
     let events = fs::read_to_string(place.state("events.jsonl")).unwrap();
     assert!(!missing.contains("hush-1") && !events.contains("hush-1"), "{missing}{events}");
+}
+
+#[test]
+fn a_proxy_that_passes_no_traffic_is_waited_for() {
+    let behind = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let check = behind.local_addr().unwrap();
+    let proxy = format!("proxy: {{ backend: tailscaled, listen: '127.0.0.1:{port}', check: '{check}' }}\n");
+    let place = on_trial_with(&proxy, "settle: 0s", &["5m"]);
+    place.at_work();
+    turn(&place, "builder", "build");
+    turn(&place, "boss", "");
+    let file = place.state("confirm.json");
+    let helper = std::thread::spawn(move || {
+        let missing = until("the proxy to be missed", || {
+            fs::read_to_string(&file).ok().filter(|text| text.contains(&format!("127.0.0.1:{port}")))
+        });
+        let mut microsocks = Command::new("microsocks");
+        microsocks.args(["-i", "127.0.0.1", "-p", &port.to_string()]).stderr(Stdio::null());
+        (missing, microsocks.spawn().expect("microsocks (Debian: microsocks)"))
+    });
+    let window = verdict(&place);
+    let (missing, mut microsocks) = helper.join().unwrap();
+    microsocks.kill().unwrap();
+    microsocks.wait().unwrap();
+    assert_eq!(window["verdict"], "confirmed", "{window}");
+    assert!(
+        missing.contains("\"verdict\":\"open\"") || missing.contains("\"verdict\": \"open\""),
+        "{missing}"
+    );
+    // Its far side was really asked for.
+    behind.set_nonblocking(true).unwrap();
+    assert!(behind.accept().is_ok());
 }
