@@ -10,13 +10,14 @@ use crate::host::Host;
 
 /// A first clone over a slow line may take this long.
 const SLOW: Duration = Duration::from_secs(3600);
-/// The environment of every call. Pointers of git LFS are left as they are.
+/// The environment of every call. Pointers of git LFS are left as they are. A forge that lost its power in the middle of an
+/// answer says nothing any more, which by itself would be waited for as long as for a slow one.
 pub(crate) const ENVIRONMENT: [&str; 5] = [
     "LC_ALL=C",
     "GIT_TERMINAL_PROMPT=0",
     "GIT_LFS_SKIP_SMUDGE=1",
     "GIT_OPTIONAL_LOCKS=0",
-    "GIT_SSH_COMMAND=ssh -o BatchMode=yes -o StrictHostKeyChecking=yes -o ConnectTimeout=15 -o LogLevel=ERROR -o 'UserKnownHostsFile=~/.ssh/known_hosts /etc/ccorch/known_hosts'",
+    "GIT_SSH_COMMAND=ssh -o BatchMode=yes -o StrictHostKeyChecking=yes -o ConnectTimeout=15 -o ServerAliveInterval=5 -o ServerAliveCountMax=6 -o LogLevel=ERROR -o 'UserKnownHostsFile=~/.ssh/known_hosts /etc/ccorch/known_hosts'",
 ];
 
 /// Options of every call.
