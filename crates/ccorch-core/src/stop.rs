@@ -48,6 +48,18 @@ pub fn reason(facts: Facts) -> StopReason {
 }
 
 impl StopReason {
+    /// What an agent in the middle of a turn is told that may come to a safe point first; none where it was told already, may
+    /// not work here any more, or stands still.
+    pub fn gives_grace(self) -> Option<&'static str> {
+        match self {
+            Self::Shutdown => Some("This machine is shutting down"),
+            Self::Held => Some("A person is stopping this loop"),
+            Self::Restart => Some("A person is restarting this loop"),
+            Self::Outside => Some("The unit of this loop is being stopped"),
+            Self::Fence | Self::Cutover | Self::Watchdog => None,
+        }
+    }
+
     /// In words, as the end of "stopped: ".
     pub fn words(self) -> &'static str {
         match self {

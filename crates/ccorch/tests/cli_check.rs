@@ -155,7 +155,7 @@ fn many_problems_at_once() {
     ccorch.yaml:13: hosts.vm.incus: missing; `provider: incus` needs this section
     ccorch.yaml:13: hosts.vm.size.memory: expected a size like `2GiB` or `512MiB`, found `lots`
     ccorch.yaml:14: cutover.from: there is no host `pi`; expected one of `vm`
-    ccorch.yaml:15: colour: unknown key; expected one of `rig`, `workspace`, `phases`, `loops`, `done_when`, `state_file`, `stall_after`, `continue_after`, `proxy`, `secrets`, `lease`, `tools`, `hosts`, `cutover` and `notify`
+    ccorch.yaml:15: colour: unknown key; expected one of `rig`, `workspace`, `phases`, `loops`, `done_when`, `state_file`, `stall_after`, `continue_after`, `stop_grace`, `proxy`, `secrets`, `lease`, `tools`, `hosts`, `cutover` and `notify`
     ccorch.yaml: 13 errors, 2 warnings
     --- status 3
     ");

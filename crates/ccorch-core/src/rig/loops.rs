@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Limits;
+use super::{Limits, Rig};
 use crate::seconds::Seconds;
 
 /// One long-running agent, in a unit and a tmux server of its own.
@@ -41,6 +41,9 @@ pub struct Loop {
     /// How long after a finished turn it is told to go on, for this loop.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub continue_after: Option<Seconds>,
+    /// How long it may take to come to a safe point when it is stopped at work, for this loop.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_grace: Option<Seconds>,
     /// Environment variables added for this loop. Secrets belong in `secrets`, not here.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
@@ -78,6 +81,16 @@ pub enum Role {
     Worker,
     /// The interactive session above the loops; told about every reboot.
     Orchestrator,
+}
+
+/// How long a loop may take to a safe point where nobody says.
+const STOP_GRACE: Seconds = Seconds(20);
+
+impl Rig {
+    /// How long a loop that is at work may take to come to a safe point when it is stopped.
+    pub fn stop_grace_of(&self, spec: &Loop) -> Seconds {
+        spec.stop_grace.or(self.stop_grace).unwrap_or(STOP_GRACE)
+    }
 }
 
 impl Role {

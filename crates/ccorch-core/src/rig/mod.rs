@@ -72,6 +72,10 @@ pub struct Rig {
     /// How long after a finished turn a loop is told to go on, while its phase is open [default: 5m].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub continue_after: Option<Seconds>,
+    /// How long a loop that is at work may take to come to a safe point whenever it is stopped, at a shutdown too, once told
+    /// and before it gets TERM; `0s` stops it as it is [default: 20s].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_grace: Option<Seconds>,
     /// The SOCKS proxy that gets agents to the machines they manage.
     #[serde(default, skip_serializing_if = "Proxy::is_default")]
     pub proxy: Proxy,

@@ -142,6 +142,7 @@ fn agent_loop() -> impl Strategy<Value = Loop> {
             account: Some("a b".into()),
             stall_after: Some(Seconds(90)),
             continue_after: None,
+            stop_grace: claude.then_some(Seconds(0)),
             env,
             user: (claude && workdir != ".").then(|| "adv".into()),
             limits: Limits { memory_max: Some("1GiB".into()), tasks: Some(64), ..Limits::default() },
@@ -208,6 +209,7 @@ prop_compose! {
             state_file: "{phase}.md".into(),
             stall_after: None,
             continue_after: heartbeat.map(Seconds),
+            stop_grace: heartbeat.map(|_| Seconds(60)),
             proxy: Proxy { listen: format!("127.0.0.1:{port}"), ..Proxy::default() },
             secrets: Some(Secrets {
                 file: "s.yaml".into(),

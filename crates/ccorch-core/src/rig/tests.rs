@@ -226,6 +226,7 @@ fn the_workspace_makes_sense() {
         "
     );
     assert_snapshot!(replaced("user: loops", "user: loops\n  phase_file: REBOOTS.md"), @"2: workspace.reboot_log: is the phase file too; expected two files (the phase file holds one number and nothing else)");
+    assert_snapshot!(replaced("loops:\n", "stop_grace: 61s\nloops:\n"), @"11: stop_grace: expected at most 1m: a machine that shuts down waits for it");
     assert_snapshot!(replaced("id: \"2\"", "id: 1d"), @"10: phases[1].id: `1d` is the id of phases[0] already; expected one that is not taken");
     assert_snapshot!(with(|t| t.replace("  - { id: 1d, plan: plans/1d.md }\n  - { id: \"2\", plan: plans/2.md }\n", "  []\n")), @"8: phases: expected at least one phase");
 }

@@ -20,8 +20,9 @@ use uuid::Uuid;
 use crate::context::Context;
 use crate::error::{Kind, Problem};
 use crate::here::exits::{self, Began, Exit, Running};
+use crate::here::leave;
 use crate::here::loop_state::Share;
-use crate::here::runtime::{ask_to_leave, start_argv};
+use crate::here::runtime::start_argv;
 use crate::here::{Ground, Here, holders, isolation, loop_state};
 
 /// The last screen is kept up to this many characters.
@@ -73,7 +74,9 @@ pub fn start(context: &Context, args: &Args) -> Result<ExitCode> {
 pub fn stop(context: &Context, args: &Args) -> Result<ExitCode> {
     // systemd runs this too when the main process is gone by itself, and then names none. Source: systemd.exec(5).
     let wished = std::env::var_os("MAINPID").is_some();
-    ask_to_leave(&Ground::load(context)?, &args.name, wished)?;
+    // A rig that cannot be read costs an agent its safe point, and keeps no loop from its stop.
+    let here = Here::load_checked(context).inspect_err(|error| eprintln!("warning: {error:#}")).ok();
+    leave::ask(&Ground::load(context)?, here.as_ref(), &args.name, wished)?;
     Ok(ExitCode::SUCCESS)
 }
 

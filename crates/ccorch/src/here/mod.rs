@@ -11,6 +11,7 @@ pub mod holders;
 pub mod isolation;
 pub mod journals;
 pub mod lease;
+pub mod leave;
 pub mod letters;
 pub mod loop_state;
 pub mod phases;

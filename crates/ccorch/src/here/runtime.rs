@@ -9,22 +9,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
 use ccorch_core::names::LoopName;
-use ccorch_core::stop::{Facts, reason};
 use ccorch_core::units::{LOOPS_SLICE, loop_unit};
 use ccorch_io::command::{Command, Failure};
 use ccorch_io::paths::HostPaths;
 use ccorch_io::tmux::Tmux;
-use ccorch_io::{clock, durable, process, systemd};
+use ccorch_io::{durable, process, systemd};
 
-use super::exits::Stop;
-use super::loop_state::Share;
-use super::{Ground, Here, exits, isolation};
+use super::{Here, exits, isolation, leave};
 
-/// How long an agent may take to its safe point; below `TimeoutStopSec=` of the unit.
-pub const SAFE_POINT: Duration = Duration::from_secs(30);
-
-/// How long the record of an agent's end may take; with [`SAFE_POINT`] still below `TimeoutStopSec=`.
-const RECORD: Duration = Duration::from_secs(10);
 /// How long a tmux server may take to end.
 const SERVER: Duration = Duration::from_secs(10);
 /// Between two starts of a unit whose end systemd has not heard of yet.
@@ -105,7 +97,7 @@ impl Runtime {
             Self::Direct => {
                 let agent = exits::running(&here.paths, name);
                 let agent = agent.and_then(|a| Some((a.pid, process::watch(a.pid).ok()??)));
-                ask_to_leave(&here.ground(), name, true)?;
+                leave::ask(&here.ground(), Some(here), name, true)?;
                 end_server(here, name)?;
                 match agent {
                     // Deaf to TERM and to the hangup of its terminal.
@@ -172,7 +164,7 @@ impl Runtime {
             return Ok(());
         }
         let Some(watched) = process::watch(running.pid)? else { return Ok(()) };
-        ask_to_leave(&here.ground(), name, false)?;
+        leave::ask(&here.ground(), None, name, false)?;
         if !watched.wait(Some(Duration::ZERO))? {
             process::kill(running.pid)?;
             watched.wait(Some(HANGUP))?;
@@ -279,41 +271,6 @@ pub fn start_argv(paths: &HostPaths, name: &LoopName) -> Result<Vec<std::ffi::Os
     let me = std::env::current_exe().context("find this program's own path")?;
     let inner = [me.display().to_string(), "loop-exec".into(), name.to_string()];
     Ok(Tmux::new(paths.tmux_socket(name), name.as_str()).start_argv(&inner))
-}
-
-/// Asks the agent to leave and waits for it, bounded. No agent is fine. `wished` says that somebody wants the loop down;
-/// the rest of one that lost its tmux server goes without anybody's wish.
-pub fn ask_to_leave(ground: &Ground, name: &LoopName, wished: bool) -> Result<()> {
-    let paths = &ground.paths;
-    let Some(running) = exits::running(paths, name) else { return Ok(()) };
-    let Some(watched) = process::watch(running.pid)? else { return Ok(()) };
-    let parent = running.parent.map(process::watch).transpose()?.flatten();
-    exits::set_asked(paths, name, wished)?;
-    if wished {
-        let stop = Stop { at: clock::now(), why: reason(facts(ground, name)), run: running.started };
-        // That it cannot be written must not keep the agent from its safe point.
-        if let Err(error) = exits::record_stop(paths, name, &stop) {
-            eprintln!("warning: why loop {name} is stopped is not kept: {error:#}");
-        }
-    }
-    process::terminate(running.pid)?;
-    if watched.wait(Some(SAFE_POINT))?
-        && let Some(parent) = parent
-    {
-        // Else the signal that follows ends tmux before the record is written, and the loop looks crashed.
-        parent.wait(Some(RECORD))?;
-    }
-    Ok(())
-}
-
-/// What this host knows of why a loop is being stopped.
-fn facts(ground: &Ground, name: &LoopName) -> Facts {
-    Facts {
-        quiesced: super::quiesced_by(&ground.paths).is_some(),
-        fenced: super::lease::check_at(&ground.paths, &ground.name).is_err(),
-        asked: Share::read(&ground.paths, name).ok().and_then(|share| share.stopping),
-        shutting_down: Runtime::at(&ground.paths).is_going_down(),
-    }
 }
 
 /// A Unix account.

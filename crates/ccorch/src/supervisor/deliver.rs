@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::hears::Ears;
-use super::threads::Life;
+use super::threads::{Life, Lives};
 use crate::here::runtime::tmux;
 use crate::here::{Here, loop_state};
 
@@ -108,6 +108,16 @@ pub(super) fn deliver(here: &Here, letter: &Letter, ears: &Arc<Ears>, life: &Lif
     one.perform(tried)
 }
 
+/// The same by somebody else than the supervisor, who tries once and keeps no note of it: it is no more than words.
+pub fn once(here: &Here, letter: &Letter) -> Result<Delivered> {
+    let spec = here.rig.loops.get(&letter.name).context("the rig does not have it")?;
+    let transcript = letter.session.map(|id| loop_state::transcript(here, spec, id));
+    let mark = fresh(letter, transcript.as_deref());
+    let (ears, life) = (Arc::default(), Lives::default().current());
+    let (tmux, digest) = (tmux(here, &letter.name), hook::digest(&letter.text));
+    Try { letter, ears: &ears, life: &life, tmux, transcript, mark, digest }.perform(false)
+}
+
 /// The mark of this nudge, and whether an earlier try made it.
 fn mark(here: &Here, letter: &Letter, transcript: Option<&Path>) -> (Mark, bool) {
     let path = here.paths.delivery(&letter.name);
@@ -115,13 +125,18 @@ fn mark(here: &Here, letter: &Letter, transcript: Option<&Path>) -> (Mark, bool)
     if let Some(mark) = kept.filter(|mark| mark.id == letter.id && mark.session == letter.session) {
         return (mark, true);
     }
-    let offset = transcript.and_then(|path| path.metadata().ok()).map_or(0, |meta| meta.len());
-    let mark = Mark { id: letter.id.clone(), session: letter.session, offset, at: clock::now() };
+    let mark = fresh(letter, transcript);
     // Without it a supervisor that dies now repeats a nudge; a disk that takes nothing holds none back.
     if let Err(error) = durable::replace_json(&path, &mark, 0o600) {
         eprintln!("warning: {error:#}");
     }
     (mark, false)
+}
+
+/// Where a conversation stands now.
+fn fresh(letter: &Letter, transcript: Option<&Path>) -> Mark {
+    let offset = transcript.and_then(|path| path.metadata().ok()).map_or(0, |meta| meta.len());
+    Mark { id: letter.id.clone(), session: letter.session, offset, at: clock::now() }
 }
 
 impl Try<'_> {

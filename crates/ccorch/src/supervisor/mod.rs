@@ -6,7 +6,7 @@
 
 mod asked;
 pub mod control;
-mod deliver;
+pub mod deliver;
 mod ends;
 mod files;
 mod hears;

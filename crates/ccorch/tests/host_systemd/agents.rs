@@ -37,13 +37,15 @@ fn agents_are_adopted_and_the_orchestrator_is_told() {
     idle(&vm, "builder");
     vm.tells("ccorch loops nudge boss 'who came' --id first --timeout 2m");
     idle(&vm, "boss");
-    let steps: [Step; 6] = [
+    let steps: [Step; 8] = [
         ("a person who goes on in a loop's folder", claimed),
         ("a supervisor that is stopped and started", stopped),
         ("a supervisor that is killed", killed),
         ("a restart and an upgrade", restarted_and_upgraded),
         ("a restart of the orchestrator by hand", restarted_by_hand),
+        ("a stop of the unit in the middle of a turn", asked_by_a_stop),
         ("a reboot", rebooted),
+        ("a reboot in the middle of a turn", asked_by_a_reboot),
     ];
     for (what, step) in steps {
         let began = Instant::now();
@@ -126,6 +128,45 @@ fn heard(vm: &Container, name: &str, words: &str) {
     vm.until_holds(&format!("test -z \"$(ls /var/lib/ccorch-loops/{name}/hooks)\""));
     let capture = format!("rm -rf /root/seen; ccorch loops capture {name} /root/seen");
     vm.until_holds(&format!("{capture} && grep -q '{words}' /root/seen/hooks.jsonl"));
+}
+
+/// The builder is in the middle of a turn; how much it was told before.
+fn busy(vm: &Container, seconds: u32) -> usize {
+    idle(vm, "builder");
+    let before = told(vm, "builder").len();
+    vm.tells(&format!("ccorch loops nudge builder '!stub turn {seconds}' --timeout 2m"));
+    vm.until("a turn", || (vm.report("builder")["life"] == "working").then_some(()));
+    before
+}
+
+/// It heard once that it will be stopped, finished what it was at, and was stopped for that reason.
+fn came_to_rest(vm: &Container, before: usize, begins: &str, why: &str) {
+    let all = told(vm, "builder");
+    let asked: Vec<_> =
+        all.iter().skip(before).filter(|words| words.contains("Come to a safe point")).collect();
+    assert_eq!(asked.len(), 1, "{all:?}");
+    assert!(asked[0].starts_with(begins), "{asked:?}");
+    let session = vm.report("builder")["session"].as_str().unwrap().to_owned();
+    let turns = vm.tells(&format!("grep -c 'Finished after' ~loops/.claude/projects/*/{session}.jsonl"));
+    assert_eq!(turns, if why == "outside" { "1" } else { "2" });
+    vm.tells(&format!("grep -q '\"why\": \"{why}\"' /var/lib/ccorch-loops/builder/last-stop.json"));
+}
+
+fn asked_by_a_stop(vm: &Container) {
+    let before = busy(vm, 8);
+    vm.tells("systemctl stop ccorch-loop@builder.service");
+    came_to_rest(vm, before, "The unit of this loop is being stopped, and ", "outside");
+    vm.tells("ccorch loops start builder");
+    idle(vm, "builder");
+}
+
+fn asked_by_a_reboot(vm: &Container) {
+    let before = busy(vm, 8);
+    vm.reboot();
+    vm.until_well();
+    came_to_rest(vm, before, "This machine is shutting down, and ", "shutdown");
+    idle(vm, "builder");
+    idle(vm, "boss");
 }
 
 /// Nothing of a `claude -c` tells which conversation that is, and only its user may see where it works.

@@ -1,7 +1,8 @@
-//! Before a cutover stops agents that are at work, they hear of it and may come to a safe point; who does not in time is
+//! Before a cutover or anybody else stops agents that are at work, they hear of it and may come to a safe point; who does not in time is
 //! stopped all the same.
 
 use std::fs;
+use std::time::{Duration, Instant};
 
 use crate::place::Place;
 
@@ -9,7 +10,14 @@ const LOOPS: &str = "  builder: { agent: claude, workdir: build, prompt: builder
 
 /// Two agents that have read their first words; the builder is in the middle of a turn that takes so many seconds.
 fn busy(seconds: u64) -> Place {
-    let place = Place::new().with_stub(LOOPS).active().supervised();
+    busy_with(seconds, "")
+}
+
+/// The same with more in the rig.
+fn busy_with(seconds: u64, more: &str) -> Place {
+    let place = Place::new().with_stub(LOOPS);
+    let place = if more.is_empty() { place } else { place.rig(|rig| rig + more) };
+    let place = place.active().supervised();
     for name in ["builder", "tester"] {
         place.until(name, |one| one["life"] == "idle");
     }
@@ -64,4 +72,37 @@ fn nobody_is_asked_when_that_takes_no_time_or_nobody_listens() {
     let place = busy(600);
     assert_eq!(quiesce(&place, "0s"), "");
     assert!(!finished(&place));
+}
+
+/// Every other stop asks too; the agent that is stopped does so by itself, for at a shutdown no supervisor is left.
+#[test]
+fn a_stop_by_hand_lets_an_agent_come_to_a_safe_point() {
+    let place = busy(6);
+    let began = Instant::now();
+    place.ok(&["loops", "stop", "builder"]);
+    assert!(finished(&place), "{:?}\n{}", began.elapsed(), place.said());
+    let told = place.told("builder", "build");
+    let asked: Vec<_> = told.iter().filter(|text| text.contains("Come to a safe point")).collect();
+    assert_eq!(asked.len(), 1, "{told:?}");
+    assert!(asked[0].starts_with("A person is stopping this loop, and "), "{asked:?}");
+    // Whoever is at rest is stopped at once, and is told nothing.
+    let began = Instant::now();
+    place.ok(&["loops", "stop", "tester"]);
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+    assert!(!place.told("tester", "build").iter().any(|text| text.contains("safe point")));
+}
+
+#[test]
+fn a_stop_by_hand_waits_no_longer_than_the_rig_says() {
+    for (grace, told) in [("3s", 1), ("0s", 0)] {
+        let place = busy_with(600, &format!("stop_grace: {grace}\n"));
+        let transcript = place.transcript_file("builder", "build");
+        let began = Instant::now();
+        place.ok(&["loops", "restart", "builder"]);
+        // What an agent says that ends in the middle of its turn costs ten seconds more at most.
+        assert!(began.elapsed() < Duration::from_secs(40), "{grace}: {:?}", began.elapsed());
+        assert!(!finished(&place));
+        let heard = fs::read_to_string(transcript).unwrap();
+        assert_eq!(heard.matches("Come to a safe point").count().min(1), told, "{grace}: {heard}");
+    }
 }

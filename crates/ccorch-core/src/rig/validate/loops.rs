@@ -6,6 +6,11 @@ use super::Report;
 use crate::names::LoopName;
 use crate::rig::finding::shown;
 use crate::rig::{Agent, Loop, Rig, Role, rules};
+use crate::seconds::Seconds;
+
+/// The units' `TimeoutStopSec=` leaves no more, and a machine that goes down is not to be held up.
+const LONGEST_GRACE: Seconds = Seconds(60);
+const TOO_LONG: &str = "expected at most 1m: a machine that shuts down waits for it";
 
 pub(super) fn check(rig: &Rig, report: &mut Report) {
     if !report.has_entries("loops") {
@@ -16,6 +21,9 @@ pub(super) fn check(rig: &Rig, report: &mut Report) {
         if value.is_some_and(|seconds| seconds.0 == 0) {
             report.error(&[key], "expected at least 1s");
         }
+    }
+    if rig.stop_grace.is_some_and(|grace| grace > LONGEST_GRACE) {
+        report.error(&["stop_grace"], TOO_LONG);
     }
     let mut orchestrator: Option<&LoopName> = None;
     let mut workdirs: BTreeMap<&str, &LoopName> = BTreeMap::new();
@@ -97,6 +105,9 @@ fn one(rig: &Rig, name: &LoopName, entry: &Loop, report: &mut Report) {
         if value.is_some_and(|seconds| seconds.0 == 0) {
             report.error(&at(key), "expected at least 1s");
         }
+    }
+    if entry.stop_grace.is_some_and(|grace| grace > LONGEST_GRACE) {
+        report.error(&at("stop_grace"), TOO_LONG);
     }
     environment(name, entry, report);
 }
