@@ -74,7 +74,8 @@ fn start(host: &Host, unit: &Unit<'_>) -> Receiver<End> {
             let failed = command.failed(&output);
             (output, failed)
         });
-        sender.send(output)
+        // Nobody may wait for it any more.
+        drop(sender.send(output));
     });
     receiver
 }
@@ -123,5 +124,35 @@ impl Tail {
         // A terminal that went away needs nothing shown.
         let _ = to.write_all(&added).and_then(|()| to.flush());
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::ExitStatus;
+
+    use ccorch_io::command::Failure;
+
+    use super::*;
+
+    fn ended(code: i32, said: bool) -> Result<ExitCode> {
+        let unit = Unit { id: "j", user: "u", environment: &[], files: None, argv: &[] };
+        let warning = b"sudo: unable to resolve host".to_vec();
+        let output = Output { status: ExitStatus::from_raw(code << 8), stdout: Vec::new(), stderr: warning };
+        let tail = "no such user".into();
+        let failed = CommandError { host: None, command: "x".into(), failure: Failure::Exit(code), tail };
+        status(&unit, Ok((output, failed)), said)
+    }
+
+    #[test]
+    fn a_drivers_own_status_is_told_from_a_start_that_failed_and_from_a_sudden_end() {
+        assert_eq!(ended(0, true).unwrap(), ExitCode::SUCCESS);
+        assert_eq!(ended(0, false).unwrap(), ExitCode::SUCCESS);
+        assert_eq!(ended(8, true).unwrap(), ExitCode::from(8));
+        let failed = format!("{:#}", ended(1, false).unwrap_err());
+        assert!(failed.contains("cannot leave this session") && failed.contains("no such user"), "{failed}");
+        let lost = ended(255, true).unwrap_err();
+        assert_eq!(crate::hints::of(&lost).0, Kind::Unreachable);
     }
 }
