@@ -57,7 +57,8 @@ fn run(
     }
 }
 
-fn without_options(args: impl Iterator<Item = String>, options: &[&str]) -> Vec<String> {
+/// The arguments without these options and their values.
+pub fn without_options(args: impl Iterator<Item = String>, options: &[&str]) -> Vec<String> {
     let mut kept = Vec::new();
     let mut skip = false;
     for arg in args {

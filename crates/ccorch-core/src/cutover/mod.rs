@@ -5,6 +5,7 @@
 mod asked;
 pub mod confirm;
 pub mod handoff;
+pub mod itself;
 mod journal;
 pub mod page;
 pub mod passed;

@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use super::plumbing;
 use crate::context::Context;
-use crate::here::{Here, confirm, driver, events, handoff, lease, loop_state, start};
+use crate::here::{Here, confirm, driver, events, handoff, handover, lease, loop_state, start};
 use ccorch_core::cutover::confirm::Terms;
 use ccorch_core::seconds::Seconds;
 
@@ -33,6 +33,12 @@ pub struct Args {
     /// Go through a reboot before it is confirmed
     #[arg(long, requires = "confirm_within")]
     prove_reboot: bool,
+    /// Who drives the rest of the cutover here, once this host has judged itself
+    #[arg(long, requires_all = ["confirm_within", "drive_by"], value_name = "USER")]
+    drive_as: Option<String>,
+    /// Where that user finds the operator's rig file
+    #[arg(long, requires = "drive_as", value_name = "FILE")]
+    drive_by: Option<String>,
 }
 
 impl Args {
@@ -53,6 +59,9 @@ pub fn run(context: &Context, args: &Args) -> Result<ExitCode> {
     let here = Here::load(context)?;
     here.create_folders()?;
     let _act = driver::admit(&here, &args.by.driver(), "an unknown driver")?;
+    if let (Some(user), Some(rig)) = (&args.drive_as, &args.drive_by) {
+        handover::keep(&here, &args.by.driver(), user, rig)?;
+    }
     if lease::check(&here).is_ok() {
         // Already at work: a repeated call must not start anything twice.
         start::rest(&here)?;

@@ -9,7 +9,7 @@ use ccorch_core::safepoint::UnsavedPolicy;
 use ccorch_core::seconds::Seconds;
 
 use crate::context::{Context, LoadedRig};
-use crate::cutover::{Gone, Options, Wish, drive, dry_run, open};
+use crate::cutover::{Gone, Options, Wish, drive, dry_run, leave, open};
 use crate::error::{Kind, Problem};
 
 /// Move the rig to another host; taken back if it fails
@@ -136,6 +136,9 @@ fn drive_by(loaded: &LoadedRig, plan: Result<Plan, NoPlan>, common: &Common) -> 
     if common.dry_run {
         dry_run(loaded, &plan, common.json)?;
         return Ok(ExitCode::SUCCESS);
+    }
+    if let Some(status) = leave(loaded, &plan)? {
+        return Ok(status);
     }
     let _lock = loaded.lock("cutover")?;
     let wish = if common.resume || common.abort { Wish::GoOn } else { Wish::Begin };

@@ -1,6 +1,7 @@
 //! One file per verb; each has its `Args` (whose comments are its help) and a `run`.
 
 mod activate;
+mod can_drive;
 mod check;
 mod confirm;
 mod connect;
@@ -72,6 +73,8 @@ pub enum Verb {
     #[command(hide = true)]
     Activate(activate::Args),
     #[command(hide = true)]
+    CanDrive(can_drive::Args),
+    #[command(hide = true)]
     Quiesce(quiesce::Args),
     #[command(hide = true)]
     LoopStart(plumbing::Args),
@@ -130,6 +133,7 @@ pub fn run(context: &Context, verb: Verb) -> Result<ExitCode> {
         Verb::Watchdog(args) => watchdog::run(&args),
         Verb::Confirm(args) => confirm::run(context, &args),
         Verb::Activate(args) => activate::run(context, &args),
+        Verb::CanDrive(args) => can_drive::run(context, &args),
         Verb::Quiesce(args) => quiesce::run(context, &args),
         Verb::LoopStart(args) => plumbing::start(context, &args),
         Verb::LoopExec(args) => plumbing::exec(context, &args),

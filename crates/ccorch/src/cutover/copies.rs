@@ -155,7 +155,7 @@ pub fn newest(loaded: &LoadedRig, id: &str) -> Result<Option<(Journal, String)>>
 }
 
 /// A copy that is damaged is passed over: the other host's may be whole.
-fn newer(id: &str, known: Option<(Journal, String)>, text: &str) -> Option<(Journal, String)> {
+pub fn newer(id: &str, known: Option<(Journal, String)>, text: &str) -> Option<(Journal, String)> {
     let text = format!("{}\n", text.trim_end_matches('\n'));
     match Journal::read(&text) {
         Ok(copy) if copy.id == id && known.as_ref().is_none_or(|(other, _)| copy.is_newer_than(other)) => {

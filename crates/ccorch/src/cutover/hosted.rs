@@ -9,6 +9,7 @@ use ccorch_core::seconds::Seconds;
 use ccorch_io::command::Command;
 use serde::Deserialize;
 
+use super::itself::Able;
 use super::side::Side;
 
 /// Stopping waits for safe points; a start for the agents.
@@ -90,12 +91,15 @@ pub struct Start<'a> {
     pub message: String,
     /// What a person runs to go back later, where it is not a rollback.
     pub back: Option<&'a str>,
+    /// Who drives there once the host has judged itself.
+    pub drives_on: Option<&'a Able>,
 }
 
 /// Starts the rig there.
 pub fn activate(side: &Side, journal: &str, start: &Start<'_>) -> Result<()> {
     let (trial, mut args) = (start.trial, vec!["activate", "--message", &start.message]);
     args.extend(start.back.iter().flat_map(|back| ["--back-by", back]));
+    args.extend(start.drives_on.iter().flat_map(|able| ["--drive-as", &able.user, "--drive-by", &able.rig]));
     let within = trial.map(|trial| trial.timeout.to_string());
     let settle = trial.map(|trial| trial.settle.to_string());
     if let Some(within) = &within {
@@ -141,6 +145,11 @@ pub fn fence(side: &Side, journal: &str, by: &str) -> Result<String> {
     let turn = side.turn().to_string();
     let args = ["journal", "print", journal, "--turn", &turn, "--by", by];
     Ok(side.ccorch(&args).deadline(LONG).run()?.text())
+}
+
+/// The host's copy of a journal, empty where it has none.
+pub fn copy(side: &Side, journal: &str) -> Result<String> {
+    Ok(side.ccorch(&["journal", "print", journal]).run()?.text())
 }
 
 /// Proves that the host can move the lease.

@@ -8,6 +8,7 @@ mod dry_run;
 pub mod gone;
 mod hand;
 mod hosted;
+mod itself;
 mod leftovers;
 mod legacy;
 mod live;
@@ -36,6 +37,7 @@ use crate::hints;
 pub use dry_run::print as dry_run;
 pub use gone::Gone;
 use hand::{claim, claim_unheard, may_be_claimed, take_again};
+pub use itself::leave;
 pub use log::Log;
 use open::asked;
 pub use open::{Wish, open};
@@ -74,6 +76,7 @@ pub fn drive(loaded: &LoadedRig, log: &mut Log, options: Options) -> Result<Exit
     let mut first_failure = None;
     loop {
         match log.journal.next() {
+            Next::Perform(Step::Verify) if steps.handed_over() => handed_over(loaded, log, &steps)?,
             Next::Perform(step) => forward(loaded, log, &steps, step, &mut first_failure)?,
             Next::Probe(step) => probe(loaded, log, &steps, step, &mut first_failure)?,
             Next::Undo(step) => undo(log, &steps, step)?,
@@ -100,6 +103,18 @@ pub fn drive(loaded: &LoadedRig, log: &mut Log, options: Options) -> Result<Exit
             }
         }
     }
+}
+
+/// The target drives what remains; this driver does where it does not.
+fn handed_over(loaded: &LoadedRig, log: &mut Log, steps: &Steps<'_>) -> Result<()> {
+    if itself::look_on(loaded, log, steps)? == itself::Drives::This {
+        steps.take_back();
+        // The target may have died right after it took the cutover in hand; one that ended it says so to the next step.
+        if let Err(error) = take_again(loaded, log, steps) {
+            eprintln!("warning: {error:#}");
+        }
+    }
+    Ok(())
 }
 
 /// A person turns it back. Not before the hosts answer that it takes: whoever gives up the way on has to have the way back.

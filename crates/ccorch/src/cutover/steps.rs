@@ -1,5 +1,8 @@
 //! What each step does to which kind of host. One row a step: this file reads like the plan.
 
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use anyhow::Result;
 use ccorch_core::cutover::{Asked, Plan, SideKind, Step};
 use ccorch_core::lease::{Standing, Turn};
@@ -8,6 +11,7 @@ use ccorch_core::safepoint::UnsavedPolicy;
 use ccorch_core::seconds::Seconds;
 
 use super::hosted::Start;
+use super::itself::{self, Able};
 use super::side::{Lazy, Side};
 use super::{copies, decommission, hosted, legacy, preflight, verify};
 use crate::context::LoadedRig;
@@ -33,13 +37,18 @@ pub struct Steps<'a> {
     cache: Cache,
     from: Lazy<'a>,
     to: Lazy<'a>,
+    /// Who could drive on the target, once it is known.
+    able: OnceLock<Option<Able>>,
+    /// Whether this run had the target started with that.
+    handed: AtomicBool,
 }
 
 impl<'a> Steps<'a> {
     /// The steps of a plan; no host is asked yet.
     pub fn new(loaded: &'a LoadedRig, plan: &'a Plan, journal: &'a str, asked: Asked) -> Self {
         let (from, to) = (Lazy::new(loaded, &plan.from), Lazy::new(loaded, &plan.to));
-        Self { loaded, plan, journal, asked, cache: Cache::default(), from, to }
+        let (cache, able, handed) = (Cache::default(), OnceLock::new(), AtomicBool::new(false));
+        Self { loaded, plan, journal, asked, cache, from, to, able, handed }
     }
 
     /// The source.
@@ -71,6 +80,21 @@ impl<'a> Steps<'a> {
     /// The plan.
     pub fn plan(&self) -> &Plan {
         self.plan
+    }
+
+    /// Whether this run has handed what remains to the target.
+    pub fn handed_over(&self) -> bool {
+        self.handed.load(Ordering::Relaxed)
+    }
+
+    /// This driver drives again, whatever it handed over.
+    pub fn take_back(&self) {
+        self.handed.store(false, Ordering::Relaxed);
+    }
+
+    /// Who could drive on the target; asked once.
+    fn able(&self) -> Option<&Able> {
+        self.able.get_or_init(|| itself::able(self)).as_ref()
     }
 
     /// The rig.
@@ -170,6 +194,8 @@ impl<'a> Steps<'a> {
         let (from, to) = (self.from()?, self.to()?);
         let carried = self.sync(from, to, Pass::Early)?;
         staging::learn(self.loaded, &from.host, &to.host, &self.cache)?;
+        // While the source works, and with what was just carried.
+        self.able();
         Ok(carried)
     }
 
@@ -303,11 +329,16 @@ impl<'a> Steps<'a> {
                     true => format!("ccorch runs the rig on this host, {}, from here on", to.name),
                     false => format!("The rig moved from {} to this host, {}", from.name, to.name),
                 };
-                let message =
+                let mut message =
                     format!("{what} (cutover {}). The workspace is the same; the loops go on.", self.journal);
+                if self.able().is_some() {
+                    message.push_str(" It was driven from there; this host drives what remains of it.");
+                }
                 let back = in_place.then_some(back.as_str());
-                let start = Start { trial: Some(self.asked), adopt, message, back };
+                let drives_on = self.able();
+                let start = Start { trial: Some(self.asked), adopt, message, back, drives_on };
                 hosted::activate(to, self.journal, &start)?;
+                self.handed.store(drives_on.is_some(), Ordering::Relaxed);
             }
         }
         Ok(format!("{} is active at epoch {}", to.name, lease.epoch))

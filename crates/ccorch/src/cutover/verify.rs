@@ -5,8 +5,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use ccorch_core::cutover::SideKind;
 use ccorch_core::cutover::confirm::{Stage, Verdict, Window};
+use ccorch_core::cutover::{Asked, SideKind};
 use ccorch_core::launch::project_key;
 use ccorch_core::names::{HostName, LoopName};
 use ccorch_core::rig::{Agent, Role};
@@ -57,13 +57,17 @@ pub fn wait(steps: &Steps<'_>, side: &Side) -> Result<String> {
     }
 }
 
+/// How long a target that judges itself may take until it has a verdict, silence included.
+pub fn longest(asked: Asked) -> Duration {
+    let window = asked.timeout.duration() + asked.settle.duration();
+    let rounds = if asked.prove_reboot { 2 } else { 1 };
+    window * rounds + GRACE
+}
+
 /// The target decides, whether or not anybody asks; only its silence has an end here. Silence is no verdict: the step stays
 /// open, and the same command asks again.
 fn ask(steps: &Steps<'_>, side: &Side) -> Result<String> {
-    let asked = steps.asked();
-    let window = asked.timeout.duration() + asked.settle.duration();
-    let rounds = if asked.prove_reboot { 2 } else { 1 };
-    let until = Instant::now() + window * rounds + GRACE;
+    let until = Instant::now() + longest(steps.asked());
     loop {
         match view(side) {
             Ok(window) if window.as_ref().is_none_or(|w| w.journal != steps.journal()) => {

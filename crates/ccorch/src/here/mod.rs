@@ -7,6 +7,7 @@ pub mod driver;
 pub mod events;
 pub mod exits;
 pub mod handoff;
+pub mod handover;
 pub mod holders;
 pub mod isolation;
 pub mod journals;

@@ -4,6 +4,7 @@
 mod adopt;
 mod cells;
 mod driver;
+mod itself;
 mod secrets;
 mod unsaved;
 mod walk;

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 
 use super::cells::{self, At};
 use super::driver::Drivers;
-use super::{adopt, unsaved};
+use super::{adopt, itself, unsaved};
 use crate::bed::{Bed, Instance};
 use crate::matrix::cell::Cell;
 use crate::rehearse::judge;
@@ -67,8 +67,11 @@ pub fn all(
         ("disk full", Stage::disk_full),
         ("cut off", Stage::cut_off),
     ];
+    // Takes minutes, and is played by its name alone; it leaves the rig on the vm.
+    let long: [(&str, Walk<'_, '_>); 1] = [("by itself", itself::by_itself)];
     let by_name = |(name, _): &(&str, Walk<'_, '_>)| wanted.only.is_none_or(|only| *name == only);
-    let mut walks = walks.into_iter().filter(|walk| wanted.walks && by_name(walk));
+    let long = long.into_iter().filter(|_| wanted.only.is_some());
+    let mut walks = walks.into_iter().chain(long).filter(|walk| wanted.walks && by_name(walk));
     walks.try_for_each(|(name, walk)| report.step(name, || Ok(((), walk(&mut stage)?))))?;
     // The last walk leaves the rig on the vm.
     let mut at = if wanted.walks && wanted.only.is_none() { At::Vm } else { At::Pi };

@@ -120,6 +120,16 @@ impl Operator {
         command
     }
 
+    /// The program.
+    pub fn program(&self) -> &Path {
+        &self.ccorch
+    }
+
+    /// What this operator found out about a host by provisioning it.
+    pub fn knows(&self, host: &str) -> PathBuf {
+        self.home.join(".local/state/ccorch/cc-ci/hosts").join(format!("{host}.json"))
+    }
+
     /// Where the journals of cutovers lie.
     pub fn journals(&self) -> PathBuf {
         self.home.join(".local/state/ccorch/cc-ci/journal")

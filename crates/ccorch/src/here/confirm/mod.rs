@@ -18,7 +18,7 @@ use ccorch_io::{clock, durable, systemd};
 
 use super::runtime::Runtime;
 use super::status::{LoopWord, Status, parts, word};
-use super::{Here, events, handoff, lease, letters, loop_state};
+use super::{Here, events, handoff, handover, lease, letters, loop_state};
 use evidence::Baseline;
 
 /// The unit that watches.
@@ -85,7 +85,15 @@ pub fn withdraw(here: &Here, journal: &str) -> Result<()> {
 /// Does nothing when somebody watches already.
 pub fn watch_to_the_end(here: &Here) -> Result<()> {
     match watching(here)? {
-        Some(_only) => judge_it(here).and_then(|()| alone::stay(here)),
+        Some(_only) => loop {
+            judge_it(here)?;
+            handover::take_up(here);
+            alone::stay(here)?;
+            // Another cutover may have opened one meanwhile, and nobody else watches.
+            if read(here)?.is_none_or(|window| window.verdict != Verdict::Open) {
+                return Ok(());
+            }
+        },
         None => Ok(()),
     }
 }
