@@ -84,7 +84,7 @@ import ./lib inputs {
     with subtest("over"):
         other.succeed(move + "stage other")
         # A loop that is stopped before its push would be a reason to refuse.
-        other.wait_until_succeeds(move + "cutover --rescue --timeout 3m")
+        other.wait_until_succeeds(move + "cutover --rescue --verify-timeout 3m")
         vm.fail("pgrep -x claude")
         at_work(other, remote=vm)
         is_standby()
@@ -96,19 +96,19 @@ import ./lib inputs {
         vm.fail("pgrep -x claude")
         at_work(other, remote=vm)
     with subtest("and back"):
-        other.wait_until_succeeds(move + "rollback --rescue --timeout 3m")
+        other.wait_until_succeeds(move + "rollback --rescue --verify-timeout 3m")
         other.fail("pgrep -x claude")
         vm.succeed("runuser -u loops -- touch /srv/rig/written && rm /srv/rig/written")
         at_work(vm)
     with subtest("the source reboots in the middle"):
-        other.succeed(f"systemd-run --unit=move {move} cutover --rescue --timeout 3m")
+        other.succeed(f"systemd-run --unit=move {move} cutover --rescue --verify-timeout 3m")
         retry(lambda _: gives_up())
         vm.crash()
         vm.start(allow_reboot=True)
         vm.wait_for_unit("multi-user.target")
         # The first run goes on by itself when the source is back in time; else somebody asks again.
         over = move + "standby-status --host vm"
-        other.wait_until_succeeds(f"{over} || systemctl is-active move.service || {move} cutover --rescue --timeout 3m; {over}")
+        other.wait_until_succeeds(f"{over} || systemctl is-active move.service || {move} cutover --rescue --verify-timeout 3m; {over}")
         vm.fail("pgrep -x claude")
         at_work(other, remote=vm)
         is_standby()
