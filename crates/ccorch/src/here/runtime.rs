@@ -76,7 +76,7 @@ impl Runtime {
             Self::Systemd => {
                 let unit = loop_unit(name);
                 isolation::prepare(here, name)?;
-                let (active, main_pid) = start_unit(&unit)?;
+                let (active, main_pid) = start_unit(here, name, &unit)?;
                 Ok(if active && main_pid != 0 {
                     Started::Running(main_pid)
                 } else if super::lease::check(here).is_err() {
@@ -130,8 +130,9 @@ impl Runtime {
         let states = systemd::states(&names.clone().map(loop_unit).collect::<Vec<_>>())?;
         let mut running = Running::default();
         for (name, state) in names.filter_map(|name| Some((name, states.get(&loop_unit(name))?))) {
-            if state.main_pid != 0 {
-                running.up.insert(name.clone(), state.main_pid);
+            let server = main_of(here, name, state.is_active(), state.main_pid);
+            if server != 0 {
+                running.up.insert(name.clone(), server);
             } else if state.active == "activating" {
                 running.starting.insert(name.clone());
             }
@@ -147,11 +148,17 @@ impl Runtime {
 
 impl Runtime {
     /// Ends what a loop left that lost its tmux server: the hangup of its terminal reaches the agent's parent alone, which
-    /// is deaf to it. systemd does this with the unit's stop.
+    /// is deaf to it. systemd does this with the unit's stop, which comes by itself where it knows the server.
     pub fn end_rest(self, here: &Here, name: &LoopName) -> Result<()> {
-        let Some(running) = exits::running(&here.paths, name).filter(|_| self == Self::Direct) else {
+        if self == Self::Systemd {
+            let unit = loop_unit(name);
+            let (active, main_pid) = systemd::main_process(&unit)?;
+            if active && main_of(here, name, active, main_pid) == 0 {
+                systemd::systemctl(&["stop", &unit])?;
+            }
             return Ok(());
-        };
+        }
+        let Some(running) = exits::running(&here.paths, name) else { return Ok(()) };
         // A number from before a reboot is somebody else's by now.
         let argv = running.parent.and_then(|pid| fs::read(format!("/proc/{pid}/cmdline")).ok());
         let argv = argv.unwrap_or_default();
@@ -175,11 +182,12 @@ impl Runtime {
 
 /// Starts a unit; whether it is up, and its main process. A unit whose process has just ended is still up to systemd until
 /// that has heard of it, and its start would be none.
-fn start_unit(unit: &str) -> Result<(bool, u32)> {
+fn start_unit(here: &Here, name: &LoopName, unit: &str) -> Result<(bool, u32)> {
     let until = Instant::now() + SERVER;
     loop {
         systemd::start(unit)?;
         let (active, main_pid) = systemd::main_process(unit)?;
+        let main_pid = main_of(here, name, active, main_pid);
         let over = match process::watch(main_pid)? {
             Some(main) => main.wait(Some(Duration::ZERO))?,
             None => true,
@@ -189,6 +197,13 @@ fn start_unit(unit: &str) -> Result<(bool, u32)> {
         }
         std::thread::sleep(UNHEARD);
     }
+}
+
+/// The main process of a loop's unit. systemd guesses it when the unit has started, and where what tmux forked on its way is
+/// still to be reaped, it cannot tell and says 0 for good (seen, at a boot): then the server itself is asked.
+fn main_of(here: &Here, name: &LoopName, active: bool, main_pid: u32) -> u32 {
+    let asked = || tmux(here, name).server_pid().ok()?.parse().ok();
+    if active && main_pid == 0 { asked().unwrap_or(0) } else { main_pid }
 }
 
 /// Has the loop's tmux server end, and waits until it is gone: a start that meets a dying server fails. It leaves by

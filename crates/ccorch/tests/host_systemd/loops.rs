@@ -28,7 +28,7 @@ type Step = (&'static str, fn(&Container));
 fn loops_live_and_die_apart() {
     let vm = Container::installed("apart", RIG);
     vm.push(Path::new("tests/host_systemd/agent.sh"), "/usr/local/bin/agent");
-    let steps: [Step; 15] = [
+    let steps: [Step; 16] = [
         ("the units are installed as they are", installed_units),
         ("a start on a host without the lease is refused", refused),
         ("the holder starts", starts),
@@ -37,6 +37,7 @@ fn loops_live_and_die_apart() {
         ("an agent that fails", failing_agent),
         ("an agent that is killed", killed_agent),
         ("a tmux server that is killed", killed_server),
+        ("a tmux server that systemd knows nothing of", unknown_server),
         ("a build that eats all memory", out_of_memory),
         ("root and another user at an agent's tmux", strangers_at_tmux),
         ("an agent that has something to say", speaks),
@@ -194,6 +195,33 @@ fn killed_server(vm: &Container) {
         assert!(!vm.holds(&format!("test -e /proc/{}", before["three"])), "the old agent still runs");
         untouched(vm, &before, &["three"]);
     }
+}
+
+/// Its guess fails when something else is still to be reaped, and it does not guess again.
+fn unknown_server(vm: &Container) {
+    let folder = "/run/systemd/system/ccorch-loop@one.service.d";
+    vm.tells(&format!(
+        "mkdir -p {folder}; printf '[Service]\\nGuessMainPID=no\\n' >{folder}/90-no-guess.conf; systemctl daemon-reload"
+    ));
+    vm.tells("ccorch loops restart one");
+    vm.until_well();
+    assert_eq!(vm.unit("one", "MainPID"), "0");
+    let (before, restarts) = (agents(vm), vm.report("one")["restarts"].as_u64().unwrap());
+    vm.tells("systemctl restart ccorch-supervisor.service");
+    vm.until_well();
+    assert_eq!(agents(vm), before, "adopted");
+    vm.tells(&format!("kill -9 {}", before["one"]));
+    vm.until("a restart of one", || (vm.report("one")["restarts"] == restarts + 1).then_some(()));
+    vm.until_loop("one", "running");
+    let old = agents(vm)["one"];
+    vm.tells("kill -9 $(runuser -u loops -- tmux -S /run/ccorch-loops/one/tmux display-message -p '#{pid}')");
+    vm.until("another restart", || (vm.report("one")["restarts"] == restarts + 2).then_some(()));
+    vm.until_loop("one", "running");
+    assert!(!vm.holds(&format!("test -e /proc/{old}")), "the old agent still runs");
+    vm.tells(&format!("rm -r {folder}; systemctl daemon-reload; ccorch loops restart one"));
+    vm.until_well();
+    assert_ne!(vm.unit("one", "MainPID"), "0");
+    untouched(vm, &before, &["one"]);
 }
 
 fn out_of_memory(vm: &Container) {
