@@ -152,8 +152,7 @@ impl Runtime {
     pub fn end_rest(self, here: &Here, name: &LoopName) -> Result<()> {
         if self == Self::Systemd {
             let unit = loop_unit(name);
-            let (active, main_pid) = systemd::main_process(&unit)?;
-            if active && main_of(here, name, active, main_pid) == 0 {
+            if systemd::main_process(&unit)? == (true, 0) {
                 systemd::systemctl(&["stop", &unit])?;
             }
             return Ok(());
