@@ -236,6 +236,8 @@ fn killed(vm: &Container) {
     ));
     let (before, old) = (agents(vm), supervisor(vm));
     vm.tells(&format!("kill -9 {old}"));
+    // As long as it dies its socket takes what nobody will read.
+    vm.until_holds(&format!("! test -e /proc/{old}"));
     types(vm, "builder", "while it was dead");
     spooled(vm, "builder", "while it was dead");
     assert_eq!(supervisor(vm), "0");
