@@ -63,11 +63,15 @@ pub fn acquire(path: &Path, who: &str) -> Result<Lock> {
     Ok(Lock { file })
 }
 
-/// Whether the process that took the lock is over: one that it was starting may have a copy until its exec closes that.
+/// Whether the process that took the lock is over, or has become this one by exec: one that it was starting may have a copy
+/// until its own exec closes that.
 fn has_ended(holder: &str) -> bool {
     let digits = holder.rsplit("pid ").next().unwrap_or_default();
     let digits = digits.split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default();
     let Ok(pid) = digits.parse() else { return false };
+    if pid == std::process::id() {
+        return true;
+    }
     match process::watch(pid) {
         Ok(Some(watched)) => watched.wait(Some(Duration::ZERO)).unwrap_or(false),
         Ok(None) => true,
