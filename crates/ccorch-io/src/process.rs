@@ -21,6 +21,13 @@ pub fn about(file: &Path) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&fs::read(file)?).into_owned())
 }
 
+/// The process that waits for one; none above the first, nor of one that is gone. Source: `PID (NAME) STATE PARENT ...`,
+/// proc_pid_stat(5); the name may have any letter in it.
+pub fn parent(pid: u32) -> Option<u32> {
+    let stat = about(&Path::new("/proc").join(pid.to_string()).join("stat")).ok()?;
+    stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok().filter(|parent| *parent > 0)
+}
+
 /// Opens a handle; `None` when there is no such process.
 pub fn watch(pid: u32) -> Result<Option<Watched>> {
     let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return Ok(None) };

@@ -4,6 +4,8 @@
 
 mod common;
 
+use std::path::PathBuf;
+
 use ccorch_core::cutover::work::Gap;
 use ccorch_core::cutover::{Entry, Journal, Origin, Outcome, Said, Step, plan, plan_hash};
 use ccorch_core::safepoint::UnsavedPolicy;
@@ -98,21 +100,27 @@ fn the_last_cutovers_figures_are_what_is_expected() {
     assert_eq!((&value["from"], &value["expected_downtime_ms"]), (&"vm".into(), &serde_json::Value::Null));
 }
 
-/// What was asked at the beginning holds: another word is refused before any host is asked.
-#[test]
-fn what_was_asked_at_the_beginning_is_not_asked_otherwise_later() {
+/// A cutover by the rig file that somebody began and that is not over: its id, its first line, and its journal's place.
+fn begun(said: Said) -> (Env, &'static str, String, PathBuf) {
+    let id = "20260101T000000Z-abcdef";
     let env = Env::new();
     env.write("ccorch.yaml", RIG);
     let rig = ccorch_core::rig::parse(RIG).unwrap();
     let hosts = rig.cutover.clone().unwrap();
     let plan = plan(&rig, &hosts.from, &hosts.to).unwrap();
     let origin = Origin { ccorch: env!("CARGO_PKG_VERSION").into(), plan_hash: plan_hash(&rig, &plan) };
+    let at = Timestamp::from_second(0).unwrap();
+    let (_, line) = Journal::begin(id.into(), rig.rig, plan, origin, said.of(None), at);
+    let file = env.home().join(format!(".local/state/ccorch/demo/journal/{id}.jsonl"));
+    (env, id, line, file)
+}
+
+/// What was asked at the beginning holds: another word is refused before any host is asked.
+#[test]
+fn what_was_asked_at_the_beginning_is_not_asked_otherwise_later() {
     let said = Said { unsaved: Some(UnsavedPolicy::Rescue), ..Said::default() };
-    let id = "20260101T000000Z-abcdef";
-    let (_, line) =
-        Journal::begin(id.into(), rig.rig, plan, origin, said.of(None), Timestamp::from_second(0).unwrap());
-    let folder = env.home().join(".local/state/ccorch/demo/journal");
-    env.write(folder.join(format!("{id}.jsonl")), format!("{line}\n"));
+    let (env, id, line, file) = begun(said);
+    env.write(file, format!("{line}\n"));
     for wish in [&["cutover"][..], &["cutover", "--resume"], &["cutover", "--abort"]] {
         let ran = env.run(&[wish, &["--settle", "5s", "--rescue", "--prove-reboot"]].concat());
         assert_eq!(ran.status, Some(6), "{}", ran.snapshot());
@@ -129,15 +137,7 @@ fn what_was_asked_at_the_beginning_is_not_asked_otherwise_later() {
 /// A driver that died in its first line had begun nothing; one that died in a later one is gone on with.
 #[test]
 fn a_journal_cut_off_in_a_letter_is_read_up_to_its_last_whole_line() {
-    let env = Env::new();
-    env.write("ccorch.yaml", RIG);
-    let rig = ccorch_core::rig::parse(RIG).unwrap();
-    let hosts = rig.cutover.clone().unwrap();
-    let plan = plan(&rig, &hosts.from, &hosts.to).unwrap();
-    let origin = Origin { ccorch: env!("CARGO_PKG_VERSION").into(), plan_hash: plan_hash(&rig, &plan) };
-    let (id, begun) = ("20260101T000000Z-abcdef", Timestamp::from_second(0).unwrap());
-    let (_, line) = Journal::begin(id.into(), rig.rig, plan, origin, Said::default().of(None), begun);
-    let file = env.home().join(format!(".local/state/ccorch/demo/journal/{id}.jsonl"));
+    let (env, id, line, file) = begun(Said::default());
     env.write(&file, &line.as_bytes()[..40]);
     let ran = env.run(&["cutover", "--dry-run"]);
     assert_eq!(ran.status, Some(0), "{}", ran.snapshot());

@@ -115,10 +115,7 @@ fn is_a_loops(pid: u32) -> bool {
         if argv.split(|byte| *byte == 0).nth(1) == Some(b"loop-exec") {
             return true;
         }
-        let stat = process::about(&of(pid, "stat")).unwrap_or_default();
-        // The name in field 2 may hold anything; the parent is the second word behind it. Source: proc(5).
-        let parent = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(1)?.parse().ok());
-        match parent {
+        match process::parent(pid) {
             Some(parent) if parent > 1 => pid = parent,
             _ => return false,
         }

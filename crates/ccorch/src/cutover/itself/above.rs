@@ -5,18 +5,12 @@ use std::fs;
 use std::iter::successors;
 use std::path::Path;
 
-use ccorch_io::process;
+use ccorch_io::process::parent;
 
 /// The nearest such process; this one counts as well. One that nobody may look into is passed over.
 pub fn at_work(root: &str) -> Option<u32> {
     let root = fs::canonicalize(root).ok()?;
     successors(Some(std::process::id()), |pid| parent(*pid)).find(|pid| works_in(*pid, &root))
-}
-
-/// `PID (NAME) STATE PARENT ...`, proc_pid_stat(5); the name may have any letter in it.
-fn parent(pid: u32) -> Option<u32> {
-    let stat = process::about(&Path::new("/proc").join(pid.to_string()).join("stat")).ok()?;
-    stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok().filter(|parent| *parent > 0)
 }
 
 /// Whether it stands there, runs a program of it or has a file of it open.
