@@ -75,7 +75,10 @@ impl LeaseRef {
         };
         let Some(id) = listed.split_whitespace().next() else { return Ok(Seen::Absent) };
         let commit = Commit(id.to_owned());
-        if self.show(&commit).is_err() {
+        let known = self.show(&commit);
+        let text = if let Ok(text) = known {
+            text
+        } else {
             let fetch = self.git(&[
                 "fetch",
                 "--quiet",
@@ -87,8 +90,8 @@ impl LeaseRef {
             if let Err(error) = fetch.run() {
                 return Ok(Seen::Away(last_line(&error.tail)));
             }
-        }
-        let text = self.show(&commit)?;
+            self.show(&commit)?
+        };
         let lease = serde_json::from_str(&text)
             .with_context(|| format!("{} at {} does not hold a lease", self.name, self.remote))?;
         Ok(Seen::Holds(commit, Box::new(lease)))

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use ccorch_core::cutover::Step;
-use ccorch_core::lease::{Change, Driver, Lease, LeaseFile, Standing, Wanted, change};
+use ccorch_core::lease::{Change, Driver, Lease, LeaseFile, LeaseOk, Standing, Wanted, change};
 
 use crate::mutant::Mutant;
 use crate::window::{Said, active};
@@ -246,8 +246,15 @@ impl World {
                 self.host(writer).quiesced = Some(driver.journal.clone());
             }
             self.host(writer).file = active(new.clone());
+            self.mark_written(writer, new);
         }
         Ok(())
+    }
+
+    /// What a host wrote of itself, it has acquired for the boot in which it did.
+    fn mark_written(&mut self, host: usize, lease: &Lease) {
+        let Some(boot_id) = lease.boot_id.clone().filter(|id| *id == self.boot_id(host)) else { return };
+        self.host(host).ok = Some(LeaseOk { epoch: lease.epoch, nonce: lease.nonce.clone(), boot_id });
     }
 
     fn standby(&mut self, host: usize, lease: &Lease) {
@@ -295,6 +302,7 @@ impl World {
         let nonce = format!("written-{about}-{epoch}-{}", driver.turn);
         let mut new = lease(about, epoch, state, nonce, self.arbiter.cutover.clone());
         new.journal = Some(driver.journal.clone());
+        new.boot_id = (writer == about && state == Standing::Active).then(|| self.boot_id(writer));
         if state == Standing::Standby && writer == about {
             self.standby(writer, &new);
         }
@@ -313,6 +321,9 @@ impl World {
         }
         if state == Standing::Standby || !known {
             here.file = Some(LeaseFile { lease: now.clone(), pending: None });
+        }
+        if state == Standing::Active {
+            self.mark_written(writer, now);
         }
     }
 }

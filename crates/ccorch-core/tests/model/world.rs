@@ -159,7 +159,7 @@ impl World {
         }
     }
 
-    fn boot_id(&self, host: usize) -> String {
+    pub fn boot_id(&self, host: usize) -> String {
         format!("{host}-{}", self.hosts[host].boot)
     }
 

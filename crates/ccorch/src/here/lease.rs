@@ -204,10 +204,15 @@ fn acquire(
         }
     }
     write_file(here, &LeaseFile { lease: lease.clone(), pending: None })?;
-    events::record(here, "lease-acquired", None, format!("epoch {epoch} for boot {boot_id}"));
+    acquired(here, &lease, boot_id, began)
+}
+
+/// The lease is this boot's, at the arbiter and in the file.
+fn acquired(here: &Here, lease: &Lease, boot_id: &str, began: Duration) -> Result<Tick> {
+    events::record(here, "lease-acquired", None, format!("epoch {} for boot {boot_id}", lease.epoch));
     // Before anything may start: without the guard nothing would end the term.
     term::arm(here, began)?;
-    mark(here, &lease, boot_id)
+    mark(here, lease, boot_id)
 }
 
 /// A standby that the arbiter says is active: the target of a cutover has given the lease back to this host, its source; or this

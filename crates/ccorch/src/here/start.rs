@@ -22,7 +22,7 @@ pub fn rig(here: &Here) -> Result<()> {
             );
         }
         here.set_quiesced(None)?;
-        return lease::tick(here).map(drop);
+        return if lease::check(here).is_ok() { Ok(()) } else { lease::tick(here).map(drop) };
     }
     enable()?;
     // A supervisor that idled through the standby has old conversations in mind.
@@ -41,8 +41,9 @@ pub fn rest(here: &Here) -> Result<()> {
 }
 
 fn units(here: &Here) -> Result<()> {
-    // Here the connection to the remote is open already. Otherwise the lease's own unit has the patience.
-    if !matches!(lease::tick(here), Ok(Tick::Held(_))) {
+    // A cutover's write of the lease has acquired it for that boot. In a later one: here the connection to the remote is open
+    // already; otherwise the lease's own unit has the patience.
+    if lease::check(here).is_err() && !matches!(lease::tick(here), Ok(Tick::Held(_))) {
         systemd::systemctl(&["start", "ccorch-lease.service"])?;
     }
     systemd::systemctl(&["start", "--no-block", "ccorch.target"])?;

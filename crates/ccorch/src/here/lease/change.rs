@@ -32,18 +32,22 @@ pub fn write(here: &Here, about: &HostName, to: To, by: &Driver) -> Result<Lease
     let state = if to == To::Standby { Standing::Standby } else { Standing::Active };
     let _act = driver::admit(here, by, "an unknown driver")?;
     let _turn = turn(here)?;
+    let (began, boot_id, about_me) = (clock::since_boot(), clock::boot_id()?, *about == here.name);
     let (old, current) = match current(here) {
-        Err(away) if to == To::Active && *about == here.name && hints::of(&away).0 == Kind::Unreachable => {
+        Err(away) if to == To::Active && about_me && hints::of(&away).0 == Kind::Unreachable => {
             return never_left(here)?.ok_or(away);
         }
         current => current?,
     };
     let lease = match rules::change(&current, &Wanted { host: about, state, driver: by }) {
         Change::Done => current.clone(),
-        Change::Write(epoch) => next(&current, about, state, epoch, Some(by.journal.clone())),
+        // What a host writes of itself, it acquires with that for this boot.
+        Change::Write(epoch) => Lease {
+            boot_id: (about_me && to == To::Active).then(|| boot_id.clone()),
+            ..next(&current, about, state, epoch, Some(by.journal.clone()))
+        },
         refused => return Err(refusal(here, about, state, &refused)),
     };
-    let about_me = *about == here.name;
     if about_me && state == Standing::Standby {
         durable::remove(&here.paths.lease_ok())?;
         write_file(here, &LeaseFile { lease: lease.clone(), pending: None })?;
@@ -56,6 +60,9 @@ pub fn write(here: &Here, about: &HostName, to: To, by: &Driver) -> Result<Lease
                 here.set_quiesced(Some(&by.journal))?;
             }
             keep_active(here, &lease)?;
+            if lease.boot_id.as_ref() == Some(&boot_id) {
+                super::acquired(here, &lease, &boot_id, began)?;
+            }
         }
         To::ActiveForItsOwner if about_me => write_file(here, &owners(&lease))?,
         _ => {}
