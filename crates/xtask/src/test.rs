@@ -9,6 +9,7 @@ use std::process::{Child, Command, ExitCode, ExitStatus};
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, ValueEnum};
 
+use crate::asleep;
 use crate::bed::{self, Bed, Layout};
 use crate::crash::{self, CrashArgs};
 use crate::matrix::cell::Cell;
@@ -20,16 +21,14 @@ use crate::testbed::PROGRAMS;
 use crate::trials;
 use cargo::{cargo_test, programs};
 
-/// Random trials of cutovers, and worlds at a time.
+/// Random trials of cutovers, and the seed of the first: the same each time, so that a failure comes again.
 const TRIALS: u64 = 50;
-const WORLDS: usize = 3;
-/// One of so many cells is played here, for the sake of time; `cargo xtask matrix --all` plays all.
-pub const SHARES: usize = 5;
-/// Which cells, and the first trial: the same each time, so that a failure comes again.
-pub const SEED: u64 = 1;
+const FIRST: u64 = 1;
+/// Worlds at a time.
+const WORLDS: usize = 4;
 
-/// Run every test: units, snapshots, crashes, the real Incus and systemd of the test bed, the flake, a sample of
-/// faults at the steps of a cutover, random trials of cutovers, and the rehearsal.
+/// Run every test: units, snapshots, crashes, the real Incus and systemd of the test bed, the flake, every
+/// fault at every step of a cutover, random trials of cutovers, and the rehearsal.
 ///
 /// Needs root; installs what is missing and sets the test bed up by itself. Its two parts run side by side.
 #[derive(Debug, Args)]
@@ -127,10 +126,11 @@ fn walks(args: &TestArgs) -> Result<ExitCode> {
 /// Cutovers that are broken in worlds on this machine.
 fn worlds(report: &mut Report) -> Result<()> {
     let ground = Ground::prepare(report)?;
-    let cells = matrix::on(&ground, &Cell::share(SEED, SHARES), WORLDS)?;
-    let trials = trials::on(&ground, TRIALS, SEED, WORLDS)?;
-    if cells + trials > 0 {
-        bail!("{cells} cells and {trials} trials failed");
+    let cells = matrix::on(&ground, &Cell::all(), WORLDS)?;
+    let stories = asleep::on(&ground, "", WORLDS)?;
+    let trials = trials::on(&ground, TRIALS, FIRST, WORLDS)?;
+    if cells + stories + trials > 0 {
+        bail!("{cells} cells, {stories} stories and {trials} trials failed");
     }
     Ok(())
 }

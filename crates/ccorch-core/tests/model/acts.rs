@@ -322,8 +322,5 @@ impl World {
         if state == Standing::Standby || !known {
             here.file = Some(LeaseFile { lease: now.clone(), pending: None });
         }
-        if state == Standing::Active {
-            self.mark_written(writer, now);
-        }
     }
 }

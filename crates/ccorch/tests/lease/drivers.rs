@@ -3,9 +3,10 @@
 use std::fs;
 
 use ccorch_core::cutover::{Entry, Step};
+use ccorch_io::clock;
 
 use crate::common::Env;
-use crate::place::{Place, Story, ok, refused, show};
+use crate::place::{Place, Story, ok, reboot, refused, show};
 
 /// Every act of a driver on a host.
 fn acts<'a>(journal: &'a str, turn: &'a str, about: &'a str) -> Vec<Vec<&'a str>> {
@@ -94,6 +95,32 @@ fn a_whole_cutover_by_two_drivers_moves_the_lease_once() {
     assert!(shown.contains("cutover: j1 is over, turn 2, driven by bob@lap"), "{shown}");
     assert!(shown.contains("cutover j1, turn 1, driven by ann@desk"), "the chain names the journal: {shown}");
     assert_eq!(Story::begin("j2").claim(&place.a, "ann@desk", None).status, Some(0));
+}
+
+#[test]
+fn a_host_that_a_cutover_makes_active_has_acquired_the_lease_with_that_for_this_boot_alone() {
+    let place = Place::new("");
+    let mut ann = Story::begin("j1");
+    assert_eq!(ann.claim(&place.a, "ann@desk", None).status, Some(0));
+    ann.driver(1, "ann@desk");
+    let driver = ["--journal", "j1", "--turn", "1"];
+    ok(&place.a, &[&["lease", "write", "--about", "a"][..], &driver].concat());
+    ok(&place.b, &[&["lease", "write", "--about", "b", "--active"][..], &driver].concat());
+    let epoch = || show(&place.b)["arbiter"]["epoch"].as_u64().unwrap();
+    let written = epoch();
+    assert_eq!(show(&place.b)["arbiter"]["boot_id"], clock::boot_id().unwrap());
+    // Acquired, and nothing starts before the cutover says so.
+    ok(&place.b, &["lease", "tick"]);
+    refused(&place.b.run(&["lease", "check"]), 6, &["cutover j1 keeps the loops down"]);
+    ok(&place.b, &[&["activate", "--message", "moved"][..], &driver].concat());
+    ok(&place.b, &["lease", "check"]);
+    ok(&place.b, &["lease", "tick"]);
+    assert_eq!(epoch(), written, "one change at the arbiter");
+    reboot(&place.b);
+    refused(&place.b.run(&["lease", "check"]), 6, &["not acquired in this boot"]);
+    ok(&place.b, &["lease", "tick"]);
+    ok(&place.b, &["lease", "check"]);
+    assert_eq!(epoch(), written + 1);
 }
 
 #[test]

@@ -94,22 +94,6 @@ impl Cell {
         points.flat_map(each).filter(sense).collect()
     }
 
-    /// Every point with every fault, and one of both ends: the neighbours in the list of faults have the other one, and so
-    /// has the next seed. Two seeds in a row are all cells.
-    pub fn half(seed: u64) -> Vec<Self> {
-        let place =
-            |cell: &Self| FAULTS.iter().position(|fault| *fault == cell.fault).unwrap_or_default() as u64;
-        let wanted = |cell: &Self| (place(cell) + cell.point.number() + seed).is_multiple_of(2);
-        Self::all().into_iter().filter(|cell| wanted(cell) == (cell.end == End::Resume)).collect()
-    }
-
-    /// One of so many of that half, with another seed others. A number that shares no factor with that of the faults, nor with
-    /// two, has all of them in it, with both ends.
-    pub fn share(seed: u64, shares: usize) -> Vec<Self> {
-        let first = usize::try_from(seed).unwrap_or_default() % shares.max(1);
-        Self::half(seed).into_iter().skip(first).step_by(shares.max(1)).collect()
-    }
-
     /// Its name: `FAULT-SIDE-STEP-END`.
     pub fn name(&self) -> String {
         let fault = match self.fault {
@@ -148,17 +132,6 @@ impl Who {
 }
 
 impl Point {
-    /// Its place among the moments of a cutover.
-    fn number(self) -> u64 {
-        let of = |step| Step::ALL.iter().position(|one| *one == step).unwrap_or_default() as u64;
-        match self {
-            Self::Claim => 0,
-            Self::End => 1,
-            Self::Before(step) => 2 + 2 * of(step),
-            Self::After(step) => 3 + 2 * of(step),
-        }
-    }
-
     /// The step it is about.
     pub fn step(self) -> Option<Step> {
         match self {
@@ -182,31 +155,6 @@ mod tests {
             let of_step = all.iter().filter(|cell| cell.point.step() == Some(step)).count();
             assert_eq!(of_step, FAULTS.len() * 4, "{}", step.name());
         }
-        for seed in [0, 7] {
-            let (one, other) = (Cell::half(seed), Cell::half(seed + 1));
-            assert_eq!((one.len(), other.len()), (all.len() / 2, all.len() / 2));
-            let both: BTreeSet<String> = one.iter().chain(&other).map(Cell::name).collect();
-            assert_eq!(both, names, "two seeds in a row are all of them");
-            let pairs: BTreeSet<String> =
-                one.iter().map(|cell| format!("{:?} {:?}", cell.point, cell.fault)).collect();
-            assert_eq!(pairs.len(), one.len(), "each point has each fault once");
-        }
         assert!(all.iter().all(|cell| Cell::named(&cell.name()).unwrap() == *cell));
-    }
-
-    #[test]
-    fn the_share_that_the_test_command_plays_has_some_of_everything() {
-        use crate::test::{SEED, SHARES};
-        let share = Cell::share(SEED, SHARES);
-        for fault in FAULTS {
-            let of_fault: Vec<_> = share.iter().filter(|cell| cell.fault == fault).collect();
-            assert!(of_fault.len() >= 2, "{fault:?}: {of_fault:?}");
-        }
-        for step in Step::ALL {
-            let of_step = share.iter().filter(|cell| cell.point.step() == Some(step)).count();
-            assert!(of_step >= 3, "{}: {of_step}", step.name());
-        }
-        let resumed = share.iter().filter(|cell| cell.end == End::Resume).count();
-        assert!(resumed * 3 > share.len() && resumed * 3 < share.len() * 2, "{resumed} of {}", share.len());
     }
 }

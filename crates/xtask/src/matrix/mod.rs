@@ -21,20 +21,13 @@ pub use pool::{Job, Pool};
 /// Break every step of a cutover at both sides of its act, in every way, and see it completed or taken back
 ///
 /// Needs root. Each cell is a world of its own: two hosts without systemd, real git remotes, agents that commit all the
-/// while. A cell is FAULT-SIDE-STEP-END; a failing one is printed with both hosts' and the driver's last words. Every step,
-/// side and fault is broken, and one of resume and abort follows: which one alternates, and is the other way around with the
-/// next seed.
+/// while. A cell is FAULT-SIDE-STEP-END: every step, side and fault is broken, and resume or abort follows. A failing one is
+/// printed with both hosts' and the driver's last words.
 #[derive(Debug, Args)]
 pub struct MatrixArgs {
-    /// Both ends of each
-    #[arg(long, conflicts_with = "seed")]
-    all: bool,
-    /// Which half [default: the number of the day]
-    #[arg(long, value_name = "SEED")]
-    seed: Option<u64>,
-    /// Only cells whose name has this in it, both ends
-    #[arg(long, value_name = "CELL", conflicts_with = "seed")]
-    only: Option<String>,
+    /// Only cells whose name has this in it
+    #[arg(long, value_name = "CELL", default_value = "", hide_default_value = true)]
+    only: String,
     /// So many cells at a time
     #[arg(long, default_value_t = 4)]
     jobs: usize,
@@ -89,12 +82,8 @@ impl Ground {
 
 /// Runs all of it.
 pub fn run(args: &MatrixArgs) -> Result<ExitCode> {
-    let seed = args.seed.unwrap_or_else(today);
-    let cells = match &args.only {
-        Some(only) => Cell::all().into_iter().filter(|cell| cell.name().contains(only.as_str())).collect(),
-        None if args.all => Cell::all(),
-        None => Cell::half(seed),
-    };
+    let mut cells = Cell::all();
+    cells.retain(|cell| cell.name().contains(&args.only));
     if cells.is_empty() {
         bail!("no cell has that in its name; `cargo xtask matrix --list` prints them all");
     }
@@ -102,19 +91,9 @@ pub fn run(args: &MatrixArgs) -> Result<ExitCode> {
         cells.iter().for_each(|cell| println!("{}", cell.name()));
         return Ok(ExitCode::SUCCESS);
     }
-    let mut report = Report::default();
-    if !args.all && args.only.is_none() {
-        println!("the half of seed {seed}");
-    }
-    let ground = Ground::prepare(&mut report)?;
+    let ground = Ground::prepare(&mut Report::default())?;
     let failed = on(&ground, &cells, args.jobs)?;
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// Today's number, so that two days in a row play all cells.
-pub fn today() -> u64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    since.map_or(0, |since| since.as_secs() / (24 * 60 * 60))
 }
 
 /// Plays these cells; how many failed.

@@ -60,7 +60,8 @@ pub fn write(here: &Here, about: &HostName, to: To, by: &Driver) -> Result<Lease
                 here.set_quiesced(Some(&by.journal))?;
             }
             keep_active(here, &lease)?;
-            if lease.boot_id.as_ref() == Some(&boot_id) {
+            if lease != current {
+                // Written just now; one that was there is acquired anew by the next look, whose push begins its term.
                 super::acquired(here, &lease, &boot_id, began)?;
             }
         }
