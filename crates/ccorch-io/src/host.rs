@@ -86,9 +86,10 @@ impl Host {
     }
 
     /// Writes a file as root with this mode: beside its place first, synced, then renamed over it. Content goes over
-    /// standard input and is in no argument.
+    /// standard input and is in no argument. What cannot be written whole, as on a full disk, leaves nothing.
     pub fn write_file(&self, path: &str, bytes: &[u8], mode: &str) -> Result<(), CommandError> {
-        let script = r#"set -eu; umask 077; t="$1.ccorch-new"; cat > "$t"; chmod "$2" "$t"; sync "$t"; mv -f "$t" "$1""#;
+        let script = r#"set -eu; umask 077; t="$1.ccorch-new"; trap 'rm -f -- "$t"' EXIT
+cat > "$t"; chmod "$2" "$t"; sync "$t"; mv -f "$t" "$1""#;
         self.command(&["sh", "-c", script, "write-file", path, mode])
             .shown_as(format!("write {path}"))
             .deadline(Duration::from_secs(300))
@@ -104,5 +105,22 @@ fn answer(command: &Command, output: Output) -> Result<bool, CommandError> {
         Some(0) => Ok(true),
         Some(1) => Ok(false),
         _ => Err(command.failed(&output)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_cannot_be_written_whole_leaves_nothing_behind() {
+        let dir = tempfile::tempdir().unwrap();
+        let host = Host::here("here");
+        let path = dir.path().join("file").display().to_string();
+        assert!(host.write_file(&path, b"text", "no mode").is_err());
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+        host.write_file(&path, b"text", "0640").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"text");
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 }

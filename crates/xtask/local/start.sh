@@ -13,6 +13,7 @@ if [ -e /etc/ccorch/host ]; then
     exec >> /var/log/ccorch 2>&1
     while :; do ccorch supervise; sleep 0.2; done &
     while :; do ccorch lease tick; sleep 2; done &
-    while :; do ccorch confirm watch; sleep 0.5; done &
+    # Without a window it has nothing to watch.
+    while :; do if [ -e /var/lib/ccorch/confirm.json ]; then ccorch confirm watch; fi; sleep 0.5; done &
 fi
 wait

@@ -16,7 +16,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::local::LOOPS;
-use crate::local::host::processes;
+use crate::local::host::agents;
 use crate::local::judge::{self, Sampler};
 use crate::local::world::{World, journals};
 use crate::matrix::cell::Point;
@@ -177,8 +177,8 @@ impl Plague {
         thread::spawn(move || {
             while shared.load(Ordering::Relaxed) != 1 {
                 let there = shared.load(Ordering::Relaxed);
-                let agents = processes().unwrap_or_default().into_iter();
-                for one in agents.filter(|one| one.namespace == there && one.name == "claude") {
+                let agents = agents().unwrap_or_default().into_iter();
+                for one in agents.filter(|one| one.namespace == there) {
                     // It may be over by itself.
                     let _ = kill_process(one.pid, Signal::KILL);
                 }

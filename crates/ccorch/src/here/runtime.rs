@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -298,8 +299,20 @@ pub struct Account {
     pub home: PathBuf,
 }
 
-/// Looks an account up, by whatever name service the machine has.
+/// Looks an account up, by whatever name service the machine has; one that was found is kept in mind, as a start of all
+/// loops asks for the same few again and again.
 pub fn account(user: &str) -> Option<Account> {
+    static FOUND: Mutex<BTreeMap<String, Account>> = Mutex::new(BTreeMap::new());
+    let found = || FOUND.lock().unwrap_or_else(PoisonError::into_inner);
+    let known = found().get(user).cloned();
+    known.or_else(|| {
+        let account = look_up(user)?;
+        found().insert(user.to_owned(), account.clone());
+        Some(account)
+    })
+}
+
+fn look_up(user: &str) -> Option<Account> {
     let line = Command::new("getent").args(["passwd", user]).read().ok()?;
     let fields: Vec<&str> = line.split(':').collect();
     Some(Account {

@@ -90,7 +90,8 @@ pub fn folders(pair: &Pair, base: &Base) -> (String, String) {
 
 /// Content goes over standard input; the file is the user's alone, and whole or not there.
 fn write_as_user(pair: &Pair, path: &str, bytes: Vec<u8>) -> Result<()> {
-    let script = r#"set -eu; umask 077; t="$1.ccorch-new"; cat >"$t"; sync "$t"; mv -f -T -- "$t" "$1""#;
+    let script = r#"set -eu; umask 077; t="$1.ccorch-new"; trap 'rm -f -- "$t"' EXIT
+cat >"$t"; sync "$t"; mv -f -T -- "$t" "$1""#;
     let command = pair.target.command_as(pair.user, "/", &["sh", "-c", script, "write", path]);
     Ok(command.shown_as(format!("write {path}")).input(bytes).run().map(drop)?)
 }

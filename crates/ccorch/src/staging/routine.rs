@@ -19,6 +19,7 @@ if [ -e "$name" ]; then cat -- "$name"; fi"#;
 /// Writes it and has git pass it over. $1: the name.
 const WRITE: &str = r#"set -eu
 umask 022
+trap 'rm -f -- "$1.ccorch-new"' EXIT
 cat >"$1.ccorch-new"
 mv -fT -- "$1.ccorch-new" "$1"
 if exclude=$(git rev-parse --git-path info/exclude 2>/dev/null); then

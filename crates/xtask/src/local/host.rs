@@ -129,8 +129,8 @@ impl Host {
 
     /// Its agents.
     pub fn agents(&self) -> Result<Vec<Pid>> {
-        let all = self.processes()?;
-        Ok(all.into_iter().filter(|one| one.name == "claude").map(|one| one.pid).collect())
+        let Some(namespace) = self.namespace() else { return Ok(Vec::new()) };
+        Ok(agents()?.into_iter().filter(|one| one.namespace == namespace).map(|one| one.pid).collect())
     }
 
     fn answers(&self) -> Result<()> {
@@ -193,6 +193,15 @@ pub struct Process {
 
 /// Every process of the world that is not over.
 pub fn processes() -> Result<Vec<Process>> {
+    named(|_| true)
+}
+
+/// The agents of the world that are not over.
+pub fn agents() -> Result<Vec<Process>> {
+    named(|name| name == "claude")
+}
+
+fn named(wanted: impl Fn(&str) -> bool) -> Result<Vec<Process>> {
     let mut all = Vec::new();
     for entry in fs::read_dir("/proc").context("cannot read /proc")?.flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw)
@@ -200,18 +209,15 @@ pub fn processes() -> Result<Vec<Process>> {
             continue;
         };
         // It may be over by now.
-        let (Ok(stat), Ok(namespace)) =
-            (fs::read_to_string(entry.path().join("stat")), fs::metadata(entry.path().join("ns/pid")))
-        else {
-            continue;
-        };
+        let Ok(stat) = fs::read_to_string(entry.path().join("stat")) else { continue };
         // `PID (NAME) STATE ...`, proc_pid_stat(5); a zombie runs no more.
         let Some((name, rest)) = stat.split_once('(').and_then(|(_, rest)| rest.rsplit_once(") ")) else {
             continue;
         };
-        if rest.starts_with(['Z', 'X']) {
+        if !wanted(name) || rest.starts_with(['Z', 'X']) {
             continue;
         }
+        let Ok(namespace) = fs::metadata(entry.path().join("ns/pid")) else { continue };
         all.push(Process { pid, name: name.to_owned(), namespace: namespace.ino() });
     }
     Ok(all)

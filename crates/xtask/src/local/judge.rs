@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 
-use super::host::processes;
+use super::host;
 use super::world::{World, path};
 use super::{HOSTS, LOOPS};
 use crate::run::Run;
@@ -79,12 +79,13 @@ impl Sampler {
         let thread = thread::spawn(move || {
             let mut samples = 0;
             while !flag.load(Ordering::Relaxed) {
-                // Agents seen in two namespaces by one look, and still there at the next, ran at the same moment.
-                let (first, second) = (agents()?, agents()?);
-                let both: BTreeSet<u64> =
-                    first.intersection(&second).map(|(namespace, _)| *namespace).collect();
-                if both.len() >= HOSTS.len() {
-                    bail!("agents ran on both hosts at the same moment (sample {samples}): {second:?}");
+                let seen = agents()?;
+                if namespaces(&seen) >= HOSTS.len() {
+                    // Seen in two namespaces by one look, and still there at the next, they ran at the same moment.
+                    let still = seen.intersection(&agents()?).copied().collect();
+                    if namespaces(&still) >= HOSTS.len() {
+                        bail!("agents ran on both hosts at the same moment (sample {samples}): {still:?}");
+                    }
                 }
                 samples += 1;
                 thread::sleep(PAUSE);
@@ -101,9 +102,13 @@ impl Sampler {
     }
 }
 
+fn namespaces(agents: &BTreeSet<(u64, i32)>) -> usize {
+    agents.iter().map(|(namespace, _)| namespace).collect::<BTreeSet<_>>().len()
+}
+
 fn agents() -> Result<BTreeSet<(u64, i32)>> {
     // The world itself reads the agents' work with the agents' program.
     let own = fs::metadata("/proc/self/ns/pid").context("this process has no namespace")?.ino();
-    let agents = processes()?.into_iter().filter(|one| one.name == "claude" && one.namespace != own);
+    let agents = host::agents()?.into_iter().filter(|one| one.namespace != own);
     Ok(agents.map(|one| (one.namespace, one.pid.as_raw_nonzero().get())).collect())
 }
