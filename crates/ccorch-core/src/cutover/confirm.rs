@@ -119,6 +119,8 @@ pub struct Facts {
     pub boot_id: String,
     /// Every loop that nobody holds down.
     pub loops: Vec<LoopFacts>,
+    /// Whether there are loops, and every one of them is held down: nothing can show that the rig works here.
+    pub all_held: bool,
     /// What else is missing: proxy, health, hand-offs, the receipt.
     pub missing: Vec<String>,
     /// Why this host may not run the loops any more.
@@ -153,6 +155,9 @@ pub fn judge(terms: &Terms, stage: &Stage, facts: &Facts) -> Judgement {
     let leaving = matches!(stage, Stage::Rebooting { from } if *from == facts.boot_id);
     if leaving {
         missing.push("the reboot has not happened yet".to_owned());
+    }
+    if facts.all_held {
+        missing.push("every loop is held, so nothing shows that this host works; `ccorch loops start LOOP` lets one run".into());
     }
     for one in &facts.loops {
         missing.extend(one.wrong.clone());

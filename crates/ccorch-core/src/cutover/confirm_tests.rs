@@ -25,6 +25,7 @@ fn facts(loops: Vec<LoopFacts>, watched: u64, quiet: u64) -> Facts {
     Facts {
         boot_id: "b1".into(),
         loops,
+        all_held: false,
         missing: vec![],
         lost: None,
         watched: seconds(watched),
@@ -49,6 +50,18 @@ fn work_of_every_loop_and_a_quiet_time_confirm() {
     assert_eq!(says(&terms(), &facts(both(true), 60, 60)), "Confirm");
     let late = "fail: not at work after 3m: loop b has not worked yet";
     assert_eq!(says(&terms(), &facts(both(false), 240, 240)), late);
+}
+
+#[test]
+fn a_rig_whose_loops_are_all_held_is_not_confirmed() {
+    let held = |watched| Facts { all_held: true, ..facts(vec![], watched, watched) };
+    let why =
+        "every loop is held, so nothing shows that this host works; `ccorch loops start LOOP` lets one run";
+    assert_eq!(says(&terms(), &held(100)), format!("wait: {why}"));
+    assert_eq!(says(&terms(), &held(240)), format!("fail: not at work after 3m: {why}"));
+    // One loop at work is enough, and a rig may have none.
+    assert_eq!(says(&terms(), &facts(vec![one("a", true, 0)], 60, 60)), "Confirm");
+    assert_eq!(says(&terms(), &facts(vec![], 60, 60)), "Confirm");
 }
 
 #[test]

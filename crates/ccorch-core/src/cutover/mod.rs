@@ -191,6 +191,11 @@ impl Plan {
         self.from.name == self.to.name
     }
 
+    /// Whether both hosts keep the loops' states, which then go along.
+    pub fn carries_loops(&self) -> bool {
+        !self.in_place() && self.from.kind == SideKind::Ccorch && self.to.kind == SideKind::Ccorch
+    }
+
     /// What a step does, in one line for people.
     pub fn describe(&self, step: Step) -> String {
         let (from, to) = (&self.from.name, &self.to.name);
@@ -214,6 +219,9 @@ impl Plan {
             }
             Step::Fence => format!("lease to standby: the file on {from}, then the arbiter"),
             Step::FinalSync => format!("carry what changed since from {from} to {to}"),
+            Step::Prove if self.carries_loops() => {
+                "compare commits of every branch, hashes of every carried file and of what is kept of each loop on both sides".into()
+            }
             Step::Prove => {
                 "compare commits of every branch and hashes of every carried file on both sides".into()
             }

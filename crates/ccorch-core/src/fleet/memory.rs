@@ -176,8 +176,7 @@ impl Memory {
 
     /// Whether this content was announced already; from now on it was.
     pub fn announced(&mut self, hash: &str) -> bool {
-        let digits = crate::sha256(hash.as_bytes());
-        let short = u64::from_str_radix(&digits[..16], 16).unwrap_or_default();
+        let short = content(hash);
         if self.inbox.contains(&short) {
             return true;
         }
@@ -195,6 +194,11 @@ impl Memory {
         self.began = self.began.min(now);
         self.unclear_since = self.unclear_since.map(|at| at.min(now));
     }
+}
+
+/// What is remembered of an inbox's content with this hash.
+pub(super) fn content(hash: &str) -> u64 {
+    u64::from_str_radix(&crate::sha256(hash.as_bytes())[..16], 16).unwrap_or_default()
 }
 
 /// What is kept about all loops together.

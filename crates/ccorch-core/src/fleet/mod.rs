@@ -10,6 +10,7 @@
 //! person; at most [`notices::MOST`] notifications go out within [`notices::SPAN`].
 
 mod account;
+mod carried;
 pub mod crash;
 mod due;
 mod happens;
@@ -37,6 +38,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 pub use account::Block;
+pub use carried::Carried;
 pub use memory::{Memory, Rung, Shared};
 pub use nudges::{Nudge, Purpose};
 pub use spec::{Fleets, Spec};

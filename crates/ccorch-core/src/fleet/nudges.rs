@@ -184,6 +184,11 @@ impl Nudges {
         Failed::Again { news, long }
     }
 
+    /// All that wait or are under way.
+    pub fn all(&self) -> &[Nudge] {
+        &self.0
+    }
+
     /// The one with this id.
     pub fn get(&self, id: &str) -> Option<&Nudge> {
         self.0.iter().find(|nudge| nudge.id == id)

@@ -20,7 +20,7 @@ use crate::context::Context;
 use crate::error::{Kind, Problem};
 use crate::here::runtime::{self, NO_TMUX, Runtime};
 use crate::here::status::{LoopReport, LoopWord};
-use crate::here::{Here, events};
+use crate::here::{Here, carried, events};
 use crate::remote;
 use crate::supervisor::control::{Request, ask, status};
 
@@ -90,6 +90,9 @@ enum What {
         #[arg(long)]
         json: bool,
     },
+    /// What a cutover carries of every loop's state, by hashes, as JSON (what it compares both hosts by)
+    #[command(hide = true)]
+    Carried,
     /// What happened to a loop: its events and its unit's journal
     #[command(after_help = "Example: ccorch loops logs builder --host vm -n 50")]
     Logs {
@@ -152,6 +155,7 @@ pub fn run(context: &Context, args: &Args) -> Result<ExitCode> {
             nudge::run(&here, args)?;
         }
         What::Capture { name, dir, json } => capture::capture(&here, known(&here, name)?, dir, *json)?,
+        What::Carried => println!("{}", serde_json::to_string(&carried::list(&here))?),
         What::Logs { name, lines, json } => logs(&here, known(&here, name)?, *lines, *json)?,
     }
     Ok(ExitCode::SUCCESS)

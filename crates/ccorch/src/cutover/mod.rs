@@ -13,6 +13,7 @@ mod leftovers;
 mod legacy;
 mod live;
 mod log;
+mod loop_states;
 mod open;
 mod patience;
 mod preflight;

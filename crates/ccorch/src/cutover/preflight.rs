@@ -3,13 +3,16 @@
 use anyhow::{Error, Result};
 use ccorch_core::cutover::SideKind;
 use ccorch_core::lease::Standing;
+use ccorch_core::names::LoopName;
 
 use super::hosted;
 use super::leftovers;
 use super::legacy;
+use super::loop_states;
 use super::side::Side;
 use super::steps::Steps;
 use crate::error::{Kind, Problem};
+use crate::here::carried::Kept;
 use crate::hints;
 
 /// Marks a failure before which nothing was changed, so that its own kind is the exit status.
@@ -31,6 +34,9 @@ pub fn check(steps: &Steps<'_>) -> Result<String> {
             if side.kind == SideKind::Ccorch {
                 note(installed(side));
             }
+        }
+        if steps.plan().carries_loops() {
+            note(one_works(steps, from));
         }
         note(lease(steps).and_then(|()| movable(steps)));
     } else {
@@ -75,6 +81,26 @@ fn source(side: &Side) -> Result<()> {
         return Err(unfit(side, "its units are fenced already".into(), hint));
     }
     if side.kind == SideKind::Legacy { leftovers::check(side) } else { Ok(()) }
+}
+
+/// Held loops arrive held, and a target none of whose loops may work could never confirm itself.
+fn one_works(steps: &Steps<'_>, from: &Side) -> Result<()> {
+    let kept = loop_states::of(from)?;
+    let names: Vec<&str> = steps.rig().loops.keys().map(LoopName::as_str).collect();
+    let held = |name| matches!(kept.get(name), Some(Kept::State(state)) if state.is_held());
+    if names.is_empty() || !steps.rig().loops.keys().all(held) {
+        return Ok(());
+    }
+    let message = format!(
+        "on {}: every loop is held ({}), and would be on the target: nothing could show that it works there",
+        from.name,
+        names.join(", ")
+    );
+    let hint = format!(
+        "let at least one run again: `ccorch loops start {} --host {}`; the others stay held, also on the target",
+        names[0], from.name
+    );
+    Err(Problem::new(Kind::Conflict, message).hint(hint).into())
 }
 
 /// A rig that was adopted goes back to units that are still fenced, and to nothing else.

@@ -13,7 +13,7 @@ use ccorch_core::seconds::Seconds;
 use super::hosted::Start;
 use super::itself::{self, Able};
 use super::side::{Lazy, Side};
-use super::{copies, decommission, hosted, legacy, preflight, verify};
+use super::{copies, decommission, hosted, legacy, loop_states, preflight, verify};
 use crate::context::LoadedRig;
 use crate::error::{Kind, Problem};
 use crate::staging::{self, Cache, How, Mode, Pass};
@@ -227,8 +227,7 @@ impl<'a> Steps<'a> {
         let rescue = (self.asked.unsaved == UnsavedPolicy::Rescue).then_some(name.as_str());
         let how = How { mode: Mode::Carry, pass, rescue };
         let sync = || staging::sync(self.loaded, &from.host, &to.host, how, &self.cache);
-        let sessions = from.kind == SideKind::Ccorch && to.kind == SideKind::Ccorch;
-        let carry = || if sessions { self.carry_sessions(from, to) } else { Ok(()) };
+        let carry = || if self.plan.carries_loops() { self.carry_sessions(from, to) } else { Ok(()) };
         Ok(staging::both(sync, carry)?.0.to_string())
     }
 
@@ -247,9 +246,14 @@ impl<'a> Steps<'a> {
 
     fn prove(&self, from: &Side, to: &Side) -> Result<String> {
         let along = self.asked.unsaved == UnsavedPolicy::Rescue;
-        let differences = staging::prove(self.loaded, &from.host, &to.host, along, &self.cache)?;
+        let work = || staging::prove(self.loaded, &from.host, &to.host, along, &self.cache);
+        let both = self.plan.carries_loops();
+        let loops = || if both { loop_states::differences(from, to) } else { Ok(Vec::new()) };
+        let (work, loops) = staging::both(work, loops)?;
+        let differences: Vec<String> = work.iter().map(ToString::to_string).chain(loops).collect();
         if differences.is_empty() {
-            return Ok("every branch and every carried file is the same on both sides".into());
+            let kept = if both { ", and what is kept of each loop," } else { "" };
+            return Ok(format!("every branch and every carried file{kept} is the same on both sides"));
         }
         let list: String = differences.iter().map(|difference| format!("\n  - {difference}")).collect();
         let message = format!("{} and {} differ:{list}", from.name, to.name);

@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod boot;
+pub mod carried;
 pub mod confirm;
 pub mod driver;
 pub mod events;

@@ -29,7 +29,7 @@ const BLIND: Duration = Duration::from_secs(30);
 const AGAIN: Duration = Duration::from_secs(60);
 
 /// So much of an inbox is read, in bytes: whoever writes more writes no message.
-const LARGEST_INBOX: u64 = 16 << 20;
+pub const LARGEST_INBOX: u64 = 16 << 20;
 
 /// What a watched path is.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -37,6 +37,7 @@ use ccorch_io::{content, durable, lock, process, systemd};
 
 use crate::here::runtime::Runtime;
 use crate::here::{Here, boot, events, loop_state};
+pub use files::LARGEST_INBOX;
 use loops::Loops;
 
 /// How often the sign of life is written that downtime is counted from.

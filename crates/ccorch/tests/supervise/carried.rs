@@ -62,3 +62,36 @@ fn a_heartbeat_between_lease_and_activation_starts_nothing() {
     place.ok(&[&activate, &by[..]].concat());
     assert_eq!(place.run(&["lease", "check"]).status, Some(0));
 }
+
+/// What a cutover compares of this host with another one.
+fn carried(place: &Place) -> Value {
+    serde_json::from_str(&place.ok(&["loops", "carried"])).unwrap()
+}
+
+#[test]
+fn a_supervisor_that_begins_anew_keeps_what_both_hosts_are_compared_by() {
+    let mut place = Place::new();
+    // As it comes from a source at work: with what the agent was told and has yet to be told.
+    let nudge = json!({ "id": "mail-2", "purpose": "asked", "text": "and this", "tries": 1, "after": 0 });
+    let memory = json!({
+        "state": "working", "reason": "working", "nudges": [nudge],
+        "told": [{ "id": "mail-1", "text": "0123456789abcdef" }], "inbox": [7, 8],
+    });
+    let state =
+        json!({ "desired": "run", "session": CARRIED, "message": "Look at mail-1.", "memory": memory });
+    let path = place.state("loops/builder.json");
+    place.env.write(&path, state.to_string());
+    let brought = carried(&place);
+    assert_eq!(brought["builder"]["state"]["conversation"], CARRIED, "{brought}");
+    assert_eq!(brought["builder"]["state"]["asked"].as_array().unwrap().len(), 1, "{brought}");
+    // A host without the lease: its supervisor writes down why nothing runs.
+    place.supervise();
+    let written = until("the supervisor to write its own", || {
+        Some(place.env.text(&path)).filter(|text| *text != state.to_string())
+    });
+    assert_eq!(carried(&place)["builder"], brought["builder"], "{written}");
+    place.kill_supervisor();
+    place.env.write(&path, "{ \"desired\": ");
+    let damaged = carried(&place)["builder"]["damaged"].to_string();
+    assert!(damaged.contains("builder.json"), "{damaged}");
+}

@@ -215,7 +215,8 @@ fn look(here: &Here, window: &Window, baseline: &Baseline) -> Result<(Facts, Wor
     }
     let (watched, quiet) = (Duration::ZERO, Duration::ZERO);
     let lost = lost(here)?;
-    Ok((Facts { boot_id: status.boot_id, loops, missing, lost, watched, quiet }, worked))
+    let all_held = loops.is_empty() && !status.loops.is_empty();
+    Ok((Facts { boot_id: status.boot_id, loops, all_held, missing, lost, watched, quiet }, worked))
 }
 
 fn machine(status: &Status) -> Vec<String> {
