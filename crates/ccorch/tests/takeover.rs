@@ -5,115 +5,13 @@
 mod machines;
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ccorch_core::cutover::{Entry, Journal, Origin, Said, Step, plan, plan_hash};
-use ccorch_core::lease::Turn;
-use ccorch_core::names::HostName;
-use jiff::Timestamp;
-use machines::Bed;
+use ccorch_core::cutover::Step;
+use machines::begun::{ID, RIG, arbiter, claimed, of_its_owner, place, place_of, stopped_by};
 use serde_json::Value;
-
-const RIG: &str = r#"
-rig: demo
-workspace: { root: /srv/w, user: loops, repositories: { ".": { url: "URL", branch: main } } }
-phases: [{ id: a, plan: a.md }]
-loops: { one: { agent: command, workdir: ., command: [sleep, "9"] } }
-lease: { remote: "LEASE" }
-"#;
-
-/// An `/etc` of the machine's own, so that it can be a host of a rig.
-const OWN_ETC: &str = "mkdir /run/etc; cp -a /etc/. /run/etc/; mount --bind /run/etc /etc; mkdir -p /etc/ccorch; \
-                       cp /opt/rig.json /opt/host /etc/ccorch/";
-
-/// The pi holds the lease; the vm was its source, was stopped by the cutover and is standby since.
-fn place() -> Bed {
-    place_of(RIG)
-}
-
-/// The same for another rig.
-fn place_of(rig: &str) -> Bed {
-    let mut bed = Bed::new();
-    let (url, lease) = (bed.remote("x.git"), bed.path("lease.git"));
-    let made = Command::new("git").args(["init", "--quiet", "--bare"]).arg(&lease).status();
-    assert!(made.unwrap().success());
-    bed.rig(&rig.replace("URL", &url).replace("LEASE", &lease.display().to_string()));
-    bed.vm.sh("/srv/w", &format!("git clone -q {url} ."));
-    let newer = "git clone -q URL t; cd t; echo pushed > since; git add since; \
-                 git -c user.name=a -c user.email=a@b commit -qm since; git push -q";
-    bed.pi.sh("/home/loops", &newer.replace("URL", &url));
-
-    let (vm, rig) = (&bed.vm, ccorch_core::rig::parse(&bed.text("ccorch.yaml")).unwrap());
-    fs::copy(env!("CARGO_BIN_EXE_ccorch"), vm.path("/usr/local/bin/ccorch")).unwrap();
-    let json = serde_json::to_string(&ccorch_core::install::host_rig(&rig)).unwrap();
-    for (file, text) in [("rig.json", json.as_str()), ("host", "vm\n")] {
-        fs::write(vm.path("/opt").join(file), text).unwrap();
-    }
-    let state = vm.path("/var/lib/ccorch");
-    fs::create_dir_all(&state).unwrap();
-    for (file, text) in [("quiesced", "j1\n"), ("standby.json", "{}"), ("STANDBY.txt", "on pi")] {
-        fs::write(state.join(file), text).unwrap();
-    }
-    vm.put("/srv/w/STANDBY.txt", "on pi");
-    bed.vm.stop();
-    bed.vm.start(OWN_ETC);
-    bed.ok(&["lease", "init", "--holder", "pi", "--host", "vm"]);
-    bed
-}
-
-const ID: &str = "20260101T000000Z-abcdef";
-
-/// The operator's journal of a cutover from pi to vm with these steps done, in hand with turn 1 at the arbiter.
-fn claimed(bed: &Bed, done: &[Step]) {
-    let rig = ccorch_core::rig::parse(&bed.text("ccorch.yaml")).unwrap();
-    let [pi, vm] = ["pi", "vm"].map(|name| HostName::new(name).unwrap());
-    let plan = plan(&rig, &pi, &vm).unwrap();
-    let origin = Origin { ccorch: env!("CARGO_PKG_VERSION").into(), plan_hash: plan_hash(&rig, &plan) };
-    let (asked, at) = (Said::default().of(None), Timestamp::UNIX_EPOCH);
-    let (mut journal, line) = Journal::begin(ID.into(), rig.rig, plan, origin, asked, at);
-    let mut text = format!("{line}\n");
-    bed.says(&["lease", "claim", "--journal", ID, "--by", "ann@desk", "--host", "vm"], &text);
-    let driver = Entry::Driver { turn: Turn(1), by: "ann@desk".into() };
-    let note = String::new();
-    let steps = done
-        .iter()
-        .flat_map(|step| [Entry::Started { step: *step }, Entry::Done { step: *step, note: note.clone() }]);
-    for entry in std::iter::once(driver).chain(steps) {
-        text += &format!("{}\n", journal.append(at, entry).unwrap());
-    }
-    let journals = bed.path("s/ccorch/demo/journal");
-    fs::create_dir_all(&journals).unwrap();
-    fs::write(journals.join(format!("{ID}.jsonl")), &text).unwrap();
-}
-
-/// The pi's rig is its owner's, and fenced by the mark whose path this is.
-fn of_its_owner(bed: &Bed) -> PathBuf {
-    stopped_by(bed, "[\"true\"]")
-}
-
-/// The same, with a stop command of its own.
-fn stopped_by(bed: &Bed, stop: &str) -> PathBuf {
-    let runs = &format!("pi: {{ runs: {{ stop: {stop}, start: [touch, started] }}, ssh");
-    let text = bed.text("ccorch.yaml").replacen("pi: { ssh", runs, 1);
-    fs::write(bed.path("ccorch.yaml"), &text).unwrap();
-    let systemctl = bed.pi.path("/usr/local/bin/systemctl");
-    fs::write(&systemctl, "#!/bin/sh\nexit 0\n").unwrap();
-    fs::set_permissions(&systemctl, fs::Permissions::from_mode(0o755)).unwrap();
-    let fenced = bed.pi.path("/var/lib/ccorch/fenced");
-    fs::create_dir_all(fenced.parent().unwrap()).unwrap();
-    fs::write(&fenced, "").unwrap();
-    fenced
-}
-
-fn arbiter(bed: &Bed) -> (String, u64) {
-    let said: Value = serde_json::from_str(&bed.ok(&["lease", "show", "--host", "vm", "--json"])).unwrap();
-    let lease = &said["arbiter"];
-    (lease["holder"].as_str().unwrap().to_owned(), lease["epoch"].as_u64().unwrap())
-}
 
 #[test]
 fn an_old_source_takes_over_by_a_persons_word_and_never_from_a_machine_that_answers() {
@@ -308,31 +206,6 @@ fn a_driver_that_slept_over_a_takeover_does_not_start_the_source_again() {
     assert_eq!(ended.status.code(), Some(6), "{said}");
     assert!(said.contains("a newer driver has taken over"), "{said}");
     assert!(fenced.exists() && !bed.pi.path("/srv/w/started").exists(), "{said}");
-}
-
-/// The fence holds units; who starts the rig by hand while it moves is seen before the target works.
-#[test]
-fn a_rig_that_was_started_by_hand_while_it_moved_is_not_started_elsewhere() {
-    let bed = place();
-    of_its_owner(&bed);
-    let done = [Step::Preflight, Step::Presync, Step::Quiesce, Step::Fence, Step::FinalSync, Step::Prove];
-    claimed(&bed, &done);
-    bed.ok(&["lease", "write", "--about", "pi", "--journal", ID, "--turn", "1", "--host", "vm"]);
-    let ssh = ["-q", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-i"];
-    let port = bed.pi.port.to_string();
-    let by_hand = Command::new("ssh")
-        .args(ssh)
-        .arg(bed.path("id"))
-        .args(["-p", &port, "root@127.0.0.1", "cd /srv/w; setsid sleep 3600 < /dev/null > /dev/null 2>&1 &"])
-        .status();
-    assert!(by_hand.unwrap().success());
-    let error = bed.fails(&["cutover", "--resume"], 8);
-    assert!(
-        error.contains("on pi: the rig was started again while it moved") && error.contains("sleep 3600"),
-        "{error}"
-    );
-    assert_eq!(arbiter(&bed).0, "pi");
-    bed.fails(&["lease", "check", "--host", "vm"], 6);
 }
 
 /// Whoever wants it taken back and is too late has not got what they asked for.

@@ -7,6 +7,7 @@ pub mod chaos;
 pub mod crash;
 pub mod local;
 pub mod matrix;
+pub mod meddle;
 pub mod nix;
 pub mod rehearse;
 pub mod report;

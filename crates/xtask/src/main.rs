@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use xtask::{asleep, bench, chaos, crash, matrix, nix, rehearse, test, testbed, trials, vm, world};
+use xtask::{asleep, bench, chaos, crash, matrix, meddle, nix, rehearse, test, testbed, trials, vm, world};
 
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", about = "Set-up and whole-system jobs of ccorch")]
@@ -19,6 +19,7 @@ enum Job {
     Chaos(chaos::ChaosArgs),
     Crash(crash::CrashArgs),
     Matrix(matrix::MatrixArgs),
+    Meddle(meddle::MeddleArgs),
     Nix(nix::NixArgs),
     Rehearse(rehearse::RehearseArgs),
     Test(test::TestArgs),
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
         Job::Chaos(args) => chaos::run(args),
         Job::Crash(args) => crash::run(args),
         Job::Matrix(args) => matrix::run(args),
+        Job::Meddle(args) => meddle::run(args),
         Job::Nix(args) => nix::run(args),
         Job::Rehearse(args) => rehearse::run(args),
         Job::Test(args) => test::run(args),

@@ -9,6 +9,7 @@ use clap::{Args, Subcommand};
 use crate::asleep;
 use crate::local::prepare;
 use crate::matrix::play;
+use crate::meddle;
 use crate::trials;
 
 /// Inside a world (started by `matrix` and `trials`)
@@ -51,6 +52,12 @@ enum What {
         template: PathBuf,
         name: String,
     },
+    /// Play one story of meddlers
+    Meddle {
+        #[arg(long)]
+        template: PathBuf,
+        name: String,
+    },
     /// Play one trial
     Trial {
         #[arg(long)]
@@ -69,6 +76,7 @@ pub fn run(args: &WorldArgs) -> Result<ExitCode> {
         }
         What::Cell { template, states, name } => play::cell(tools, template, states, name)?,
         What::Asleep { template, name } => asleep::story(tools, template, name)?,
+        What::Meddle { template, name } => meddle::story(tools, template, name)?,
         What::Trial { template, seed } => trials::trial(tools, template, *seed)?,
     }
     Ok(ExitCode::SUCCESS)

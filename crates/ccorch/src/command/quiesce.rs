@@ -8,7 +8,7 @@ use ccorch_core::seconds::Seconds;
 use super::{plumbing, safe_point};
 use crate::context::Context;
 use crate::here::runtime::Runtime;
-use crate::here::{Here, confirm, driver, events, strays};
+use crate::here::{Here, confirm, driver, events, lease, strays};
 
 /// Stop every loop at its safe point and keep it down for a cutover
 #[derive(Debug, clap::Args)]
@@ -21,6 +21,9 @@ pub struct Args {
     /// Let the loops start again
     #[arg(long)]
     undo: bool,
+    /// End what works in the workspace of a host whose loops are kept down, and print what it was as JSON
+    #[arg(long, conflicts_with_all = ["undo", "safe_point"])]
+    strays: bool,
 }
 
 /// Runs the verb.
@@ -29,6 +32,12 @@ pub fn run(context: &Context, args: &Args) -> Result<ExitCode> {
     here.create_folders()?;
     let admitted = || driver::admit(&here, &args.by.driver(), "an unknown driver");
     let act = admitted()?;
+    if args.strays {
+        // A host whose loops may run again has none: what works there is the rig.
+        let found = if lease::check(&here).is_ok() { Vec::new() } else { strays::end_present(&here)? };
+        println!("{}", serde_json::to_string(&found)?);
+        return Ok(ExitCode::SUCCESS);
+    }
     if args.undo {
         here.set_quiesced(None)?;
         events::record(&here, "unquiesced", None, format!("by cutover {}", args.by.journal));

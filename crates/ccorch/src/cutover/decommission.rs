@@ -55,7 +55,8 @@ pub fn perform(steps: &Steps<'_>, source: &Side, target: &Side) -> Result<String
     source.host.write_file(RECORD, &serde_json::to_vec_pretty(&record)?, "0644")?;
     source.host.write_file(NOTE, note.as_bytes(), "0644")?;
     // By its own stop command, which cannot be run any more once the workspace is read-only.
-    let stopped = if source.kind == SideKind::Legacy { legacy::started_since(source)? } else { Vec::new() };
+    let legacy = source.kind == SideKind::Legacy;
+    let stopped = if legacy { legacy::started_since(source, steps.journal())? } else { Vec::new() };
     let read_only = close(source, &note)?;
     forget(target)?;
     let stopped = match stopped.as_slice() {

@@ -61,6 +61,11 @@ pub fn quiesce(side: &Side, journal: &str, safe_point: Option<Seconds>) -> Resul
     Ok(Some(said.trim().to_owned()).filter(|said| !said.is_empty()))
 }
 
+/// Ends what works in the workspace although every loop is down; what it was.
+pub fn end_strays(side: &Side, journal: &str) -> Result<Vec<String>> {
+    Ok(serde_json::from_str(&act(side, journal, &["quiesce", "--strays"]).read()?)?)
+}
+
 /// Lets the loops start again.
 pub fn unquiesce(side: &Side, journal: &str) -> Result<()> {
     act(side, journal, &["quiesce", "--undo"]).run()?;

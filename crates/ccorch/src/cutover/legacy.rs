@@ -179,12 +179,14 @@ pub fn still_down(side: &Side) -> Result<()> {
     Err(Problem::new(Kind::Conflict, message).hint("see who did; then cut over again").into())
 }
 
-/// Stops what somebody has started by hand since; what it was.
-pub fn started_since(side: &Side) -> Result<Vec<String>> {
+/// Stops what somebody has started by hand since; what it was. By the newest driver alone, and only while the fence is up: else
+/// what works there is the rig, which a driver has started again.
+pub fn started_since(side: &Side, journal: &str) -> Result<Vec<String>> {
     let found = left_after(side, LINGER)?;
-    if !found.is_empty() {
-        quiesce(side)?;
+    if found.is_empty() || !copies::admit(side, journal)? {
+        return Ok(Vec::new());
     }
+    quiesce(side)?;
     Ok(found)
 }
 

@@ -14,6 +14,7 @@ mod legacy;
 mod live;
 mod log;
 mod loop_states;
+mod meanwhile;
 mod open;
 mod patience;
 mod preflight;

@@ -11,6 +11,7 @@ use ccorch_core::launch::project_key;
 use ccorch_core::names::{HostName, LoopName};
 use ccorch_core::rig::{Agent, Role};
 
+use super::meanwhile::Meanwhile;
 use super::side::Side;
 use super::steps::Steps;
 use super::{legacy, live, signs};
@@ -51,9 +52,17 @@ pub fn stamp(side: &Side) -> Result<()> {
 
 /// Waits until the target is confirmed; what it found, in one line.
 pub fn wait(steps: &Steps<'_>, side: &Side) -> Result<String> {
-    match side.kind {
-        SideKind::Ccorch => ask(steps, side),
-        SideKind::Legacy => watch(steps, side),
+    let mut source = Meanwhile::of(steps);
+    let waited = match side.kind {
+        SideKind::Ccorch => ask(steps, side, &mut source),
+        SideKind::Legacy => watch(steps, side, &mut source),
+    };
+    match waited {
+        Ok(note) => Ok(note + &source.ends()),
+        Err(error) => match source.words() {
+            Some(found) => Err(error.context(found)),
+            None => Err(error),
+        },
     }
 }
 
@@ -66,9 +75,10 @@ pub fn longest(asked: Asked) -> Duration {
 
 /// The target decides, whether or not anybody asks; only its silence has an end here. Silence is no verdict: the step stays
 /// open, and the same command asks again.
-fn ask(steps: &Steps<'_>, side: &Side) -> Result<String> {
+fn ask(steps: &Steps<'_>, side: &Side, source: &mut Meanwhile<'_>) -> Result<String> {
     let until = Instant::now() + longest(steps.asked());
     loop {
+        source.look();
         match view(side) {
             Ok(window) if window.as_ref().is_none_or(|w| w.journal != steps.journal()) => {
                 let message = format!("{} knows nothing of cutover {}", side.name, steps.journal());
@@ -141,11 +151,12 @@ pub fn view(side: &Side) -> Result<Option<Window>> {
     side.ccorch_json(&["confirm", "show"])
 }
 
-fn watch(steps: &Steps<'_>, side: &Side) -> Result<String> {
+fn watch(steps: &Steps<'_>, side: &Side, source: &mut Meanwhile<'_>) -> Result<String> {
     let (asked, settle) = (steps.asked(), steps.asked().settle);
     let until = Instant::now() + asked.timeout.duration() + settle.duration();
     let mut good_since = None;
     loop {
+        source.look();
         let mut missing = missing(steps, side)?;
         if missing.is_empty() {
             let since = *good_since.get_or_insert_with(Instant::now);

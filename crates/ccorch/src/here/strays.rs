@@ -49,14 +49,34 @@ struct Process {
 
 /// Has them end, or refuses by name. Nothing of the rig may run.
 pub fn end(here: &Here) -> Result<()> {
-    let root = Path::new(&here.rig.workspace.root);
+    end_those(here, |_| true).map(drop)
+}
+
+/// The same on a standby, for those alone that are there now: should the rig come back meanwhile, it is left alone. What was
+/// there, in words.
+pub fn end_present(here: &Here) -> Result<Vec<String>> {
+    let now: BTreeSet<u32> = found(here).into_iter().map(|one| one.pid).collect();
+    if now.is_empty() { Ok(Vec::new()) } else { end_those(here, |one| now.contains(&one.pid)) }
+}
+
+fn users(here: &Here) -> BTreeSet<u32> {
     let users =
         here.rig.loops.values().map(|spec| here.rig.user_of(spec)).chain([here.rig.workspace.user.as_str()]);
     let users: BTreeSet<&str> = users.collect();
-    let uids: BTreeSet<u32> = users.into_iter().filter_map(account).map(|account| account.uid).collect();
-    let left = || strays(&all(root), std::process::id(), &uids);
+    users.into_iter().filter_map(account).map(|account| account.uid).collect()
+}
+
+fn found(here: &Here) -> Vec<Process> {
+    strays(&all(Path::new(&here.rig.workspace.root)), std::process::id(), &users(here))
+}
+
+/// Those of this kind; what was there after a moment, in words.
+fn end_those(here: &Here, wanted: impl Fn(&Process) -> bool) -> Result<Vec<String>> {
+    let root = Path::new(&here.rig.workspace.root);
+    let uids = users(here);
+    let left = || -> Vec<Process> { found(here).into_iter().filter(&wanted).collect() };
     let rounds: [Option<Signal>; 3] = [None, Some(process::terminate), Some(process::kill)];
-    let mut found = left();
+    let (mut found, mut stayed) = (left(), Vec::new());
     for signal in rounds {
         let ours = found.iter().filter(|one| uids.contains(&one.uid));
         for one in ours.filter(|_| signal.is_some()) {
@@ -70,12 +90,15 @@ pub fn end(here: &Here) -> Result<()> {
             thread::sleep(LOOK);
             found = left();
         }
+        if signal.is_none() {
+            stayed = found.iter().map(words).collect();
+        }
         if found.iter().all(|one| !uids.contains(&one.uid)) {
             break;
         }
     }
     if found.is_empty() {
-        return Ok(());
+        return Ok(stayed);
     }
     let list: String = found.iter().map(|one| format!("\n  - {}", words(one))).collect();
     let message = format!("processes that are no loop's are at work in {}:{list}", root.display());

@@ -9,6 +9,7 @@ use ccorch_core::cutover::confirm::Verdict;
 use ccorch_core::cutover::itself::{Onlooker, Sight, onlooker};
 use ccorch_core::lease::Turn;
 
+use super::super::meanwhile::Meanwhile;
 use super::super::steps::Steps;
 use super::super::{Log, copies, hosted, live, signs, verify};
 use crate::context::LoadedRig;
@@ -32,6 +33,7 @@ pub fn look_on(loaded: &LoadedRig, log: &mut Log, steps: &Steps<'_>) -> Result<D
     live::begin("handed over", &format!("{} judges itself and drives what remains", target.name));
     let should_be_judged = Instant::now() + verify::longest(steps.asked());
     let (mut judged, mut changed, mut seen) = (None, Instant::now(), None);
+    let mut source = Meanwhile::of(steps);
     loop {
         let text = hosted::copy(target, &id).unwrap_or_default();
         let copy = copies::newer(&id, None, &text);
@@ -40,7 +42,10 @@ pub fn look_on(loaded: &LoadedRig, log: &mut Log, steps: &Steps<'_>) -> Result<D
             (seen, changed) = (sum, Instant::now());
         }
         match verify::view(target).ok().flatten().filter(|window| window.journal == id) {
-            Some(window) if window.verdict == Verdict::Open => live::tell(&window.missing.join("; ")),
+            Some(window) if window.verdict == Verdict::Open => {
+                live::tell(&window.missing.join("; "));
+                source.look();
+            }
             Some(window) if judged.is_none() => {
                 judged = Some(Instant::now());
                 if window.verdict == Verdict::Confirmed {

@@ -1,0 +1,75 @@
+//! A begun cutover that is gone on with, over real ssh: what it finds on the source, and what it does about that.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod machines;
+
+use std::fs;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ccorch_core::cutover::Step;
+use machines::begun::{ID, arbiter, by_hand, claimed, of_its_owner, place, stopped_by};
+
+/// The fence holds units; who starts the rig by hand while it moves is seen before the target works.
+#[test]
+fn a_rig_that_was_started_by_hand_while_it_moved_is_not_started_elsewhere() {
+    let bed = place();
+    of_its_owner(&bed);
+    let done = [Step::Preflight, Step::Presync, Step::Quiesce, Step::Fence, Step::FinalSync, Step::Prove];
+    claimed(&bed, &done);
+    bed.ok(&["lease", "write", "--about", "pi", "--journal", ID, "--turn", "1", "--host", "vm"]);
+    by_hand(&bed, "cd /srv/w; setsid sleep 3600 < /dev/null > /dev/null 2>&1 &");
+    let error = bed.fails(&["cutover", "--resume"], 8);
+    let found = "on pi: the rig was started again while it moved";
+    assert!(error.contains(found) && error.contains("sleep 3600"), "{error}");
+    assert_eq!(arbiter(&bed).0, "pi");
+    bed.fails(&["lease", "check", "--host", "vm"], 6);
+}
+
+/// The fence holds units; what is started by hand while the target is on trial is ended before that has a verdict.
+#[test]
+fn a_rig_that_was_started_by_hand_while_the_target_is_on_trial_is_ended_and_told() {
+    let bed = place();
+    stopped_by(&bed, r#"[sh, -c, "xargs -r kill < by-hand; rm -f by-hand"]"#);
+    bed.pi.put("/srv/w/by-hand", "");
+    let all = Step::ALL.into_iter().take_while(|step| *step != Step::Verify);
+    claimed(&bed, &all.collect::<Vec<_>>());
+    for active in [&[][..], &["--active"]] {
+        let about = if active.is_empty() { "pi" } else { "vm" };
+        let write = ["lease", "write", "--about", about, "--journal", ID, "--turn", "1", "--host", "vm"];
+        bed.ok(&[&write, active].concat());
+    }
+    // The target watches itself, and has no verdict yet.
+    let state = bed.vm.path("/var/lib/ccorch");
+    let window = |verdict: &str| {
+        let terms = r#"{"timeout":"10m","settle":"1m","crashes":3,"prove_reboot":false}"#;
+        let text = format!(
+            r#"{{"journal":"{ID}","opened":"2026-01-01T00:00:00Z","terms":{terms},"stage":"watching","verdict":"{verdict}"}}"#
+        );
+        fs::write(state.join("confirm.json.new"), text).unwrap();
+        fs::rename(state.join("confirm.json.new"), state.join("confirm.json")).unwrap();
+    };
+    window("open");
+    let watches = ccorch_io::lock::acquire(&state.join("confirm-watch.lock"), "the test").unwrap();
+    by_hand(&bed, "cd /srv/w; setsid sleep 3600 < /dev/null > /dev/null 2>&1 & echo $! > /srv/w/by-hand");
+    let mut driver = bed.begins(&["cutover", "--resume"]);
+    let (file, until) = (bed.pi.path("/srv/w/by-hand"), Instant::now() + Duration::from_secs(120));
+    while file.exists() {
+        assert!(Instant::now() < until && driver.try_wait().unwrap().is_none(), "nobody ends it");
+        thread::sleep(Duration::from_millis(50));
+    }
+    window("confirmed");
+    let journal = || bed.text(&format!("s/ccorch/demo/journal/{ID}.jsonl"));
+    while !journal().contains(r#""entry":"done","step":"verify""#) {
+        assert!(Instant::now() < until, "the target's verdict is not heard: {}", journal());
+        thread::sleep(Duration::from_millis(50));
+    }
+    let _ = driver.kill();
+    let said = String::from_utf8(driver.wait_with_output().unwrap().stderr).unwrap();
+    assert!(journal().contains("; started by hand on pi meanwhile, and ended: "), "{}", journal());
+    assert!(
+        said.contains("warning: on pi: started by hand, and ended: ") && said.contains("sleep 3600"),
+        "{said}"
+    );
+    drop(watches);
+}
