@@ -33,6 +33,38 @@ fn a_dry_run_shows_commands_undo_and_an_unknown_downtime() {
     insta::assert_snapshot!(ran.stdout);
 }
 
+/// Typed in the rig's own workspace on its host: the session is left before anything, which is a step of its own.
+#[test]
+fn a_dry_run_in_the_rigs_own_session_says_that_it_is_left() {
+    let env = Env::new();
+    env.write("ccorch.yaml", RIG.replace("/srv/demo", &env.work().display().to_string()));
+    env.write(env.root().join("etc/ccorch/host"), "pi\n");
+    let user = rustix::process::geteuid().as_raw();
+    let (program, uid) = (env!("CARGO_BIN_EXE_ccorch"), format!("--uid={user}"));
+    let plain = |text: &str| {
+        let text = text.replace(program, "/usr/local/bin/ccorch").replace(&uid, "--uid=1000");
+        let there = format!("if {user} there");
+        let (head, rest) = text.split_once("process ").unwrap_or((&text, ""));
+        let rest = rest.trim_start_matches(|c: char| c.is_ascii_digit());
+        format!("{head}process PID{rest}").replace(&there, "if 1000 there")
+    };
+    let ran = env.run(&["cutover", "--dry-run"]);
+    assert_eq!(ran.status, Some(0), "{}", ran.snapshot());
+    let (leaves, steps) = ran.stdout.split_once("preflight ").unwrap();
+    insta::assert_snapshot!(plain(leaves));
+    assert!(steps.contains("decommission "), "{steps}");
+    let ran = env.run(&["rollback", "--dry-run", "--json"]);
+    let value: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(
+        (&value["steps"][0]["step"], &value["steps"][1]["step"]),
+        (&"leave".into(), &"preflight".into())
+    );
+    // The same place on another machine is no rig.
+    env.write(env.root().join("etc/ccorch/host"), "vm\n");
+    let ran = env.run(&["cutover", "--dry-run"]);
+    assert!(ran.stdout.starts_with("preflight "), "{}", ran.snapshot());
+}
+
 #[test]
 fn a_dry_run_back_names_the_other_commands() {
     let env = Env::new();

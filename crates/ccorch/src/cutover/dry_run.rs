@@ -5,13 +5,14 @@ use ccorch_core::cutover::{Outcome, Plan, Side, SideKind, Step};
 use ccorch_core::rig::Rig;
 use ccorch_io::quote;
 
+use super::itself::{self, Leaving};
 use super::{log, report, signs};
 use crate::context::LoadedRig;
 
 /// One step of a plan, for people and for scripts.
 #[derive(Debug, serde::Serialize)]
 struct Planned {
-    step: Step,
+    step: &'static str,
     does: String,
     commands: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -24,8 +25,8 @@ struct Planned {
 /// Prints it.
 pub fn print(loaded: &LoadedRig, plan: &Plan, json: bool) -> Result<()> {
     let last = last(loaded, plan)?;
-    let steps: Vec<Planned> =
-        plan.steps.iter().map(|step| planned(&loaded.rig, plan, *step, &last)).collect();
+    let all = plan.steps.iter().map(|step| planned(&loaded.rig, plan, *step, &last));
+    let steps: Vec<Planned> = itself::would_leave(loaded, plan)?.map(leaves).into_iter().chain(all).collect();
     if json {
         let value = serde_json::json!({
             "from": plan.from.name, "to": plan.to.name, "steps": steps,
@@ -37,7 +38,7 @@ pub fn print(loaded: &LoadedRig, plan: &Plan, json: bool) -> Result<()> {
     for step in &steps {
         let took =
             step.last_ms.map(|ms| format!(" ({:.1} s the last time)", seconds(ms))).unwrap_or_default();
-        println!("{:<13} {}{took}", step.step.name(), step.does);
+        println!("{:<13} {}{took}", step.step, step.does);
         for command in &step.commands {
             println!("{:<13}   {command}", "");
         }
@@ -57,9 +58,15 @@ pub fn print(loaded: &LoadedRig, plan: &Plan, json: bool) -> Result<()> {
     Ok(())
 }
 
+/// No step of the journal: it comes before there is one.
+fn leaves(leaving: Leaving) -> Planned {
+    let Leaving { does, commands, undo } = leaving;
+    Planned { step: "leave", does, commands, undo: Some(undo), last_ms: None }
+}
+
 fn planned(rig: &Rig, plan: &Plan, step: Step, last: &Last) -> Planned {
     Planned {
-        step,
+        step: step.name(),
         does: plan.describe(step),
         commands: commands(rig, plan, step),
         undo: step.has_undo().then(|| plan.describe_undo(step)),

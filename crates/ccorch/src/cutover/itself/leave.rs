@@ -5,11 +5,11 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
-use ccorch_core::cutover::itself::{Unit, ended_with};
+use ccorch_core::cutover::itself::{Unit, ended_with, may_hand_over};
 use ccorch_core::cutover::{Plan, Side, SideKind};
 use ccorch_io::host::Host;
 use ccorch_io::paths::HostPaths;
-use ccorch_io::{durable, process};
+use ccorch_io::{durable, process, quote};
 
 use super::{above, follow, is_this_machine, unshared};
 use crate::context::LoadedRig;
@@ -23,17 +23,10 @@ const ENVIRONMENT: [&str; 6] = ["HOME", "PATH", "LANG", "LC_ALL", "XDG_STATE_HOM
 /// Has a driver that would be ended with the rig begin anew in a unit of its own, and follows that until it ends or has this
 /// session stopped. Nothing where this process stays.
 pub fn leave(loaded: &LoadedRig, plan: &Plan) -> Result<Option<ExitCode>> {
-    let cgroups = process::about(Path::new("/proc/self/cgroup")).unwrap_or_default();
-    for side in [&plan.from, &plan.to] {
-        let Some(session) = session(loaded, side, &cgroups) else { continue };
-        let reached = unshared(loaded, &side.name).and_then(|host| {
-            let here = is_this_machine(&host)?;
-            Ok(here.then_some(host))
-        });
+    for (side, session, reached) in sessions(loaded, plan) {
         match reached {
-            Ok(Some(host)) => return begin_anew(loaded, side, &host, &session).map(Some),
-            Ok(None) => {}
-            Err(error) if is_named(side) => {
+            Ok(host) => return begin_anew(loaded, side, &host, &session).map(Some),
+            Err(error) => {
                 let message = format!(
                     "this runs in {session}, which is stopped on the way; a unit of the driver's own cannot be started: {error:#}"
                 );
@@ -45,11 +38,62 @@ pub fn leave(loaded: &LoadedRig, plan: &Plan) -> Result<Option<ExitCode>> {
                     ))
                     .into());
             }
-            // Another machine, and whoever needs it says that it does not answer.
-            Err(_) => {}
         }
     }
     Ok(None)
+}
+
+/// What [`leave`] would do, for people.
+#[derive(Debug)]
+pub struct Leaving {
+    /// What, and why.
+    pub does: String,
+    /// The commands, by host.
+    pub commands: Vec<String>,
+    /// What takes it back.
+    pub undo: String,
+}
+
+/// What [`leave`] would do; nothing where this process stays.
+pub fn would_leave(loaded: &LoadedRig, plan: &Plan) -> Result<Option<Leaving>> {
+    let Some((side, session, reached)) = sessions(loaded, plan).into_iter().next() else { return Ok(None) };
+    let mut does = format!(
+        "this runs in {session}, which the cutover stops: the driver begins anew in a unit of its own, and this session ends"
+    );
+    if let Err(error) = reached {
+        does += &format!("; but that unit cannot be started now: {error:#}");
+    }
+    let (user, argv) = (user(), again(loaded)?);
+    let unit = Unit { id: "ID", user: &user, environment: &[], files: None, argv: &argv };
+    let mut commands = vec![format!("{}: {}", side.name, quote::argv(&unit.start()))];
+    if side.name == plan.from.name && may_hand_over(plan) {
+        commands.push(format!(
+            "{}: drives what remains once it has judged itself, if {user} there reaches both hosts by that rig file",
+            plan.to.name
+        ));
+    }
+    let undo = format!(
+        "nothing of the rig is changed by it; `systemctl stop {}` on {} ends that driver, and `ccorch cutover --abort` takes \
+         back what it had begun",
+        unit.name(),
+        side.name
+    );
+    Ok(Some(Leaving { does, commands, undo }))
+}
+
+/// The hosts of the plan that are this machine, with what would end this process there, and how the host is reached. Where another
+/// machine may be meant, whoever needs it says that it does not answer.
+fn sessions<'a>(loaded: &LoadedRig, plan: &'a Plan) -> Vec<(&'a Side, String, Result<Host>)> {
+    let cgroups = process::about(Path::new("/proc/self/cgroup")).unwrap_or_default();
+    let one = |side: &'a Side| {
+        let session = session(loaded, side, &cgroups)?;
+        let reached = unshared(loaded, &side.name).and_then(|host| Ok((is_this_machine(&host)?, host)));
+        match reached {
+            Ok((here, host)) => here.then_some((side, session, Ok(host))),
+            Err(error) => is_named(side).then_some((side, session, Err(error))),
+        }
+    };
+    [&plan.from, &plan.to].into_iter().filter_map(one).collect()
 }
 
 /// What would end this process with the rig of a host, if this machine is that host.
@@ -78,14 +122,10 @@ fn begin_anew(loaded: &LoadedRig, side: &Side, host: &Host, session: &str) -> Re
         durable::replace(file, b"", 0o600)?;
     }
     let (printed_path, reported_path) = (text(&printed)?, text(&reported)?);
-    let user = rustix::process::geteuid().as_raw();
-    let user = name_of(user).unwrap_or_else(|| user.to_string());
+    let (user, argv) = (user(), again(loaded)?);
     let present =
         |name: &'static str| Some((name, std::env::var(name).ok().filter(|value| !value.is_empty())?));
     let environment: Vec<(&str, String)> = ENVIRONMENT.into_iter().filter_map(present).collect();
-    let rig = std::path::absolute(&loaded.file).context("find the rig file")?;
-    let args = without_options(std::env::args().skip(1), &["--rig"]);
-    let argv: Vec<String> = [text(&program)?, "--rig".into(), text(&rig)?].into_iter().chain(args).collect();
     let files = Some((printed_path.as_str(), reported_path.as_str()));
     let unit = Unit { id: &id, user: &user, environment: &environment, files, argv: &argv };
     eprintln!(
@@ -94,6 +134,21 @@ fn begin_anew(loaded: &LoadedRig, side: &Side, host: &Host, session: &str) -> Re
         unit.name()
     );
     follow::to_the_end(loaded, side, host, &unit, (&printed, &reported))
+}
+
+/// Who drives.
+fn user() -> String {
+    let user = rustix::process::geteuid().as_raw();
+    name_of(user).unwrap_or_else(|| user.to_string())
+}
+
+/// The same command once more, from another folder.
+fn again(loaded: &LoadedRig) -> Result<Vec<String>> {
+    let program = std::env::current_exe().context("find this very program")?;
+    let rig = std::path::absolute(&loaded.file).context("find the rig file")?;
+    let args = without_options(std::env::args().skip(1), &["--rig"]);
+    let args = args.into_iter().filter(|word| word != "--dry-run");
+    Ok([text(&program)?, "--rig".into(), text(&rig)?].into_iter().chain(args).collect())
 }
 
 /// What the driver needs to the end must not lie in what is stopped or made read-only.

@@ -12,7 +12,7 @@ use ccorch_core::names::HostName;
 use ccorch_io::command::Command;
 use ccorch_io::host::{Host, Reach};
 
-pub use leave::leave;
+pub use leave::{Leaving, leave, would_leave};
 pub use onlook::{Drives, look_on};
 pub use over::able;
 
