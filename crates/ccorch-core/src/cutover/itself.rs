@@ -6,7 +6,8 @@
 //! go on, and looks on from there: the target drives as soon as it has judged itself, whatever becomes of the source.
 //!
 //! Who drives is as ever the newest turn at the arbiter. The target takes nothing out of the hands of anybody but the driver
-//! that handed over, by the turn that the hand-over names.
+//! that handed over, by the turn that the hand-over names. A driver of its own that died is started anew at the next heartbeat or
+//! boot, until it has come to the end.
 //!
 //! | onlooker sees | does |
 //! | --- | --- |
@@ -29,6 +30,9 @@ use crate::names::HostName;
 const TAKE_UP: Duration = Duration::from_secs(60);
 /// The longest that a driver at work says nothing: what it may wait for in one step is less.
 const SILENCE: Duration = Duration::from_secs(10 * 60);
+
+/// So many drivers that came to nothing are a person's to look at: one a heartbeat at most is started anew.
+pub const MOST_DRIVERS: u32 = 10;
 
 /// What would end a process with the rig of a host, in words; nothing where it stays. `cgroups`: the lines of its
 /// `/proc/PID/cgroup`; `units`: those that run the rig of its owner's; `at_work`: the process, itself or one above it, that has
@@ -78,15 +82,20 @@ pub struct HandOver {
     pub user: String,
     /// Where that user finds the operator's rig file.
     pub rig: String,
+    /// Drivers that were started there so far.
+    #[serde(default)]
+    pub started: u32,
 }
 
-/// Whether a target begins to drive: it has judged itself, and nobody took the cutover in hand since. `heard`: the newest driver
-/// that it knows of.
-pub fn takes_up(handed: &HandOver, window: &Window, heard: Option<&Owner>) -> bool {
+/// Whether a target begins to drive: it has judged itself, and nobody took the cutover in hand since, but for a driver of its own
+/// that may be gone. `heard`: the newest driver that it knows of; `machine`: what this host is called by its drivers.
+pub fn takes_up(handed: &HandOver, window: &Window, heard: Option<&Owner>, machine: &str) -> bool {
     let judged = matches!(window.verdict, Verdict::Confirmed | Verdict::Failed { .. });
+    let ours = format!("{}@{machine}", handed.user);
+    let nobody_elses = |owner: &Owner| owner.turn == handed.turn || (handed.started > 0 && owner.by == ours);
     let unclaimed =
-        heard.is_some_and(|owner| owner.open && owner.journal == handed.journal && owner.turn == handed.turn);
-    judged && unclaimed && window.journal == handed.journal
+        heard.is_some_and(|owner| owner.open && owner.journal == handed.journal && nobody_elses(owner));
+    judged && unclaimed && window.journal == handed.journal && handed.started <= MOST_DRIVERS
 }
 
 /// What a driver sees that has handed over.
@@ -128,6 +137,11 @@ pub fn onlooker(sight: &Sight) -> Onlooker {
     }
 }
 
+/// What the unit of a cutover's driver is called.
+pub fn unit_name(id: &str) -> String {
+    format!("ccorch-cutover-{id}.service")
+}
+
 /// A unit of a driver's own, which ends with nothing of the rig.
 #[derive(Debug, Clone, Copy)]
 pub struct Unit<'a> {
@@ -146,7 +160,7 @@ pub struct Unit<'a> {
 impl Unit<'_> {
     /// Its name.
     pub fn name(&self) -> String {
-        format!("ccorch-cutover-{}.service", self.id)
+        unit_name(self.id)
     }
 
     /// The `systemd-run` that starts it, without options on how to wait. Connections are not shared with anybody: whoever opened

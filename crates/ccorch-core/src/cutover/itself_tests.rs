@@ -108,6 +108,7 @@ fn a_target_takes_the_driving_from_nobody_but_who_handed_it_over() {
         to: host("vm"),
         user: "loops".into(),
         rig: "/home/loops/rig/ccorch.yaml".into(),
+        started: 0,
     };
     let heard = |journal: &str, turn, open| Owner {
         journal: journal.into(),
@@ -115,7 +116,8 @@ fn a_target_takes_the_driving_from_nobody_but_who_handed_it_over() {
         by: "loops@pi".into(),
         open,
     };
-    let takes = |verdict, heard: Option<Owner>| takes_up(&handed, &window("j", verdict), heard.as_ref());
+    let takes =
+        |verdict, heard: Option<Owner>| takes_up(&handed, &window("j", verdict), heard.as_ref(), "vm");
     let failed = || Verdict::Failed { why: "a crash loop".into() };
     assert!(takes(Verdict::Confirmed, Some(heard("j", 4, true))));
     assert!(takes(failed(), Some(heard("j", 4, true))), "who takes it back drives too");
@@ -125,7 +127,19 @@ fn a_target_takes_the_driving_from_nobody_but_who_handed_it_over() {
     assert!(!takes(Verdict::Confirmed, Some(heard("j", 4, false))), "it is over");
     assert!(!takes(Verdict::Confirmed, Some(heard("k", 6, true))) && !takes(Verdict::Confirmed, None));
     let other = window("k", Verdict::Confirmed);
-    assert!(!takes_up(&handed, &other, Some(&heard("j", 4, true))));
+    assert!(!takes_up(&handed, &other, Some(&heard("j", 4, true)), "vm"));
+
+    // Its own driver had the cutover in hand, and may be gone.
+    let begun = |started| HandOver { started, ..handed.clone() };
+    let own = |turn, open| Owner { by: "loops@vm".into(), ..heard("j", turn, open) };
+    let again =
+        |handed: &HandOver, heard| takes_up(handed, &window("j", Verdict::Confirmed), Some(&heard), "vm");
+    assert!(again(&begun(1), own(5, true)) && again(&begun(2), own(6, true)));
+    assert!(again(&begun(1), heard("j", 4, true)), "it died before it had it in hand");
+    assert!(!again(&begun(1), own(5, false)), "it is over");
+    assert!(!again(&begun(1), heard("j", 6, true)), "somebody else went on with it");
+    assert!(!again(&handed, own(5, true)), "a person on this machine drives");
+    assert!(!again(&begun(MOST_DRIVERS + 1), own(5, true)), "it comes to nothing");
 }
 
 #[test]

@@ -15,7 +15,7 @@ use super::plumbing::ByDriver;
 use crate::context::Context;
 use crate::error::{Kind, Problem};
 use crate::here::lease::{self, Tick, change, term};
-use crate::here::{Ground, Here, driver, events, journals, standby, start};
+use crate::here::{Ground, Here, driver, events, handover, journals, standby, start};
 use crate::{person, remote};
 
 /// While the remote is away at boot, it is asked again this often.
@@ -271,6 +271,10 @@ fn told(lease: &Lease, json: bool) -> Result<()> {
 
 fn tick(here: &Here) -> Result<()> {
     here.create_folders()?;
+    // A disk or a systemd that fails must not keep the lease from being looked at.
+    if let Err(error) = handover::heed(here) {
+        eprintln!("warning: whether a cutover's driver died here is not known: {error:#}");
+    }
     let until = Instant::now() + ONE_RUN;
     let mut said = None;
     loop {
