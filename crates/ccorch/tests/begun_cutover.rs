@@ -7,8 +7,9 @@ use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ccorch_core::cutover::Step;
-use machines::begun::{ID, arbiter, by_hand, claimed, of_its_owner, place, stopped_by};
+use ccorch_core::cutover::{Said, Step};
+use ccorch_core::safepoint::UnsavedPolicy;
+use machines::begun::{ID, arbiter, by_hand, claimed, claimed_with, of_its_owner, place, stopped_by};
 
 /// The fence holds units; who starts the rig by hand while it moves is seen before the target works.
 #[test]
@@ -72,4 +73,26 @@ fn a_rig_that_was_started_by_hand_while_the_target_is_on_trial_is_ended_and_told
         "{said}"
     );
     drop(watches);
+}
+
+/// What a rescue cannot take along is refused before the source is fenced: the submodule's repository is no file of the workspace.
+#[test]
+fn a_submodule_that_is_not_committed_is_no_matter_of_a_rescue() {
+    let bed = place();
+    let fenced = of_its_owner(&bed);
+    fs::remove_file(&fenced).unwrap();
+    let (url, part) = (bed.path("x.git").display().to_string(), bed.remote("part.git"));
+    let git = "git -c user.name=a -c user.email=a@b -c protocol.file.allow=always";
+    bed.pi.sh("/srv/w", &format!("git clone -q {url} .; {git} submodule --quiet add {part} part"));
+    bed.pi.sh("/srv/w/part", &format!("{git} commit -q --allow-empty -m alone"));
+    let said = Said { unsaved: Some(UnsavedPolicy::Rescue), ..Said::default() };
+    claimed_with(&bed, &[Step::Preflight, Step::Presync], said);
+    let error = bed.fails(&["cutover", "--resume"], 8);
+    let said = "/srv/w: the submodule `part` was added and is not committed, which no rescue takes along";
+    assert!(error.contains("pi has work that cannot go along:") && error.contains(said), "{error}");
+    assert!(error.contains("hint: have it committed (`git -C /srv/w commit`)"), "{error}");
+    assert!(!fenced.exists() && bed.pi.path("/srv/w/started").exists(), "the source does not work again");
+    assert_eq!(bed.pi.sh("/srv/w", "git for-each-ref refs/ccorch"), "", "half of it was put away");
+    let unsaved = String::from_utf8(bed.ccorch(&["unsaved", "--host", "pi"]).stdout).unwrap();
+    assert!(unsaved.contains(said) && unsaved.contains("/srv/w/part: branch `main` at "), "{unsaved}");
 }

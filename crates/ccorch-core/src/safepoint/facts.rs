@@ -75,6 +75,8 @@ pub struct Entry {
     pub tracked: bool,
     /// Whether the file is gone from the work tree.
     pub gone: bool,
+    /// Whether it is a repository that was added, and that no commit of this one has yet: a submodule, or a nested clone.
+    pub added_module: bool,
 }
 
 impl Facts {
@@ -272,7 +274,11 @@ fn status(tree: &mut Tree, line: &[u8], text: &str) -> Option<()> {
     if line.starts_with(b"1 .M S.") {
         return Some(());
     }
-    tree.entries.push(Entry { path, tracked, gone });
+    // `1 XY SUB MODE-IN-HEAD MODE-IN-INDEX ...`; 160000 is a commit of another repository.
+    let mut words = text.split(' ').skip(3);
+    let modes = (words.next(), words.next());
+    let added_module = line[0] == b'1' && matches!(modes, (Some("000000"), Some("160000")));
+    tree.entries.push(Entry { path, tracked, gone, added_module });
     Some(())
 }
 
@@ -307,6 +313,19 @@ mod tests {
         );
         assert_eq!((tree.in_progress[0], tree.stash[0].as_str()), ("rebase", "dd"));
         assert_eq!(tree.rescues["pi/T"], "ee");
+    }
+
+    #[test]
+    fn a_submodule_that_no_commit_has_yet_is_told_from_one_that_moved() {
+        let added = |line: &str| {
+            let facts = one(&format!("R 0|G|M|W main /w|S {line}|Z|")).unwrap().remove(0);
+            facts.main().unwrap().entries[0].added_module
+        };
+        assert!(added("1 A. S... 000000 160000 160000 0 b part"));
+        assert!(added("1 AM SC.. 000000 160000 160000 0 b part"));
+        assert!(!added("1 .M SC.. 160000 160000 160000 a a part"), "it has another commit");
+        assert!(!added("1 A. N... 000000 100644 100644 0 b .gitmodules"));
+        assert!(!added("? 000000 160000 160000"));
     }
 
     #[test]

@@ -39,6 +39,8 @@ pub enum What {
     InProgress(&'static str),
     /// A file that differs from the commit, or is in no commit; relative to its work tree.
     Uncommitted(String),
+    /// A submodule that was added and that no commit has; relative to its work tree.
+    AddedModule(String),
     /// An entry of the stash: its commit.
     Stash(String),
     /// A branch with commits that its remote does not have: branch and commit.
@@ -63,6 +65,12 @@ impl fmt::Display for Unsaved {
             What::Lock(path) => write!(f, "git left a lock, .git/{path}"),
             What::InProgress(what) => write!(f, "a {what} is in progress"),
             What::Uncommitted(path) => write!(f, "`{path}` is not committed"),
+            What::AddedModule(path) => {
+                write!(
+                    f,
+                    "the submodule `{path}` was added and is not committed, which no rescue takes along"
+                )
+            }
             What::Stash(commit) => write!(f, "the stash holds {}", short(commit)),
             What::Unpushed(branch, commit) => {
                 write!(f, "branch `{branch}` at {} is not pushed", short(commit))
@@ -107,7 +115,10 @@ pub fn unsaved(facts: &Facts, exempt: &Exempt) -> Vec<Unsaved> {
             say(&tree.dir, What::InProgress(name));
         }
         for entry in uncommitted(tree, exempt) {
-            say(&tree.dir, What::Uncommitted(String::from_utf8_lossy(&entry.path).into_owned()));
+            let path = String::from_utf8_lossy(&entry.path).into_owned();
+            // A nested clone of the main work tree that is no submodule goes along whole, as the files it is.
+            let module = entry.added_module && (facts.submodules || tree.kind != TreeKind::Main);
+            say(&tree.dir, if module { What::AddedModule(path) } else { What::Uncommitted(path) });
         }
         for commit in &tree.stash {
             say(&tree.dir, What::Stash(commit.clone()));

@@ -106,6 +106,7 @@ pub fn safe_point(
     if policy == UnsavedPolicy::Refuse {
         return Err(refusal(host, &all));
     }
+    refuse_added_modules(host, &all)?;
     // A rescue that is not pushed goes to the target's clone: what was seen there before is no longer so.
     cache.take_facts(target);
     let user = loaded.rig.workspace.user.as_str();
@@ -147,6 +148,22 @@ fn refusal(host: &Host, all: &[Found]) -> anyhow::Error {
     }
     let hint = "have it committed and pushed there, or cut over with `--rescue` (`cutover.unsaved: rescue`)";
     Problem::new(Kind::Conflict, text).hint(hint).into()
+}
+
+/// Its own repository lies in the git folder of the clone, which no file that is carried names: on the target it would be files
+/// without a repository, and what no remote has of it would be lost.
+fn refuse_added_modules(host: &Host, all: &[Found]) -> Result<()> {
+    let unsaved = all.iter().flat_map(|found| &found.unsaved);
+    let added: Vec<&Unsaved> = unsaved.filter(|one| matches!(one.what, What::AddedModule(_))).collect();
+    let Some(first) = added.first() else { return Ok(()) };
+    let list: String = added.iter().map(|one| format!("\n  - {one}")).collect();
+    let hint = format!(
+        "have it committed (`git -C {} commit`) and its own commits pushed, or taken out again; then cut over",
+        first.place
+    );
+    Err(Problem::new(Kind::Conflict, format!("{} has work that cannot go along:{list}", host.name))
+        .hint(hint)
+        .into())
 }
 
 fn find(loaded: &LoadedRig, host: &Host) -> Result<Vec<Found>> {
