@@ -1,5 +1,6 @@
 //! The rig's own orchestrator drives the cutover, in its own session on the source: undisturbed once in each direction, once with
-//! its driver killed after the activation, once with the source rebooted then. The end is that of one driven from outside.
+//! its driver killed after the activation, once with the source rebooted then, once with the target's driver killed that took it
+//! over. The end is that of one driven from outside.
 
 use std::time::Duration;
 
@@ -68,7 +69,30 @@ pub fn by_itself(stage: &mut Stage<'_, '_>) -> Result<String> {
     pi.restart()?;
     ended(stage, &before, &there)?;
     stage.works_on_the_vm()?;
-    Ok("4 by the rig's own session, 1 kill, 1 reboot: each as from outside".into())
+
+    stage.drivers.runs(ROLLBACK)?;
+    in_session(stage, &pi, "cutover")?;
+    wait::until("the session's command to end", PATIENCE, || Ok(read(&pi, STATUS)))?;
+    let before = in_session(stage, &pi, "cutover")?;
+    killed_with_the_cutover_in_hand(&vm)?;
+    ended(stage, &before, &there)?;
+    stage.works_on_the_vm()?;
+    Ok("5 by the rig's own session, 2 kills, 1 reboot: each as from outside".into())
+}
+
+/// The target's driver is killed as soon as the host has heard that it drives; nobody runs a command after it.
+fn killed_with_the_cutover_in_hand(target: &Instance) -> Result<()> {
+    let script = r#"
+began=$(date +%s)
+until unit=$(systemctl list-units --plain --no-legend --state=active 'ccorch-cutover-*' | grep -v asks | cut -d ' ' -f 1) &&
+    [ "$unit" ] && grep -q '"by": *"loops@vm"' /var/lib/ccorch/driver.json; do
+    [ $(($(date +%s) - began)) -lt 240 ] || { echo "it does not drive" >&2; exit 1; }
+    sleep 0.01
+done
+systemctl kill --signal=KILL "$unit"
+grep -q '"open": *true' /var/lib/ccorch/driver.json || { echo "it was over already" >&2; exit 1; }
+"#;
+    target.script(script).map(drop).context("kill the target's driver")
 }
 
 /// The loops' user becomes an operator: program, rig file, keys, and where the vm is.
