@@ -80,14 +80,15 @@ fn a_supervisor_that_begins_anew_keeps_what_both_hosts_are_compared_by() {
     let state =
         json!({ "desired": "run", "session": CARRIED, "message": "Look at mail-1.", "memory": memory });
     let path = place.state("loops/builder.json");
-    place.env.write(&path, state.to_string());
+    let state = state.to_string();
+    place.env.write(&path, &state);
     let brought = carried(&place);
     assert_eq!(brought["builder"]["state"]["conversation"], CARRIED, "{brought}");
     assert_eq!(brought["builder"]["state"]["asked"].as_array().unwrap().len(), 1, "{brought}");
     // A host without the lease: its supervisor writes down why nothing runs.
     place.supervise();
     let written = until("the supervisor to write its own", || {
-        Some(place.env.text(&path)).filter(|text| *text != state.to_string())
+        Some(place.env.text(&path)).filter(|text| *text != state)
     });
     assert_eq!(carried(&place)["builder"], brought["builder"], "{written}");
     place.kill_supervisor();
