@@ -23,24 +23,18 @@ const ENVIRONMENT: [&str; 6] = ["HOME", "PATH", "LANG", "LC_ALL", "XDG_STATE_HOM
 /// Has a driver that would be ended with the rig begin anew in a unit of its own, and follows that until it ends or has this
 /// session stopped. Nothing where this process stays.
 pub fn leave(loaded: &LoadedRig, plan: &Plan) -> Result<Option<ExitCode>> {
-    for (side, session, reached) in sessions(loaded, plan) {
-        match reached {
-            Ok(host) => return begin_anew(loaded, side, &host, &session).map(Some),
-            Err(error) => {
-                let message = format!(
-                    "this runs in {session}, which is stopped on the way; a unit of the driver's own cannot be started: {error:#}"
-                );
-                return Err(Problem::new(crate::hints::of(&error).0, message)
-                    .hint(format!(
-                        "let {} reach itself by `ssh` of its entry in the rig file, as root or with `sudo` that asks for no \
-                         password; or run this on another machine",
-                        side.name
-                    ))
-                    .into());
-            }
-        }
-    }
-    Ok(None)
+    let Some((side, session, reached)) = own_session(loaded, plan) else { return Ok(None) };
+    let host = reached.map_err(|error| {
+        let message = format!(
+            "this runs in {session}, which is stopped on the way; a unit of the driver's own cannot be started: {error:#}"
+        );
+        Problem::new(crate::hints::of(&error).0, message).hint(format!(
+            "let {} reach itself by `ssh` of its entry in the rig file, as root or with `sudo` that asks for no password; or run \
+             this on another machine",
+            side.name
+        ))
+    })?;
+    begin_anew(loaded, side, &host, &session).map(Some)
 }
 
 /// What [`leave`] would do, for people.
@@ -56,7 +50,7 @@ pub struct Leaving {
 
 /// What [`leave`] would do; nothing where this process stays.
 pub fn would_leave(loaded: &LoadedRig, plan: &Plan) -> Result<Option<Leaving>> {
-    let Some((side, session, reached)) = sessions(loaded, plan).into_iter().next() else { return Ok(None) };
+    let Some((side, session, reached)) = own_session(loaded, plan) else { return Ok(None) };
     let mut does = format!(
         "this runs in {session}, which the cutover stops: the driver begins anew in a unit of its own, and this session ends"
     );
@@ -81,9 +75,9 @@ pub fn would_leave(loaded: &LoadedRig, plan: &Plan) -> Result<Option<Leaving>> {
     Ok(Some(Leaving { does, commands, undo }))
 }
 
-/// The hosts of the plan that are this machine, with what would end this process there, and how the host is reached. Where another
+/// The host of the plan that is this machine, with what would end this process there, and how the host is reached. Where another
 /// machine may be meant, whoever needs it says that it does not answer.
-fn sessions<'a>(loaded: &LoadedRig, plan: &'a Plan) -> Vec<(&'a Side, String, Result<Host>)> {
+fn own_session<'a>(loaded: &LoadedRig, plan: &'a Plan) -> Option<(&'a Side, String, Result<Host>)> {
     let cgroups = process::about(Path::new("/proc/self/cgroup")).unwrap_or_default();
     let one = |side: &'a Side| {
         let session = session(loaded, side, &cgroups)?;
@@ -93,7 +87,7 @@ fn sessions<'a>(loaded: &LoadedRig, plan: &'a Plan) -> Vec<(&'a Side, String, Re
             Err(error) => is_named(side).then_some((side, session, Err(error))),
         }
     };
-    [&plan.from, &plan.to].into_iter().filter_map(one).collect()
+    [&plan.from, &plan.to].into_iter().find_map(one)
 }
 
 /// What would end this process with the rig of a host, if this machine is that host.
