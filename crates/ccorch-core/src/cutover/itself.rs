@@ -15,7 +15,7 @@
 //! | a newer turn in it that says something now and then | looks on |
 //! | a newer turn that has said nothing for ten minutes | leaves it to a person |
 //! | no newer turn, and no verdict yet | looks on |
-//! | no newer turn a minute after the verdict | goes on itself, with a turn of its own |
+//! | no newer turn three minutes after the verdict | goes on itself, with a turn of its own |
 
 use std::time::Duration;
 
@@ -26,8 +26,9 @@ use super::{Journal, Plan, SideKind, Status, Step};
 use crate::lease::{Owner, Turn};
 use crate::names::HostName;
 
-/// How long a target may take to begin driving once it has judged itself: a start and a few connections.
-const TAKE_UP: Duration = Duration::from_secs(60);
+/// How long a target may take to begin driving once it has judged itself: a start and a few connections, and both once more at
+/// its next heartbeat if that driver dies.
+const TAKE_UP: Duration = Duration::from_secs(3 * 60);
 /// The longest that a driver at work says nothing: what it may wait for in one step is less.
 const SILENCE: Duration = Duration::from_secs(10 * 60);
 

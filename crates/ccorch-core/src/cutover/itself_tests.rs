@@ -149,9 +149,9 @@ fn an_onlooker_drives_on_only_where_nobody_does() {
         Sight { ours: Turn(4), theirs: Some(Turn(4)), over: false, judged: None, silent: Duration::ZERO };
     assert_eq!(onlooker(&base), Onlooker::LooksOn);
     assert_eq!(onlooker(&Sight { silent: minutes(60), ..base }), Onlooker::LooksOn, "the target has time");
-    let judged = Sight { judged: Some(Duration::from_secs(5)), ..base };
-    assert_eq!(onlooker(&judged), Onlooker::LooksOn);
-    assert_eq!(onlooker(&Sight { judged: Some(minutes(1)), ..base }), Onlooker::GoesOn);
+    let judged = Sight { judged: Some(minutes(2)), ..base };
+    assert_eq!(onlooker(&judged), Onlooker::LooksOn, "a heartbeat has its driver started anew");
+    assert_eq!(onlooker(&Sight { judged: Some(minutes(3)), ..base }), Onlooker::GoesOn);
     let driven = Sight { theirs: Some(Turn(5)), judged: Some(minutes(3)), ..base };
     assert_eq!(onlooker(&driven), Onlooker::LooksOn);
     assert_eq!(onlooker(&Sight { silent: minutes(10), ..driven }), Onlooker::Leaves);

@@ -35,6 +35,7 @@ END
 sync "$file.new"; mv -f "$file.new" "$file"
 systemctl daemon-reload
 systemctl enable --quiet "$unit"
-systemctl start "$unit"
+# Mounted already, a start would wait for the disk's device, which a container does not have.
+systemctl is-active --quiet "$unit" || systemctl start "$unit"
 if [ -w "$1" ]; then echo "it is mounted and still takes writes" >&2; exit 1; fi
 echo "read-only"
