@@ -59,7 +59,8 @@ pub(super) fn retry(nth: u32, seed: u64, who: &str) -> Millis {
 /// The wait until a moment by the wall clock, with margin and jitter; absent when it is past.
 pub(super) fn wait(until: Option<Timestamp>, now: Now, seed: u64, who: &str) -> Option<Millis> {
     let until = until?;
-    let left = u64::try_from(until.duration_since(now.wall).as_millis()).ok().filter(|left| *left > 0)?;
+    let left = (until.as_nanosecond() - now.wall.as_nanosecond()) / 1_000_000;
+    let left = u64::try_from(left).ok().filter(|left| *left > 0)?;
     Some(left + MARGIN + jitter::below(SPREAD, seed, who, until.as_second().unsigned_abs()))
 }
 
@@ -139,7 +140,7 @@ impl Fleet {
     }
 
     fn members(&self, account: &str) -> Vec<usize> {
-        (0..self.ones.len()).filter(|i| self.ones[*i].spec.account == account).collect()
+        self.members.get(account).cloned().unwrap_or_default()
     }
 
     /// Whether its account cannot work, and it is not the one that tries.

@@ -108,6 +108,8 @@ pub struct Fleet {
     shared: Shared,
     ones: Vec<One>,
     index: HashMap<LoopName, usize>,
+    /// The loops of each account.
+    members: HashMap<String, Vec<usize>>,
     calendar: BTreeSet<(Millis, usize)>,
     /// In order.
     changed: Vec<usize>,
@@ -137,8 +139,12 @@ impl Fleet {
         };
         let ones: Vec<One> = plan.loops.iter().map(one).collect();
         let index = ones.iter().enumerate().map(|(i, one)| (one.name.clone(), i)).collect();
+        let mut members: HashMap<String, Vec<usize>> = HashMap::new();
+        for (i, one) in ones.iter().enumerate() {
+            members.entry(one.spec.account.clone()).or_default().push(i);
+        }
         let (calendar, changed) = (BTreeSet::new(), Vec::new());
-        Self { plan, shared, ones, index, calendar, changed, shared_changed: false, out: Vec::new() }
+        Self { plan, shared, ones, index, members, calendar, changed, shared_changed: false, out: Vec::new() }
     }
 
     /// Takes note of what happened and of the time; what is to be done, in order.
@@ -174,9 +180,13 @@ impl Fleet {
 
     /// What changed since this was asked last and is to be kept before the actions are done: loops, and the shared part.
     pub fn take_changed(&mut self) -> (Vec<LoopName>, bool) {
-        let loops =
-            std::mem::take(&mut self.changed).into_iter().map(|i| self.ones[i].name.clone()).collect();
-        (loops, std::mem::take(&mut self.shared_changed))
+        let (changed, shared) = self.take_places();
+        (changed.into_iter().map(|i| self.ones[i].name.clone()).collect(), shared)
+    }
+
+    /// As [`Fleet::take_changed`], by the loops' places in the order of their names.
+    fn take_places(&mut self) -> (Vec<usize>, bool) {
+        (std::mem::take(&mut self.changed), std::mem::take(&mut self.shared_changed))
     }
 
     /// What is to be kept about all loops together.
@@ -221,7 +231,11 @@ impl Fleet {
 
     /// When a loop goes on by itself: its start, its probe, its reset; by engine time.
     pub fn due_of(&self, name: &LoopName) -> Option<Millis> {
-        let one = &self.ones[*self.index.get(name)?];
+        self.index.get(name).and_then(|i| self.due_at(*i))
+    }
+
+    fn due_at(&self, i: usize) -> Option<Millis> {
+        let one = &self.ones[i];
         let account = || self.shared.blocks.get(&one.spec.account).map(|block| block.due);
         let waits = matches!(one.memory.state, State::Limited(_) | State::LoginNeeded);
         one.memory.due.or_else(|| account().filter(|_| waits))
