@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::nudges::Purpose;
 use super::steady::{HOUR, MINUTE, Millis, Now, SECOND};
-use super::{Fleet, Proc, jitter};
+use super::{Fact, Fleet, Proc, jitter};
 use crate::names::LoopName;
 use crate::rig::Role;
 use crate::watchdog::Verdict;
@@ -96,7 +96,11 @@ impl Fleet {
             self.shared.blocks.insert(account.clone(), block);
             if news {
                 let what = if login { "account-login-needed" } else { "account-limited" };
-                self.event(what, None, format!("account {account}, seen at loop {name}: {reason}"));
+                let said = format!("account {account}, seen at loop {name}: {reason}");
+                let words =
+                    (!login).then(|| verdict.reset.clone().unwrap_or_else(|| verdict.evidence.clone()));
+                let fact = Fact::Blocked { account: account.clone(), login, until, words };
+                self.tells(what, None, said, Some(fact));
                 self.notify(now, &format!("{what}:{account}"), format!("{name}: {reason}"));
             }
         }
@@ -181,7 +185,8 @@ impl Fleet {
         self.shared.notices.over(&format!("account-limited:{account}"));
         self.shared.notices.over(&format!("account-login-needed:{account}"));
         self.shared_changed = true;
-        self.event("account-works", None, format!("account {account}, shown by loop {name}"));
+        let said = format!("account {account}, shown by loop {name}");
+        self.tells("account-works", None, said, Some(Fact::Works(account.clone())));
         for j in self.members(&account) {
             if matches!(self.ones[j].memory.state, State::Limited(_) | State::LoginNeeded) {
                 let jitter =

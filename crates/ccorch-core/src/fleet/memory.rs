@@ -178,13 +178,26 @@ impl Memory {
     pub fn announced(&mut self, hash: &str) -> bool {
         let digits = crate::sha256(hash.as_bytes());
         let short = u64::from_str_radix(&digits[..16], 16).unwrap_or_default();
-        if self.inbox.contains(&short) {
-            return true;
+        let known = self.inbox.contains(&short);
+        self.knows_of(short);
+        known
+    }
+
+    /// From now on this content was announced.
+    pub(super) fn knows_of(&mut self, content: u64) {
+        if !self.inbox.contains(&content) {
+            self.inbox.push(content);
+            let extra = self.inbox.len().saturating_sub(Self::INBOX);
+            self.inbox.drain(..extra);
         }
-        self.inbox.push(short);
-        let extra = self.inbox.len().saturating_sub(Self::INBOX);
-        self.inbox.drain(..extra);
-        false
+    }
+
+    /// Contents that an event tells of.
+    const NEWEST: usize = 16;
+
+    /// The newest of those that were announced.
+    pub(super) fn newest_contents(&self) -> Vec<u64> {
+        self.inbox[self.inbox.len().saturating_sub(Self::NEWEST)..].to_vec()
     }
 
     /// No pause outlasts what the engine ever gives: a state file from elsewhere must not hold a loop for years.

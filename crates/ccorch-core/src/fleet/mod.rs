@@ -12,6 +12,7 @@
 mod account;
 pub mod crash;
 mod due;
+mod facts;
 mod happens;
 mod jitter;
 mod memory;
@@ -37,6 +38,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 pub use account::Block;
+pub use facts::{Dated, Fact};
 pub use memory::{Memory, Rung, Shared};
 pub use nudges::{Nudge, Purpose};
 pub use spec::{Fleets, Spec};
@@ -275,8 +277,13 @@ impl Fleet {
     }
 
     fn event(&mut self, what: &str, i: Option<usize>, detail: impl Into<String>) {
+        self.tells(what, i, detail, None);
+    }
+
+    /// An event that tells a fact besides its words.
+    fn tells(&mut self, what: &str, i: Option<usize>, detail: impl Into<String>, fact: Option<Fact>) {
         let about = i.map(|i| self.ones[i].name.clone());
-        self.out.push(Action::Event { what: what.into(), about, detail: detail.into() });
+        self.out.push(Action::Event { what: what.into(), about, detail: detail.into(), fact });
     }
 
     fn notify(&mut self, now: Now, key: &str, text: String) {

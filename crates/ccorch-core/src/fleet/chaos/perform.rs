@@ -67,7 +67,7 @@ impl World {
                 self.phase = index;
                 self.later(0, Up::PhaseWritten(self.generation));
             }
-            Action::Event { what, about, detail } => self.event(&what, about.as_ref(), &detail),
+            Action::Event { what, about, detail, .. } => self.event(&what, about.as_ref(), &detail),
         }
         Ok(())
     }
