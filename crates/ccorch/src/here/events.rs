@@ -17,12 +17,13 @@ use super::Here;
 const LARGEST: u64 = 4 << 20;
 
 /// What agents cause at will, or what comes with each of their turns.
-const CHATTER: [&str; 16] = [
+const CHATTER: [&str; 17] = [
     "hooks-lost",
     "inbox-readable-again",
     "inbox-unreadable",
     "inbox-unwritable",
     "loop-idle",
+    "loop-safe-point",
     "loop-says-done",
     "loop-says-not-done",
     "loop-working",
