@@ -18,6 +18,7 @@ pub mod look;
 mod loops;
 mod perform;
 mod post;
+mod reader;
 mod rebuild;
 mod report;
 mod requests;
