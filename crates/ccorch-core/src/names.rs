@@ -1,7 +1,8 @@
-//! Names that must not be mixed up: each kind is a type of its own, checked where it enters.
+//! Names that must not be mixed up: each kind is a type of its own, checked where it enters. A copy is cheap.
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
@@ -33,7 +34,7 @@ macro_rules! name {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
-        pub struct $type(String);
+        pub struct $type(Arc<str>);
 
         impl $type {
             /// The pattern every such name matches, as a regular expression.
@@ -41,7 +42,7 @@ macro_rules! name {
 
             /// Checks and wraps a name.
             pub fn new(given: impl Into<String>) -> Result<Self, BadName> {
-                check($kind, $max, given.into()).map(Self)
+                check($kind, $max, given.into()).map(|name| Self(name.into()))
             }
 
             /// The bare name.
@@ -66,7 +67,7 @@ macro_rules! name {
 
         impl From<$type> for String {
             fn from(name: $type) -> String {
-                name.0
+                name.as_str().into()
             }
         }
 

@@ -74,6 +74,30 @@ impl StopReason {
     }
 }
 
+/// What came of the safe point that an agent may come to before it is stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SafePoint {
+    /// It was not in a turn: nobody waited.
+    NotAtWork,
+    /// Its turn was over, or it had left, after so many milliseconds.
+    Reached(u64),
+    /// So many milliseconds did not suffice, and it was stopped in its turn.
+    RanOut(u64),
+}
+
+impl SafePoint {
+    /// In words.
+    pub fn words(self) -> String {
+        let seconds = |ms: u64| ms as f64 / 1000.0;
+        match self {
+            Self::NotAtWork => "it was not in a turn".into(),
+            Self::Reached(ms) => format!("it came to a safe point within {:.1} s", seconds(ms)),
+            Self::RanOut(ms) => format!("it was cut off in its turn after {:.1} s", seconds(ms)),
+        }
+    }
+}
+
 /// How an agent's last run ended, as far as it matters to the next one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LastRun {

@@ -163,6 +163,11 @@ impl HostPaths {
         self.loop_spool(name).join("hooks")
     }
 
+    /// What came of a loop's stops, until a supervisor takes it; the loop's own.
+    pub fn stop_spool(&self, name: &LoopName) -> PathBuf {
+        self.loop_spool(name).join("stops")
+    }
+
     /// Where in a conversation the delivery of a loop's nudge began.
     pub fn delivery(&self, name: &LoopName) -> PathBuf {
         self.state().join("deliveries").join(format!("{name}.json"))

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::nudges::Purpose;
 use super::steady::{HOUR, MINUTE, Millis, Now, SECOND};
-use super::{Fleet, Proc, jitter};
+use super::{Fact, Fleet, Proc, jitter};
 use crate::names::LoopName;
 use crate::rig::Role;
 use crate::watchdog::Verdict;
@@ -59,7 +59,8 @@ pub(super) fn retry(nth: u32, seed: u64, who: &str) -> Millis {
 /// The wait until a moment by the wall clock, with margin and jitter; absent when it is past.
 pub(super) fn wait(until: Option<Timestamp>, now: Now, seed: u64, who: &str) -> Option<Millis> {
     let until = until?;
-    let left = u64::try_from(until.duration_since(now.wall).as_millis()).ok().filter(|left| *left > 0)?;
+    let left = (until.as_nanosecond() - now.wall.as_nanosecond()) / 1_000_000;
+    let left = u64::try_from(left).ok().filter(|left| *left > 0)?;
     Some(left + MARGIN + jitter::below(SPREAD, seed, who, until.as_second().unsigned_abs()))
 }
 
@@ -95,7 +96,11 @@ impl Fleet {
             self.shared.blocks.insert(account.clone(), block);
             if news {
                 let what = if login { "account-login-needed" } else { "account-limited" };
-                self.event(what, None, format!("account {account}, seen at loop {name}: {reason}"));
+                let said = format!("account {account}, seen at loop {name}: {reason}");
+                let words =
+                    (!login).then(|| verdict.reset.clone().unwrap_or_else(|| verdict.evidence.clone()));
+                let fact = Fact::Blocked { account: account.clone(), login, until, words };
+                self.tells(what, None, said, Some(fact));
                 self.notify(now, &format!("{what}:{account}"), format!("{name}: {reason}"));
             }
         }
@@ -139,7 +144,7 @@ impl Fleet {
     }
 
     fn members(&self, account: &str) -> Vec<usize> {
-        (0..self.ones.len()).filter(|i| self.ones[*i].spec.account == account).collect()
+        self.members.get(account).cloned().unwrap_or_default()
     }
 
     /// Whether its account cannot work, and it is not the one that tries.
@@ -180,7 +185,8 @@ impl Fleet {
         self.shared.notices.over(&format!("account-limited:{account}"));
         self.shared.notices.over(&format!("account-login-needed:{account}"));
         self.shared_changed = true;
-        self.event("account-works", None, format!("account {account}, shown by loop {name}"));
+        let said = format!("account {account}, shown by loop {name}");
+        self.tells("account-works", None, said, Some(Fact::Works(account.clone())));
         for j in self.members(&account) {
             if matches!(self.ones[j].memory.state, State::Limited(_) | State::LoginNeeded) {
                 let jitter =

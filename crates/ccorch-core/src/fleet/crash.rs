@@ -58,6 +58,31 @@ impl Crashes {
     }
 }
 
+impl Crashes {
+    /// Ends in a row without a good run between them.
+    pub fn row(&self) -> u32 {
+        self.row
+    }
+
+    /// How many count within [`WINDOW`].
+    pub fn recent(&self) -> usize {
+        self.recent.len()
+    }
+
+    /// Takes note of an end of before that had this place in a row.
+    pub(super) fn happened(&mut self, row: u32, at: Millis) {
+        self.row = row;
+        self.recent.push(at);
+        let extra = self.recent.len().saturating_sub(TOO_MANY - 1);
+        self.recent.drain(..extra);
+    }
+
+    /// Forgets those that do not count any more.
+    pub(super) fn forget_old(&mut self, now: Millis) {
+        self.recent.retain(|end| *end <= now && now - end < WINDOW);
+    }
+}
+
 /// The pause after the n-th end in a row, counted from 0.
 fn pause(nth: u32, seed: u64, who: &str) -> Millis {
     let Some(doublings) = nth.checked_sub(1) else { return 0 };

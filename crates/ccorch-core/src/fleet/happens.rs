@@ -3,7 +3,7 @@
 use super::crash::Follows;
 use super::nudges::Purpose;
 use super::steady::{Now, SECOND};
-use super::{Action, End, Fleet, Found, Happens, Proc, Rung};
+use super::{Action, End, Fact, Fleet, Found, Happens, Proc, Rung};
 use crate::watchdog::Kind;
 use crate::watchdog::life::{Event, State};
 
@@ -124,7 +124,7 @@ impl Fleet {
         (one.proc, one.memory.refusals, one.keyboard) = (Proc::Up, 0, false);
         (one.dialog, one.memory.unclear_since, one.memory.dismissed) = (None, None, 0);
         (one.memory.began, one.memory.failed) = (now.steady, None);
-        self.event("loop-started", Some(i), "it runs");
+        self.tells("loop-started", Some(i), "it runs", Some(Fact::Up));
         self.tell_missed(i);
         let one = &mut self.ones[i];
         match one.memory.state {
@@ -227,8 +227,9 @@ impl Fleet {
                 memory.due = Some(now.steady + pause);
                 let when = if pause == 0 { "at once".to_owned() } else { format!("in {} s", pause / SECOND) };
                 let follows = format!("starts again {when}");
+                let fact = Fact::Crash { row: memory.crashes.row(), restarts: memory.restarts, pause };
                 self.turn(now, i, Event::Exited, &format!("{first}; {follows}"));
-                self.event("loop-ended", Some(i), said(&end.words, &follows, &end.screen));
+                self.tells("loop-ended", Some(i), said(&end.words, &follows, &end.screen), Some(fact));
                 if pause == 0 && self.ones[i].memory.state == State::BackingOff {
                     self.turn(now, i, Event::Due, "being started");
                     self.start(now, i, "being started");
@@ -240,7 +241,8 @@ impl Fleet {
                     format!("crash loop: {} ends within 15 minutes; {first}", super::crash::TOO_MANY);
                 self.turn(now, i, Event::ExitedTooOften, &reason);
                 let hint = format!("let it run again with `ccorch loops start {name}`");
-                self.event("loop-crash-looping", Some(i), said(&reason, &hint, &end.screen));
+                let said = said(&reason, &hint, &end.screen);
+                self.tells("loop-crash-looping", Some(i), said, Some(Fact::CrashLoop));
                 self.notify(now, &format!("crash-looping:{name}"), format!("{name}: {reason}; {hint}"));
             }
         }

@@ -177,13 +177,26 @@ impl Memory {
     /// Whether this content was announced already; from now on it was.
     pub fn announced(&mut self, hash: &str) -> bool {
         let short = content(hash);
-        if self.inbox.contains(&short) {
-            return true;
+        let known = self.inbox.contains(&short);
+        self.knows_of(short);
+        known
+    }
+
+    /// From now on this content was announced.
+    pub(super) fn knows_of(&mut self, content: u64) {
+        if !self.inbox.contains(&content) {
+            self.inbox.push(content);
+            let extra = self.inbox.len().saturating_sub(Self::INBOX);
+            self.inbox.drain(..extra);
         }
-        self.inbox.push(short);
-        let extra = self.inbox.len().saturating_sub(Self::INBOX);
-        self.inbox.drain(..extra);
-        false
+    }
+
+    /// Contents that an event tells of.
+    const NEWEST: usize = 16;
+
+    /// The newest of those that were announced.
+    pub(super) fn newest_contents(&self) -> Vec<u64> {
+        self.inbox[self.inbox.len().saturating_sub(Self::NEWEST)..].to_vec()
     }
 
     /// No pause outlasts what the engine ever gives: a state file from elsewhere must not hold a loop for years.

@@ -13,6 +13,7 @@ mod account;
 mod carried;
 pub mod crash;
 mod due;
+mod facts;
 mod happens;
 mod jitter;
 mod memory;
@@ -39,6 +40,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 pub use account::Block;
 pub use carried::Carried;
+pub use facts::{Dated, Fact};
 pub use memory::{Memory, Rung, Shared};
 pub use nudges::{Nudge, Purpose};
 pub use spec::{Fleets, Spec};
@@ -110,6 +112,8 @@ pub struct Fleet {
     shared: Shared,
     ones: Vec<One>,
     index: HashMap<LoopName, usize>,
+    /// The loops of each account.
+    members: HashMap<String, Vec<usize>>,
     calendar: BTreeSet<(Millis, usize)>,
     /// In order.
     changed: Vec<usize>,
@@ -139,8 +143,12 @@ impl Fleet {
         };
         let ones: Vec<One> = plan.loops.iter().map(one).collect();
         let index = ones.iter().enumerate().map(|(i, one)| (one.name.clone(), i)).collect();
+        let mut members: HashMap<String, Vec<usize>> = HashMap::new();
+        for (i, one) in ones.iter().enumerate() {
+            members.entry(one.spec.account.clone()).or_default().push(i);
+        }
         let (calendar, changed) = (BTreeSet::new(), Vec::new());
-        Self { plan, shared, ones, index, calendar, changed, shared_changed: false, out: Vec::new() }
+        Self { plan, shared, ones, index, members, calendar, changed, shared_changed: false, out: Vec::new() }
     }
 
     /// Takes note of what happened and of the time; what is to be done, in order.
@@ -176,9 +184,13 @@ impl Fleet {
 
     /// What changed since this was asked last and is to be kept before the actions are done: loops, and the shared part.
     pub fn take_changed(&mut self) -> (Vec<LoopName>, bool) {
-        let loops =
-            std::mem::take(&mut self.changed).into_iter().map(|i| self.ones[i].name.clone()).collect();
-        (loops, std::mem::take(&mut self.shared_changed))
+        let (changed, shared) = self.take_places();
+        (changed.into_iter().map(|i| self.ones[i].name.clone()).collect(), shared)
+    }
+
+    /// As [`Fleet::take_changed`], by the loops' places in the order of their names.
+    fn take_places(&mut self) -> (Vec<usize>, bool) {
+        (std::mem::take(&mut self.changed), std::mem::take(&mut self.shared_changed))
     }
 
     /// What is to be kept about all loops together.
@@ -223,7 +235,11 @@ impl Fleet {
 
     /// When a loop goes on by itself: its start, its probe, its reset; by engine time.
     pub fn due_of(&self, name: &LoopName) -> Option<Millis> {
-        let one = &self.ones[*self.index.get(name)?];
+        self.index.get(name).and_then(|i| self.due_at(*i))
+    }
+
+    fn due_at(&self, i: usize) -> Option<Millis> {
+        let one = &self.ones[i];
         let account = || self.shared.blocks.get(&one.spec.account).map(|block| block.due);
         let waits = matches!(one.memory.state, State::Limited(_) | State::LoginNeeded);
         one.memory.due.or_else(|| account().filter(|_| waits))
@@ -263,8 +279,13 @@ impl Fleet {
     }
 
     fn event(&mut self, what: &str, i: Option<usize>, detail: impl Into<String>) {
+        self.tells(what, i, detail, None);
+    }
+
+    /// An event that tells a fact besides its words.
+    fn tells(&mut self, what: &str, i: Option<usize>, detail: impl Into<String>, fact: Option<Fact>) {
         let about = i.map(|i| self.ones[i].name.clone());
-        self.out.push(Action::Event { what: what.into(), about, detail: detail.into() });
+        self.out.push(Action::Event { what: what.into(), about, detail: detail.into(), fact });
     }
 
     fn notify(&mut self, now: Now, key: &str, text: String) {

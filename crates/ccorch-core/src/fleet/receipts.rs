@@ -3,17 +3,27 @@
 use super::memory::Told;
 use super::nudges::{Failed, LONG, Purpose};
 use super::steady::{HOUR, MINUTE, Now, SECOND};
-use super::{Fleet, Proc};
+use super::{Fact, Fleet, Proc};
 use crate::watchdog::life::{Event, State};
 
 impl Fleet {
     pub(super) fn received(&mut self, now: Now, i: usize, id: &str) {
         let Some(nudge) = self.ones[i].memory.nudges.received(id) else { return };
-        self.event("nudge-received", Some(i), format!("{id}: {}", first_line(&nudge.text)));
+        let memory = &mut self.ones[i].memory;
+        let fact = match nudge.purpose {
+            Purpose::Asked => {
+                let told = Told::of(id, &nudge.text);
+                memory.was_told(told.clone());
+                Some(Fact::Told(told))
+            }
+            // What came since it was typed is told by another one that waits.
+            Purpose::Inbox if !memory.nudges.has(Purpose::Inbox) => {
+                Some(Fact::Inbox(memory.newest_contents()))
+            }
+            _ => None,
+        };
+        self.tells("nudge-received", Some(i), format!("{id}: {}", first_line(&nudge.text)), fact);
         let one = &mut self.ones[i];
-        if nudge.purpose == Purpose::Asked {
-            one.memory.was_told(Told::of(id, &nudge.text));
-        }
         one.memory.limit = None;
         self.tell_missed(i);
         let one = &mut self.ones[i];

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::facts::Fact;
 use super::nudges::Purpose;
 use crate::names::LoopName;
 use crate::watchdog::{DialogKind, Verdict};
@@ -158,6 +159,8 @@ pub enum Action {
         about: Option<LoopName>,
         /// In words, with the evidence.
         detail: String,
+        /// What a state that is lost is found out by.
+        fact: Option<Fact>,
     },
     /// Write the phase index durably; that it is written is told by [`Input::Phase`].
     WritePhase(usize),

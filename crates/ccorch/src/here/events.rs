@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use ccorch_core::fleet::{Dated, Fact};
 use ccorch_core::names::LoopName;
 use ccorch_io::{clock, durable, lock};
 use jiff::Timestamp;
@@ -16,12 +17,13 @@ use super::Here;
 const LARGEST: u64 = 4 << 20;
 
 /// What agents cause at will, or what comes with each of their turns.
-const CHATTER: [&str; 16] = [
+const CHATTER: [&str; 17] = [
     "hooks-lost",
     "inbox-readable-again",
     "inbox-unreadable",
     "inbox-unwritable",
     "loop-idle",
+    "loop-safe-point",
     "loop-says-done",
     "loop-says-not-done",
     "loop-working",
@@ -52,6 +54,9 @@ pub struct Event {
     pub about: Option<LoopName>,
     /// In words, with the evidence.
     pub detail: String,
+    /// What a state that is lost is found out by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fact: Option<Fact>,
 }
 
 /// Whether an event is of the kind that agents cause at will. What the host itself has to say to people is none.
@@ -61,12 +66,33 @@ pub fn is_chatter(what: &str, about: Option<&LoopName>) -> bool {
 
 /// Writes one event; that it cannot be written is said on standard error and stops nothing.
 pub fn record(here: &Here, what: &str, about: Option<&LoopName>, detail: impl Into<String>) {
-    say(here, what, about, detail.into(), durable::append_line);
+    record_fact(here, what, about, detail, None);
+}
+
+/// The same for one that carries a fact.
+pub fn record_fact(
+    here: &Here,
+    what: &str,
+    about: Option<&LoopName>,
+    detail: impl Into<String>,
+    fact: Option<Fact>,
+) {
+    let event =
+        Event { at: clock::now(), what: what.into(), about: about.cloned(), detail: detail.into(), fact };
+    say(here, &event, durable::append_line);
 }
 
 /// The same for what must not keep a start waiting: on disk after [`keep`].
-pub fn record_soon(here: &Here, what: &str, about: Option<&LoopName>, detail: impl Into<String>) {
-    say(here, what, about, detail.into(), durable::put_line);
+pub fn record_soon(
+    here: &Here,
+    what: &str,
+    about: Option<&LoopName>,
+    detail: impl Into<String>,
+    fact: Option<Fact>,
+) {
+    let event =
+        Event { at: clock::now(), what: what.into(), about: about.cloned(), detail: detail.into(), fact };
+    say(here, &event, durable::put_line);
 }
 
 /// Has all events on disk.
@@ -79,11 +105,10 @@ pub fn keep(here: &Here) {
 /// How a line gets into a file.
 type Append = fn(&Path, &str, u32) -> Result<()>;
 
-fn say(here: &Here, what: &str, about: Option<&LoopName>, detail: String, append: Append) {
-    let event = Event { at: clock::now(), what: what.into(), about: about.cloned(), detail };
+fn say(here: &Here, event: &Event, append: Append) {
     let name = event.about.as_ref().map(|n| format!("{n}: ")).unwrap_or_default();
-    eprintln!("{what}: {name}{}", event.detail.lines().next().unwrap_or_default());
-    if let Err(error) = write(here, &event, append) {
+    eprintln!("{}: {name}{}", event.what, event.detail.lines().next().unwrap_or_default());
+    if let Err(error) = write(here, event, append) {
         eprintln!("warning: the event could not be written: {error:#}");
     }
 }
@@ -123,6 +148,12 @@ pub fn last(here: &Here, most: usize, wanted: impl Fn(&Event) -> bool) -> Result
     let mut all = merged(read(&here.paths.events(), &wanted)?, read(&here.paths.chatter(), &wanted)?);
     all.drain(..all.len().saturating_sub(most));
     Ok(all)
+}
+
+/// The facts that the events tell of one loop, or of what is not one loop's; oldest first.
+pub fn facts(here: &Here, about: Option<&LoopName>) -> Result<Vec<Dated>> {
+    let all = last(here, usize::MAX, |event| event.fact.is_some() && event.about.as_ref() == about)?;
+    Ok(all.into_iter().filter_map(|event| Some((event.at, event.fact?))).collect())
 }
 
 fn read(path: &Path, wanted: &impl Fn(&Event) -> bool) -> Result<Vec<Event>> {

@@ -4,8 +4,9 @@ use std::collections::VecDeque;
 
 use anyhow::Result;
 use ccorch_core::names::LoopName;
-use ccorch_core::stop::{self, LastRun, Records, StopReason};
+use ccorch_core::stop::{self, LastRun, Records, SafePoint, StopReason};
 use ccorch_io::paths::HostPaths;
+use ccorch_io::spool::{self, Full};
 use ccorch_io::{content, durable};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -151,6 +152,17 @@ pub struct Stop {
     pub why: StopReason,
     /// The beginning of the run that it stopped.
     pub run: Timestamp,
+    /// What came of its safe point, where it could come to one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub safe_point: Option<SafePoint>,
+}
+
+impl Stop {
+    /// In words.
+    pub fn words(&self) -> String {
+        let came = self.safe_point.map(|came| format!("; {}", came.words())).unwrap_or_default();
+        format!("{}{came}", self.why.words())
+    }
 }
 
 /// The beginning of an agent's latest run.
@@ -170,6 +182,12 @@ pub fn last_stop(paths: &HostPaths, name: &LoopName) -> Option<Stop> {
 /// Records a stop before it is made. Readable by all: without systemd root writes it, and the loop's user reads it.
 pub fn record_stop(paths: &HostPaths, name: &LoopName, stop: &Stop) -> Result<()> {
     durable::replace_json(&paths.loop_spool(name).join("last-stop.json"), stop, 0o644)
+}
+
+/// Leaves word of what came of a stop, for the supervisor: at a shutdown it has left before.
+pub fn leave_word(paths: &HostPaths, name: &LoopName, stop: &Stop) -> Result<()> {
+    record_stop(paths, name, stop)?;
+    spool::leave(&paths.stop_spool(name), &serde_json::to_vec(stop)?, Full::DropOldest)
 }
 
 /// What became of the agent's last run before this one.

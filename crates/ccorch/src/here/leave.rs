@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use ccorch_core::names::LoopName;
 use ccorch_core::rig::Agent;
-use ccorch_core::stop::{Facts, StopReason, reason};
+use ccorch_core::stop::{Facts, SafePoint, StopReason, reason};
 use ccorch_core::watchdog::Kind;
 use ccorch_io::paths::HostPaths;
 use ccorch_io::process::Watched;
@@ -46,13 +46,16 @@ pub fn ask(ground: &Ground, rig: Option<&Here>, name: &LoopName, wished: bool) -
     let began = Instant::now();
     if wished {
         let why = reason(facts(ground, name));
-        let stop = Stop { at: clock::now(), why, run: running.started };
+        let stop = Stop { at: clock::now(), why, run: running.started, safe_point: None };
         // That it cannot be written must not keep the agent from its safe point.
         if let Err(error) = exits::record_stop(paths, name, &stop) {
             eprintln!("warning: why loop {name} is stopped is not kept: {error:#}");
         }
-        if let Some(said) = rig.and_then(|here| safe_point(here, name, why, &watched)) {
-            eprintln!("loop {name}: {said}");
+        if let Some(came) = rig.and_then(|here| safe_point(here, name, why, &watched)) {
+            eprintln!("loop {name}: {}", came.words());
+            if let Err(error) = exits::leave_word(paths, name, &Stop { safe_point: Some(came), ..stop }) {
+                eprintln!("warning: what came of its safe point is not kept: {error:#}");
+            }
         }
     }
     if !watched.wait(Some(Duration::ZERO))? {
@@ -81,8 +84,8 @@ fn share(paths: &HostPaths, name: &LoopName) -> Share {
     Share::read(paths, name).unwrap_or_default()
 }
 
-/// Tells an agent that is at work, and waits until its turn is over; what came of it, if it was at work.
-fn safe_point(here: &Here, name: &LoopName, why: StopReason, agent: &Watched) -> Option<String> {
+/// Tells an agent that is at work, and waits until its turn is over; what came of it, if it could come to one.
+fn safe_point(here: &Here, name: &LoopName, why: StopReason, agent: &Watched) -> Option<SafePoint> {
     let spec = here.rig.loops.get(name).filter(|spec| spec.agent == Agent::Claude)?;
     let within = here.rig.stop_grace_of(spec).duration();
     let about = why.gives_grace().filter(|_| !within.is_zero())?;
@@ -90,7 +93,7 @@ fn safe_point(here: &Here, name: &LoopName, why: StopReason, agent: &Watched) ->
     let mut eyes = Eyes::default();
     let mut life = || eyes.judge(&look(here, name, session), SignedDuration::MAX).verdict;
     if life() != Kind::Working {
-        return None;
+        return Some(SafePoint::NotAtWork);
     }
     let began = Instant::now();
     let text = format!(
@@ -115,9 +118,9 @@ fn safe_point(here: &Here, name: &LoopName, why: StopReason, agent: &Watched) ->
             break;
         }
     }
-    let came =
-        if rest.is_some() || agent.wait(Some(Duration::ZERO)).unwrap_or(true) { "" } else { ", in vain" };
-    Some(format!("waited {:.1} s for its safe point{came}", began.elapsed().as_secs_f64()))
+    let waited = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let came = rest.is_some() || agent.wait(Some(Duration::ZERO)).unwrap_or(true);
+    Some(if came { SafePoint::Reached(waited) } else { SafePoint::RanOut(waited) })
 }
 
 /// Has it typed by a thread, which the stop does not wait for; whether the agent has it.

@@ -40,7 +40,10 @@ impl Loops {
         // Whatever comes next begins after this.
         let began = std::mem::replace(&mut one.began, clock::now());
         let verdict = (watched && ran).then(|| {
-            let tail = one.state.session.and_then(|session| look::tail(&self.here, name, session));
+            let tail = one
+                .state
+                .session
+                .and_then(|session| look::tail_in_time(&self.here, name, session, &self.reader));
             // What a run before this one met is old.
             let eyes = &one.eyes;
             let of_this_run =

@@ -122,6 +122,7 @@ impl Loops {
     pub fn hear_all(&mut self) {
         for name in self.names() {
             self.hears(&name);
+            self.hear_stops(&name);
         }
     }
 

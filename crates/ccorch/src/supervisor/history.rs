@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use ccorch_core::fleet::Fact;
 use ccorch_core::fleet::ration::{Count, Ration};
 use ccorch_core::names::LoopName;
 use ccorch_io::clock;
@@ -23,16 +24,27 @@ impl History {
 
     /// Writes one event; one too many of what agents cause at will is counted.
     pub fn record(&self, what: &str, about: Option<&LoopName>, detail: impl Into<String>) {
+        self.record_fact(what, about, detail, None);
+    }
+
+    /// The same for one that carries a fact, which is never held back: typing bounds how many there are.
+    pub fn record_fact(
+        &self,
+        what: &str,
+        about: Option<&LoopName>,
+        detail: impl Into<String>,
+        fact: Option<Fact>,
+    ) {
         let detail = detail.into();
-        if self.passes(what, about, &detail) {
-            events::record(&self.here, what, about, detail);
+        if fact.is_some() || self.passes(what, about, &detail) {
+            events::record_fact(&self.here, what, about, detail, fact);
         }
     }
 
     /// The same for what must not keep a start waiting.
-    pub fn record_soon(&self, what: &str, about: Option<&LoopName>, detail: String) {
-        if self.passes(what, about, &detail) {
-            events::record_soon(&self.here, what, about, detail);
+    pub fn record_soon(&self, what: &str, about: Option<&LoopName>, detail: String, fact: Option<Fact>) {
+        if fact.is_some() || self.passes(what, about, &detail) {
+            events::record_soon(&self.here, what, about, detail, fact);
         }
     }
 

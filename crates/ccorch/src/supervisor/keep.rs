@@ -62,18 +62,33 @@ pub struct Keep {
 
 /// Puts damaged state files aside, so that the supervisor goes on with what it can still find out.
 pub fn mend(here: &Here) {
-    let shared = [
-        rebuild::aside::<BootState>(&here.paths.boot()),
-        // Its content comes by itself: the phase from its file, accounts from what their agents show.
-        rebuild::aside::<Kept>(&file(here)),
-    ];
-    for said in shared.into_iter().flatten() {
+    if let Some(said) = rebuild::aside::<BootState>(&here.paths.boot()) {
         let detail = format!("{said}; going on as if it had never been written");
         events::record(here, "state-damaged", None, detail);
     }
+    let (mut clock, _) = begun(here);
+    let now = clock.at(&clock::boot_id().unwrap_or_default(), up(), clock::now());
+    if let Some(said) = rebuild::aside::<Kept>(&file(here)) {
+        // The rest of its content comes by itself: the phase from its file.
+        let shared = rebuild::shared(here, said, now);
+        if let Err(error) = durable::replace_json(&file(here), &Kept { clock, shared }, 0o600) {
+            eprintln!("warning: {error:#}");
+        }
+    }
     rebuild::reboot_log(here);
     for name in here.rig.loops.keys() {
-        rebuild::loop_state(here, name);
+        rebuild::loop_state(here, name, now);
+    }
+}
+
+/// The engine's time and what is not one loop's, as they were kept; else they begin.
+fn begun(here: &Here) -> (Steady, Shared) {
+    match durable::read_json::<Kept>(&file(here)).unwrap_or_default() {
+        Some(kept) => (kept.clock, kept.shared),
+        None => {
+            let boot_id = clock::boot_id().unwrap_or_default();
+            (Steady::begin(&boot_id, up(), clock::now()), Shared::default())
+        }
     }
 }
 
@@ -95,11 +110,7 @@ impl Keep {
     /// Reads everything; the fleet as it was kept.
     pub fn open(here: &Here) -> Result<(Self, Fleet, BTreeMap<LoopName, LoopState>)> {
         let boot_id = clock::boot_id()?;
-        let kept: Option<Kept> = durable::read_json(&file(here)).unwrap_or_default();
-        let (clock, shared) = match kept {
-            Some(kept) => (kept.clock, kept.shared),
-            None => (Steady::begin(&boot_id, up(), clock::now()), Shared::default()),
-        };
+        let (clock, shared) = begun(here);
         let mut states = BTreeMap::new();
         let mut disk = BTreeMap::new();
         let mut memories: BTreeMap<LoopName, Memory> = BTreeMap::new();

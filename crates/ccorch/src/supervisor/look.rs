@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::Path;
 use std::time::Duration;
 
 use ccorch_core::names::LoopName;
@@ -12,6 +13,7 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
+use super::reader::Reader;
 use crate::here::runtime::tmux;
 use crate::here::{Here, loop_state};
 
@@ -99,16 +101,33 @@ pub fn look(here: &Here, name: &LoopName, session: Option<Uuid>) -> Seen {
     Seen { screen, transcript }
 }
 
+/// The same where the transcript's disk may hang: then only the screen tells.
+pub fn look_in_time(here: &Here, name: &LoopName, session: Option<Uuid>, reader: &Reader) -> Seen {
+    let screen = tmux(here, name).screen().unwrap_or_default();
+    let transcript = session.and_then(|id| tail_in_time(here, name, id, reader)).unwrap_or_default();
+    Seen { screen, transcript }
+}
+
+/// As [`tail`]; none where it does not answer.
+pub fn tail_in_time(here: &Here, name: &LoopName, session: Uuid, reader: &Reader) -> Option<Tail> {
+    let path = loop_state::transcript(here, here.rig.loops.get(name)?, session);
+    let read = path.clone();
+    reader.read(name, &path, move || end_of(&read)).flatten()
+}
+
 /// The end of a conversation's transcript; none where it is no file.
 pub fn tail(here: &Here, name: &LoopName, session: Uuid) -> Option<Tail> {
     let spec = here.rig.loops.get(name)?;
-    let path = loop_state::transcript(here, spec, session);
+    end_of(&loop_state::transcript(here, spec, session))
+}
+
+fn end_of(path: &Path) -> Option<Tail> {
     let mut from = 0;
     let begin = |length: u64| {
         from = length.saturating_sub(TAIL);
         from
     };
-    let bytes = content::part(&path, TAIL, begin).ok()??;
+    let bytes = content::part(path, TAIL, begin).ok()??;
     Some(Tail { from, text: String::from_utf8_lossy(&bytes).into_owned() })
 }
 

@@ -24,6 +24,7 @@ use super::index::{Index, Reading};
 use super::keep::Keep;
 use super::look::Eyes;
 use super::post::Post;
+use super::reader::Reader;
 use super::survey::Asking;
 use super::threads::{Lives, Looking, What};
 use super::troubles::Troubles;
@@ -83,6 +84,7 @@ pub struct Loops {
     pub(super) index: Index,
     pub(super) history: History,
     pub(super) troubles: Troubles,
+    pub(super) reader: Reader,
     pub(super) fleet: Fleet,
     pub(super) keep: Keep,
     pub(super) post: Post,
@@ -136,6 +138,7 @@ impl Loops {
             pending: VecDeque::new(),
             index,
             history,
+            reader: Reader::new(&troubles),
             troubles,
             fleet,
             keep,
@@ -263,8 +266,11 @@ impl Loops {
             let spec = self.here.rig.loops.get(name);
             let path =
                 spec.zip(one.state.session).map(|(spec, id)| loop_state::transcript(&self.here, spec, id));
-            let length = path.and_then(|path| path.metadata().ok()).map_or(0, |found| found.len());
-            one.eyes.jumped(by, length);
+            let length = path.and_then(|path| {
+                let asked = path.clone();
+                self.reader.read(name, &path, move || asked.metadata().map_or(0, |found| found.len()))
+            });
+            one.eyes.jumped(by, length.unwrap_or_default());
         }
     }
 

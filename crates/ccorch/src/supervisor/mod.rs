@@ -18,10 +18,12 @@ pub mod look;
 mod loops;
 mod perform;
 mod post;
+mod reader;
 mod rebuild;
 mod report;
 mod requests;
 mod sources;
+mod stops;
 mod survey;
 mod threads;
 mod troubles;
@@ -171,9 +173,12 @@ fn adopt(loops: &mut Loops, receiver: &mpsc::Receiver<Event>) -> VecDeque<Event>
 /// when every session's state has it.
 fn hand_on(here: &Here, loops: &mut Loops) -> Result<()> {
     if let Ok(Some(news)) = content::text(&here.paths.handoff(), boot::LONGEST_NOTE) {
-        loops.tell_orchestrators(news.trim_end());
+        let reboot = boot::of_this_boot(here);
+        let cut = reboot.as_ref().and_then(|reboot| loops.cut_off(reboot));
+        let news = [Some(news.trim_end().to_owned()), cut].into_iter().flatten().collect::<Vec<_>>();
+        loops.tell_orchestrators(&news.join("\n"));
         // Told twice is better than lost: a supervisor that dies here leaves the note for the next one.
-        if let Some(reboot) = boot::of_this_boot(here) {
+        if let Some(reboot) = reboot {
             loops.rebooted(reboot.sentence());
         }
         if let Err(error) = durable::remove(&here.paths.handoff()) {

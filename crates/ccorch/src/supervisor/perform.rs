@@ -50,10 +50,12 @@ impl Loops {
                 events::record(&self.here, "notify", None, format!("{key}: {text}"));
                 self.post.tell(Letter::new(None, &text));
             }
-            Action::Event { what, about, detail } if self.keep.hurry => {
-                self.history.record_soon(&what, about.as_ref(), detail);
+            Action::Event { what, about, detail, fact } if self.keep.hurry => {
+                self.history.record_soon(&what, about.as_ref(), detail, fact);
             }
-            Action::Event { what, about, detail } => self.history.record(&what, about.as_ref(), detail),
+            Action::Event { what, about, detail, fact } => {
+                self.history.record_fact(&what, about.as_ref(), detail, fact);
+            }
             // The truth is in the file: the next reading tells of it.
             Action::WritePhase(index) => self.index.write(index),
         }

@@ -1,11 +1,13 @@
 //! A loop's state that is damaged: put aside, and as much of it found out again as others tell. The running agent and its
-//! record tell the conversation; the events tell whether a person or a crash loop keeps the loop down.
+//! record tell the conversation; the events tell whether a person or a crash loop keeps the loop down, and carry as facts what
+//! else would be done a second time.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use ccorch_core::fleet::{Dated, Fleets, Memory, Now, Shared};
 use ccorch_core::life::Desired;
 use ccorch_core::names::LoopName;
 use ccorch_core::watchdog::life::State;
@@ -99,19 +101,38 @@ fn forget_old(path: &Path) {
     }
 }
 
-/// The same for a loop's state, which is written anew from what is known elsewhere.
-pub(super) fn loop_state(here: &Here, name: &LoopName) {
-    let Some(said) = aside::<LoopState>(&here.paths.loop_state(name)) else { return };
-    let (state, known) = found_out(here, name);
+/// What is not one loop's, of which the file is put aside: accounts that wait, by the events.
+pub(super) fn shared(here: &Here, said: String, now: Now) -> Shared {
+    let (shared, known) = Shared::of_facts(&facts(here, None), now, Fleets::of(&here.rig).seed);
+    rebuilt(here, None, &said, &known);
+    shared
+}
+
+fn facts(here: &Here, about: Option<&LoopName>) -> Vec<Dated> {
+    events::facts(here, about).unwrap_or_else(|error| {
+        eprintln!("warning: what the events tell of it is not known: {error:#}");
+        Vec::new()
+    })
+}
+
+fn rebuilt(here: &Here, about: Option<&LoopName>, said: &str, known: &[String]) {
     let known = if known.is_empty() { "nothing more is known of it".to_owned() } else { known.join(", ") };
-    events::record(here, "state-damaged", Some(name), format!("{said}; rebuilt: {known}"));
+    events::record(here, "state-damaged", about, format!("{said}; rebuilt: {known}"));
+}
+
+/// The same for a loop's state, which is written anew from what is known elsewhere.
+pub(super) fn loop_state(here: &Here, name: &LoopName, now: Now) {
+    let Some(said) = aside::<LoopState>(&here.paths.loop_state(name)) else { return };
+    let (state, known) = found_out(here, name, now);
+    rebuilt(here, Some(name), &said, &known);
     if let Err(error) = loop_state::write(here, name, &state) {
         eprintln!("warning: {error:#}");
     }
 }
 
-fn found_out(here: &Here, name: &LoopName) -> (LoopState, Vec<String>) {
-    let (mut state, mut known) = (LoopState::default(), Vec::new());
+fn found_out(here: &Here, name: &LoopName, now: Now) -> (LoopState, Vec<String>) {
+    let (memory, told) = Memory::of_facts(&facts(here, Some(name)), now);
+    let (mut state, mut known) = (LoopState { memory, ..LoopState::default() }, Vec::new());
     let others = here.rig.loops.keys().filter(|other| *other != name);
     let owned: BTreeSet<uuid::Uuid> =
         others.filter_map(|other| loop_state::read(here, other).ok()?.session).collect();
@@ -136,11 +157,13 @@ fn found_out(here: &Here, name: &LoopName) -> (LoopState, Vec<String>) {
     if let Some(event) = held.as_ref().or(crashed.as_ref()) {
         let memory = &mut state.memory;
         memory.state = if held.is_some() { State::Held } else { State::CrashLooping };
+        memory.due = None;
         (memory.since, memory.reason) = (event.at, event.detail.lines().next().unwrap_or_default().into());
         known.push(format!("{} since {} by the events", ccorch_core::fleet::word(memory.state), event.at));
     }
     if held.is_some() {
         state.desired = Desired::Held;
     }
+    known.extend(told);
     (state, known)
 }

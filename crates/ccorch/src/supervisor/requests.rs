@@ -87,6 +87,7 @@ impl Loops {
             one.server = None;
         }
         self.tell(name, Happens::Stopped(why.clone().map_or(Ok(()), Err)));
+        self.hear_stops(name);
         for reply in waiting {
             match &why {
                 Some(why) => drop(reply.send(Reply::Failed { why: why.clone() })),

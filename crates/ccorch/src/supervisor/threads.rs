@@ -145,8 +145,9 @@ impl Loops {
         let Some(one) = self.all.get_mut(name) else { return };
         let Some(mark) = one.looking.begin() else { return };
         let (here, loop_name, session) = (self.here.clone(), name.clone(), one.state.session);
+        let reader = self.reader.clone();
         self.spawn(name, move || {
-            let seen = look::look(&here, &loop_name, session);
+            let seen = look::look_in_time(&here, &loop_name, session, &reader);
             drop(mark);
             What::Looked(seen)
         });

@@ -17,6 +17,7 @@ mod hardship;
 mod hooks;
 mod in_the_way;
 mod inbox;
+mod lost;
 mod missing;
 mod notify;
 mod nudges;

@@ -4,7 +4,7 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use crate::place::Place;
+use crate::place::{Place, until};
 
 const LOOPS: &str = "  builder: { agent: claude, workdir: build, prompt: builder.md }\n  tester: { agent: claude, workdir: build, prompt: builder.md }\n";
 
@@ -105,4 +105,71 @@ fn a_stop_by_hand_waits_no_longer_than_the_rig_says() {
         let heard = fs::read_to_string(transcript).unwrap();
         assert_eq!(heard.matches("Come to a safe point").count().min(1), told, "{grace}: {heard}");
     }
+}
+
+#[test]
+fn what_came_of_a_safe_point_is_told_also_where_nobody_supervises() {
+    let mut place = busy_with(6, "stop_grace: 20s\n");
+    place.ok(&["loops", "stop", "builder"]);
+    place.ok(&["loops", "stop", "tester"]);
+    let came = |place: &Place, name: &str| {
+        until("what came of it", || {
+            let events = place.events("loop-safe-point");
+            let mine = events.iter().rfind(|event| event["loop"] == name);
+            mine.map(|event| event["detail"].as_str().unwrap().to_owned())
+        })
+    };
+    let told = came(&place, "builder");
+    assert!(told.contains(": a person held it down; it came to a safe point within "), "{told}");
+    let told = came(&place, "tester");
+    assert!(told.ends_with("; it was not in a turn"), "{told}");
+    let shown = place.ok(&["loops", "show", "builder"]);
+    assert!(shown.contains("held it down; it came to a safe point within "), "{shown}");
+    // One that is cut off, by its unit's own stop, after the supervisor has left.
+    place = busy_with(600, "stop_grace: 3s\n");
+    place.end_supervisor();
+    // As systemd names it.
+    place.env.put("MAINPID", "1");
+    place.ok(&["loop-stop", "builder"]);
+    assert!(place.events("loop-safe-point").is_empty());
+    // What anybody else put there is none.
+    let spool = place.env.root().join("var/lib/ccorch-loops/builder/stops");
+    place.env.write(spool.join("1"), "{ \"why\": \"");
+    place.supervise();
+    let told = came(&place, "builder");
+    assert!(told.contains(": its unit was stopped by hand; it was cut off in its turn after "), "{told}");
+    until("the spool to be emptied", || (fs::read_dir(&spool).unwrap().count() == 0).then_some(()));
+    assert_eq!(place.events("loop-safe-point").len(), 1);
+}
+
+#[test]
+fn after_a_reboot_the_orchestrator_hears_who_was_cut_off() {
+    let mut place = Place::new().active().supervised();
+    place.at_work();
+    place.end_supervisor();
+    // This machine's own boot is the one that is told.
+    let stat = fs::read_to_string("/proc/stat").unwrap();
+    let booted: i64 = stat.lines().find_map(|line| line.strip_prefix("btime ")).unwrap().parse().unwrap();
+    let ago = |seconds: i64| jiff::Timestamp::from_second(booted - seconds).unwrap();
+    for (name, at, why, came) in [
+        ("builder", ago(60), "shutdown", r#"{ "ran-out": 60000 }"#),
+        ("watch", ago(60), "shutdown", r#"{ "reached": 4000 }"#),
+        ("boss", ago(90_000), "shutdown", r#"{ "ran-out": 60000 }"#),
+    ] {
+        let stop =
+            format!(r#"{{ "at": "{at}", "why": "{why}", "run": "{}", "safe_point": {came} }}"#, ago(100_000));
+        let spool = place.env.root().join("var/lib/ccorch-loops").join(name);
+        place.env.write(spool.join("last-stop.json"), stop);
+    }
+    let boot = format!(r#"{{ "boot_id": "before", "heartbeat": "{}", "shut_down": true }}"#, ago(70));
+    place.env.write(place.state("boot.json"), boot);
+    place.supervise();
+    let state = until("the orchestrator's word", || {
+        let state = fs::read_to_string(place.state("loops/boss.json")).ok()?;
+        let state: serde_json::Value = serde_json::from_str(&state).ok()?;
+        state["message"].as_str().map(ToOwned::to_owned)
+    });
+    let line = state.lines().find(|line| line.starts_with("Cut off in the middle of a turn")).unwrap();
+    assert!(line.contains("builder (") && !line.contains("watch") && !line.contains("boss"), "{state}");
+    assert!(state.starts_with("Reboot 1: "), "{state}");
 }

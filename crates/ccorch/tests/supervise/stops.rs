@@ -31,7 +31,7 @@ fn a_resumed_agent_hears_why_it_was_stopped() {
         with_transcript(&place, name, workdir);
         place.ok(&["loops", "stop", name]);
         let shown = place.ok(&["loops", "show", name]);
-        assert!(shown.contains(": a person held it down\n"), "{shown}");
+        assert!(shown.contains(": a person held it down; it was not in a turn\n"), "{shown}");
         place.ok(&["loops", "start", name]);
         let words = told(&place, name);
         assert!(

@@ -1,6 +1,6 @@
 //! One simulated agent: its process, its turn, and what it has read, which outlives every process.
 
-use std::collections::BTreeSet;
+use std::collections::HashSet;
 
 use super::random::Random;
 use crate::fleet::{MINUTE, Millis, SECOND};
@@ -49,7 +49,7 @@ pub(super) struct Agent {
     /// Counts its processes.
     pub life: u64,
     /// Ids it has read, as its transcript has them.
-    pub read: BTreeSet<String>,
+    pub read: HashSet<String>,
     /// It crashes at once until then: a broken build, a full disk.
     pub broken_until: Millis,
     pub inbox: u64,
@@ -64,7 +64,7 @@ impl Agent {
             doing: Doing::Nothing,
             turn: 0,
             life: 0,
-            read: BTreeSet::new(),
+            read: HashSet::new(),
             broken_until: 0,
             inbox: 0,
             held: false,

@@ -1,10 +1,10 @@
 //! What must hold, and what was counted.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use crate::fleet::crash::{TOO_MANY, WINDOW};
 use crate::fleet::notices::{MOST, SPAN};
-use crate::fleet::{Fleet, Fleets, Millis, Proc, Purpose, word};
+use crate::fleet::{Fleet, Fleets, Millis, One, Proc, Purpose, word};
 use crate::names::LoopName;
 use crate::rig::Role;
 use crate::watchdog::life::State;
@@ -89,18 +89,18 @@ impl Tally {
 #[derive(Default)]
 pub(super) struct Checks {
     pub tally: Tally,
-    starts: BTreeMap<LoopName, VecDeque<Millis>>,
+    starts: HashMap<LoopName, VecDeque<Millis>>,
     notices: VecDeque<Millis>,
     /// Words of people that an agent must hear, give up or be refused, once.
-    asked: BTreeSet<(LoopName, String)>,
+    asked: HashSet<(LoopName, String)>,
     /// Announcements of a content or a phase, which must come once.
-    announced: BTreeSet<(LoopName, String)>,
+    announced: HashSet<(LoopName, String)>,
     phase: usize,
     /// Contents that an inbox had, and when it had the latest new one; when its agent was told to read it.
-    contents: BTreeSet<(LoopName, u64)>,
-    inbox: BTreeMap<LoopName, (Millis, Millis)>,
+    contents: HashSet<(LoopName, u64)>,
+    inbox: HashMap<LoopName, (Millis, Millis)>,
     /// The phase that each agent knows of: by its first words, or by a nudge.
-    knows: BTreeMap<LoopName, usize>,
+    knows: HashMap<LoopName, usize>,
 }
 
 impl Checks {
@@ -203,16 +203,14 @@ impl Checks {
     }
 
     /// A loop that is down has a moment at which it goes on, or a reason to stay down that people were told.
-    pub fn not_lost(fleet: &Fleet, name: &LoopName) -> Result<(), String> {
-        let (Some(memory), Some(proc)) = (fleet.memory(name), fleet.proc(name)) else {
-            return Err(format!("no such loop: {name}"));
-        };
+    pub fn not_lost(fleet: &Fleet, i: usize) -> Result<(), String> {
+        let One { name, memory, proc, .. } = &fleet.ones[i];
         let parked = matches!(memory.state, State::Held | State::Stopped | State::CrashLooping | State::Done);
         let waits = matches!(
             memory.state,
             State::Limited(_) | State::Throttled | State::LoginNeeded | State::Stalled
         );
-        if proc != Proc::Down && !(waits && proc == Proc::Up) || parked || fleet.due_of(name).is_some() {
+        if *proc != Proc::Down && !(waits && *proc == Proc::Up) || parked || fleet.due_at(i).is_some() {
             return Ok(());
         }
         Err(format!("lost: {name} is {} ({}), and nothing ever starts it", word(memory.state), memory.reason))

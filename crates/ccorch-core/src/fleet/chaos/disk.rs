@@ -27,14 +27,15 @@ impl Disk {
         &mut self,
         fleet: &Fleet,
         names: &[LoopName],
-        changed: &[LoopName],
+        changed: &[usize],
         shared: bool,
     ) -> Result<(), String> {
         if !self.exact {
             return Ok(());
         }
-        for name in changed {
-            self.loops.extend(fleet.memory(name).map(|memory| (name.clone(), memory.clone())));
+        for i in changed {
+            let one = &fleet.ones[*i];
+            self.loops.insert(one.name.clone(), one.memory.clone());
         }
         if shared {
             self.shared = fleet.shared().clone();

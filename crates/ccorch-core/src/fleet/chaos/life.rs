@@ -39,7 +39,7 @@ impl World {
     pub(super) fn hear(&mut self, i: usize, happens: Happens) -> Result<(), String> {
         let limited = matches!(&happens, Happens::Ended(end) if end.verdict.is_some());
         let crashes = |world: &Self| {
-            let memory = world.fleet.as_ref().and_then(|fleet| fleet.memory(&world.names[i]));
+            let memory = world.fleet.as_ref().map(|fleet| &fleet.ones[i].memory);
             memory.map(|memory| (memory.restarts, memory.state == State::CrashLooping))
         };
         if matches!(happens, Happens::Refused(_)) {
@@ -69,7 +69,7 @@ impl World {
                 self.agents[i].doing = Doing::Idle;
                 // Whoever supervises by now waits for the same start.
                 self.report(i, 1, Happens::Started);
-                if self.plan.loops[&self.names[i]].role == crate::rig::Role::Worker {
+                if self.specs[i].role == crate::rig::Role::Worker {
                     self.turn_begins(i);
                 } else {
                     self.hook(i, Signal::Session);

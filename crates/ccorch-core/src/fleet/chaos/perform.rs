@@ -6,13 +6,16 @@ use crate::fleet::{Action, Happens, Millis, Purpose, SECOND, Signal};
 use crate::names::LoopName;
 use crate::watchdog::{DialogKind, Kind, Verdict};
 
+/// The number in a loop's name.
+pub(super) fn number(name: &LoopName) -> Option<usize> {
+    name.as_str().strip_prefix('l')?.parse().ok()
+}
+
 impl World {
     pub(super) fn perform(&mut self, action: Action) -> Result<(), String> {
-        let index = |name: &LoopName| name.as_str()[1..].to_owned();
-        let at = |names: &[LoopName], name: &LoopName| names.binary_search(name).map_err(|_| index(name));
         match action {
             Action::Start(name) => {
-                let i = at(&self.names, &name)?;
+                let i = self.place(&name)?;
                 if self.agents[i].doing != Doing::Nothing {
                     return Err(format!("started twice: {name} while {:?}", self.agents[i].doing));
                 }
@@ -33,7 +36,7 @@ impl World {
                 }
             }
             Action::Stop(name) => {
-                let i = at(&self.names, &name)?;
+                let i = self.place(&name)?;
                 if !self.calm && self.dice.per_mille(30) {
                     self.checks.tally.failed_stops += 1;
                     self.report(i, 25 * SECOND, Happens::Stopped(Err("it did not leave".into())));
@@ -43,17 +46,17 @@ impl World {
                 }
             }
             Action::Look(name) => {
-                let i = at(&self.names, &name)?;
+                let i = self.place(&name)?;
                 if let Some(verdict) = self.verdict(i) {
                     self.report(i, 200, Happens::Looked(verdict));
                 }
             }
             Action::Nudge { name, id, purpose, text, .. } => {
-                let i = at(&self.names, &name)?;
+                let i = self.place(&name)?;
                 self.deliver(i, id, purpose, text);
             }
             Action::Dismiss(name, _) => {
-                let i = at(&self.names, &name)?;
+                let i = self.place(&name)?;
                 if self.agents[i].doing == Doing::Nothing {
                     return Err(format!("a key for {name}, which does not run"));
                 }
@@ -64,7 +67,7 @@ impl World {
                 self.phase = index;
                 self.later(0, Up::PhaseWritten(self.generation));
             }
-            Action::Event { what, about, detail } => self.event(&what, about.as_ref(), &detail),
+            Action::Event { what, about, detail, .. } => self.event(&what, about.as_ref(), &detail),
         }
         Ok(())
     }
@@ -145,12 +148,18 @@ impl World {
         }
     }
 
+    /// The place of a loop in the order of names.
+    fn place(&self, name: &LoopName) -> Result<usize, String> {
+        let place = number(name).and_then(|n| self.places.get(n).copied());
+        place.ok_or_else(|| format!("no such loop: {name}"))
+    }
+
     pub(super) fn account(&self, i: usize) -> usize {
-        self.names[i].as_str()[1..].parse::<usize>().unwrap_or(0) % self.limits.len()
+        number(&self.names[i]).unwrap_or(0) % self.limits.len()
     }
 
     pub(super) fn turn_begins(&mut self, i: usize) {
-        if !self.plan.loops[&self.names[i]].watched {
+        if !self.specs[i].watched {
             self.agents[i].doing = Doing::Turn;
             return;
         }

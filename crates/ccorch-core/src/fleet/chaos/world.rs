@@ -1,14 +1,17 @@
 //! The simulated host: agents, accounts, disk, people and the supervisor that may die between any two lines.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::Size;
 use super::agent::{Agent, Doing, Outcome};
 use super::check::{Checks, Tally};
 use super::disk::Disk;
+use super::perform::number;
 use super::queue::Queue;
 use super::random::Random;
-use crate::fleet::{Action, Fleet, Fleets, Found, HOUR, Happens, Input, MINUTE, Millis, Purpose, Steady};
+use crate::fleet::{
+    Action, Fleet, Fleets, Found, HOUR, Happens, Input, MINUTE, Millis, Purpose, Spec, Steady,
+};
 use crate::names::LoopName;
 
 /// What comes up at a time.
@@ -60,6 +63,10 @@ pub(super) struct World {
     pub(super) size: Size,
     pub(super) plan: Fleets,
     pub(super) names: Vec<LoopName>,
+    /// What each of them is.
+    pub(super) specs: Vec<Spec>,
+    /// Where each stands in the order of names, by the number in its name.
+    pub(super) places: Vec<usize>,
     pub(super) dice: Random,
     queue: Queue,
     /// True time since the beginning.
@@ -100,11 +107,20 @@ const EPOCH: i64 = 1_780_272_000;
 impl World {
     pub fn new(seed: u64, plan: Fleets, size: Size) -> Self {
         let names: Vec<LoopName> = plan.loops.keys().cloned().collect();
+        let specs = plan.loops.values().cloned().collect();
+        let mut places = vec![0; names.len()];
+        for (place, name) in names.iter().enumerate() {
+            if let Some(at) = number(name).and_then(|n| places.get_mut(n)) {
+                *at = place;
+            }
+        }
         let steady = Steady::begin("boot-0", 0, Timestamp::from_second(EPOCH).unwrap_or_default());
         Self {
             size,
             agents: names.iter().map(|_| Agent::new()).collect(),
             names,
+            specs,
+            places,
             plan,
             dice: Random::new(seed),
             queue: Queue::default(),
@@ -228,11 +244,11 @@ impl World {
     }
 
     pub(super) fn wall(&self) -> Timestamp {
-        self.wall_at(self.now).checked_add(SignedDuration::from_millis(self.skew)).unwrap_or_default()
+        wall(self.now, self.skew)
     }
 
     pub(super) fn wall_at(&self, at: Millis) -> Timestamp {
-        Timestamp::from_millisecond(EPOCH * 1000 + i64::try_from(at).unwrap_or(0)).unwrap_or_default()
+        wall(at, 0)
     }
 
     pub(super) fn tell(&mut self, i: usize, happens: Happens) -> Result<(), String> {
@@ -261,13 +277,13 @@ impl World {
             }
             None => Vec::new(),
         };
-        let (changed, shared) = fleet.take_changed();
+        let (changed, shared) = fleet.take_places();
         if told.is_some() || !mine.is_empty() {
             self.note(|| format!("{told:?} -> {memory:?} {mine:?}"));
         }
         let Some(fleet) = &self.fleet else { return Ok(()) };
-        for name in &changed {
-            Checks::not_lost(fleet, name)?;
+        for i in &changed {
+            Checks::not_lost(fleet, *i)?;
         }
         self.disk.changes(fleet, &self.names, &changed, shared)?;
         // Where a death does the most harm it comes more often.
@@ -329,6 +345,11 @@ impl World {
         }
         Ok(())
     }
+}
+
+/// The wall clock at `at`, wrong by `skew` milliseconds.
+fn wall(at: Millis, skew: i64) -> Timestamp {
+    Timestamp::from_millisecond(EPOCH * 1000 + i64::try_from(at).unwrap_or(0) + skew).unwrap_or_default()
 }
 
 /// How often, of 10,000 times, the supervisor dies when this is to be done.

@@ -44,7 +44,7 @@ pub(super) fn show(here: &Here, name: &LoopName, json: bool) -> Result<()> {
         ("workdir", spec.workdir.clone()),
         ("restarts", report.restarts.to_string()),
         ("nudges", format!("{} waiting", report.waiting)),
-        ("last stop", or_dash(stop.map(|stop| format!("{}: {}", stop.at, stop.why.words())))),
+        ("last stop", or_dash(stop.map(|stop| format!("{}: {}", stop.at, stop.words())))),
         ("last end", or_dash(exit.map(|exit| format!("{}: {}", exit.ended, exit.words())))),
     ];
     for (key, value) in rows {
