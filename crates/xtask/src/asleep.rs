@@ -261,7 +261,7 @@ fn play(world: &mut World, plague: &Plague, events: &[Event]) -> Result<String> 
 /// before they are there again, as far as it can.
 fn no_fence(world: &World, plague: &Plague) -> Result<String> {
     plague.ends();
-    let mut gate = Gate::at(vec![Point::Before(Step::Fence)], &journals())?;
+    let gate = Gate::at(vec![Point::Before(Step::Fence)], &journals())?;
     let mut driver = play::start(world, &["cutover"], "first")?;
     let began = Instant::now();
     let status = gate.follow(&mut driver, |moment, _| match moment {
@@ -282,7 +282,7 @@ fn no_fence(world: &World, plague: &Plague) -> Result<String> {
 
 /// The driver stands still where the target is to judge itself.
 fn up_to_the_verify(driver: &mut Child) -> Result<()> {
-    let mut gate = Gate::at(vec![Point::Before(Step::Verify)], &journals())?;
+    let gate = Gate::at(vec![Point::Before(Step::Verify)], &journals())?;
     let mut there = false;
     let pid = driver.id();
     // Whoever is stopped does not end; the gate is left as soon as it is.

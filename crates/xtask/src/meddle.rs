@@ -86,7 +86,7 @@ pub fn story(tools: &Path, template: &Path, name: &str) -> Result<()> {
 
 /// A byte of what is kept of a loop changes on the target between carrying and comparing.
 fn carried_state(world: &World) -> Result<String> {
-    let mut gate = Gate::at(vec![Point::After(Step::FinalSync)], &journals())?;
+    let gate = Gate::at(vec![Point::After(Step::FinalSync)], &journals())?;
     let mut driver = play::start(world, &["cutover"], "first")?;
     let mut changed = false;
     let status = gate.follow(&mut driver, |moment, _| {
@@ -96,8 +96,6 @@ fn carried_state(world: &World) -> Result<String> {
         }
         Ok(())
     })?;
-    // Who opens a journal waits for it.
-    drop(gate);
     let said = fs::read_to_string(path("first"))?;
     ensure!(changed && status.code() == Some(TAKEN_BACK), "the driver ended with {status}: {said}");
     for words in ["one and two differ:", "loop builder: its conversation"] {
@@ -124,7 +122,7 @@ fn one_byte(host: &Host) -> Result<()> {
 
 /// Somebody starts something in the source's workspace while the target is on trial.
 fn by_hand(world: &World) -> Result<String> {
-    let mut gate = Gate::at(vec![Point::Before(Step::Verify)], &journals())?;
+    let gate = Gate::at(vec![Point::Before(Step::Verify)], &journals())?;
     let mut driver = play::start(world, &["cutover", "--settle", SETTLE], "first")?;
     let (mut begun, mut verdict) = (false, None);
     let window = world.hosts[1].path("var/lib/ccorch/confirm.json");
@@ -143,7 +141,6 @@ fn by_hand(world: &World) -> Result<String> {
         }
         Ok(())
     })?;
-    drop(gate);
     let said = fs::read_to_string(path("first"))?;
     ensure!(status.success(), "the driver ended with {status}: {said}");
     ensure!(verdict == Some("open".into()), "it was ended when the verdict was {verdict:?}: {said}");

@@ -125,7 +125,7 @@ fn newest_journal(stage: &Stage<'_, '_>) -> Result<String> {
 fn broken(stage: &mut Stage<'_, '_>, cell: Cell, at: At, verb: &str) -> Result<Option<i32>> {
     let journals = stage.operator.journals();
     std::fs::create_dir_all(&journals)?;
-    let mut gate = Gate::at(vec![cell.point], &journals)?;
+    let gate = Gate::at(vec![cell.point], &journals)?;
     let (mut driver, path) = stage.drivers.start(&[verb])?;
     let began = Instant::now();
     let mut since: Option<Instant> = None;

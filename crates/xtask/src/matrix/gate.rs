@@ -51,9 +51,10 @@ impl Gate {
         Ok(Self { fanotify, points })
     }
 
-    /// Follows the driver until it is over; `act` at each moment, while it does not move, and every now and then.
+    /// Follows the driver until it is over; `act` at each moment, while it does not move, and every now and then. Nobody is
+    /// held up by it any more when this returns.
     pub fn follow(
-        &mut self,
+        mut self,
         driver: &mut Child,
         mut act: impl FnMut(Moment, &mut Child) -> Result<()>,
     ) -> Result<ExitStatus> {

@@ -105,7 +105,7 @@ fn broken(world: &mut World, cell: Cell, states: &Path) -> Result<Option<ExitSta
         }
         (_, point) => (point, 0),
     };
-    let mut gate = Gate::at(vec![point], &journals())?;
+    let gate = Gate::at(vec![point], &journals())?;
     let mut driver = start(world, &["cutover"], "first")?;
     let mut since: Option<Instant> = None;
     // One command is killed, once: there is nothing to mend, and the trace of it is looked for below.
@@ -207,7 +207,7 @@ pub fn reference(tools: &Path, template: &Path, state: &Path, completed: bool) -
 
 fn undisturbed(world: &World, state: &Path) -> Result<&'static str> {
     let points = Step::ALL.into_iter().flat_map(|step| [Point::Before(step), Point::After(step)]).collect();
-    let mut gate = Gate::at(points, &journals())?;
+    let gate = Gate::at(points, &journals())?;
     let mut driver = start(world, &["cutover"], "first")?;
     let mut commands = Commands::new();
     let count = || [world.hosts[0].commands(), world.hosts[1].commands()];
