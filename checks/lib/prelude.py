@@ -40,7 +40,10 @@ def at_work(machine, loops=3, remote=None):
 
 
 def agents(machine):
-    return machine.succeed("pgrep -x claude | sort").split()
+    # What an agent has just forked bears its name until it runs something else.
+    lines = machine.succeed("ps -C claude -o pid= -o ppid= || true").splitlines()
+    parents = dict(line.split() for line in lines)
+    return sorted(pid for pid, parent in parents.items() if parent not in parents)
 
 
 def receipt(machine):

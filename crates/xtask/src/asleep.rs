@@ -22,7 +22,7 @@ use crate::local::world::{World, journals};
 use crate::matrix::cell::Point;
 use crate::matrix::gate::{Gate, Moment};
 use crate::matrix::play::{self, last_words};
-use crate::matrix::{Ground, Job, Pool};
+use crate::matrix::{Ground, Pool};
 use crate::report::Report;
 use crate::wait;
 
@@ -121,20 +121,9 @@ pub fn run(args: &AsleepArgs) -> Result<ExitCode> {
 
 /// Plays the stories whose names have this in them; how many failed.
 pub fn on(ground: &Ground, only: &str, jobs: usize) -> Result<usize> {
-    let began = Instant::now();
-    let job = |(name, _, _): &Story| Job {
-        name: format!("asleep-{name}"),
-        args: vec!["asleep".into(), "--template".into(), ground.path("template"), name.clone()],
-        again: format!("cargo xtask asleep --only {name}"),
-    };
-    let wanted: Vec<Job> = stories().iter().filter(|story| story.0.contains(only)).map(job).collect();
-    if wanted.is_empty() {
-        bail!("no story has `{only}` in its name");
-    }
-    let count = wanted.len();
-    let failed = Pool { ground, jobs }.run(wanted)?;
-    println!("{count} stories in {:.1} s, {failed} failed", began.elapsed().as_secs_f64());
-    Ok(failed)
+    let stories = stories();
+    let names: Vec<&str> = stories.iter().map(|story| story.0.as_str()).collect();
+    Pool { ground, jobs }.stories("asleep", &names, only)
 }
 
 /// Plays one; its last line tells how it went.

@@ -4,9 +4,8 @@
 use std::fs;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
-use std::time::Instant;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use ccorch_core::cutover::Step;
 use clap::Args;
 use serde_json::Value;
@@ -17,7 +16,7 @@ use crate::local::{WORKSPACE, judge};
 use crate::matrix::cell::Point;
 use crate::matrix::gate::{Gate, Moment};
 use crate::matrix::play::{self, last_words};
-use crate::matrix::{Ground, Job, Pool};
+use crate::matrix::{Ground, Pool};
 use crate::report::Report;
 
 /// Change, start and hold what a cutover does not expect, and see it found
@@ -52,20 +51,8 @@ pub fn run(args: &MeddleArgs) -> Result<ExitCode> {
 
 /// Plays the stories whose names have this in them; how many failed.
 pub fn on(ground: &Ground, only: &str, jobs: usize) -> Result<usize> {
-    let began = Instant::now();
-    let job = |(name, _): &Story| Job {
-        name: format!("meddle-{name}"),
-        args: vec!["meddle".into(), "--template".into(), ground.path("template"), (*name).into()],
-        again: format!("cargo xtask meddle --only {name}"),
-    };
-    let wanted: Vec<Job> = STORIES.iter().filter(|(name, _)| name.contains(only)).map(job).collect();
-    if wanted.is_empty() {
-        bail!("no story has `{only}` in its name");
-    }
-    let count = wanted.len();
-    let failed = Pool { ground, jobs }.run(wanted)?;
-    println!("{count} stories in {:.1} s, {failed} failed", began.elapsed().as_secs_f64());
-    Ok(failed)
+    let names: Vec<&str> = STORIES.iter().map(|story| story.0).collect();
+    Pool { ground, jobs }.stories("meddle", &names, only)
 }
 
 /// Plays one; its last line tells how it went.

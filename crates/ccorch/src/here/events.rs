@@ -59,6 +59,12 @@ pub struct Event {
     pub fact: Option<Fact>,
 }
 
+impl Event {
+    fn now(what: &str, about: Option<&LoopName>, detail: impl Into<String>, fact: Option<Fact>) -> Self {
+        Self { at: clock::now(), what: what.into(), about: about.cloned(), detail: detail.into(), fact }
+    }
+}
+
 /// Whether an event is of the kind that agents cause at will. What the host itself has to say to people is none.
 pub fn is_chatter(what: &str, about: Option<&LoopName>) -> bool {
     CHATTER.contains(&what) && (what != "notify" || about.is_some())
@@ -77,9 +83,7 @@ pub fn record_fact(
     detail: impl Into<String>,
     fact: Option<Fact>,
 ) {
-    let event =
-        Event { at: clock::now(), what: what.into(), about: about.cloned(), detail: detail.into(), fact };
-    say(here, &event, durable::append_line);
+    say(here, &Event::now(what, about, detail, fact), durable::append_line);
 }
 
 /// The same for what must not keep a start waiting: on disk after [`keep`].
@@ -90,9 +94,7 @@ pub fn record_soon(
     detail: impl Into<String>,
     fact: Option<Fact>,
 ) {
-    let event =
-        Event { at: clock::now(), what: what.into(), about: about.cloned(), detail: detail.into(), fact };
-    say(here, &event, durable::put_line);
+    say(here, &Event::now(what, about, detail, fact), durable::put_line);
 }
 
 /// Has all events on disk.

@@ -18,13 +18,14 @@ use crate::run::Run;
 /// Folders of a host that are looked at.
 const FOLDERS: [&str; 5] = ["etc/ccorch", "var/lib", "srv", "home", "root"];
 /// What each run has of its own: records of what happened, not what is so. A trailing `/` means all below.
-const OWN: [&str; 16] = [
+const OWN: [&str; 17] = [
     "var/lib/ccorch/journals/",
     "var/lib/ccorch/lease.git/",
     "var/lib/ccorch/reboots.jsonl",
     "var/lib/ccorch/events.jsonl",
     "var/lib/ccorch/chatter.jsonl",
     "var/lib/ccorch/receipts/",
+    "var/lib/ccorch/deliveries/",
     "var/lib/ccorch/handoff.txt",
     "var/lib/ccorch/confirm-baseline.json",
     "srv/w/REBOOTS.md",

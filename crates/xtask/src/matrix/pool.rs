@@ -1,9 +1,9 @@
 //! Worlds side by side, a few at a time.
 
 use std::collections::VecDeque;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use super::Ground;
 use crate::local::Inside;
@@ -32,6 +32,26 @@ pub struct Pool<'a> {
 }
 
 impl Pool<'_> {
+    /// Plays the stories of one kind (the verb that plays one by its name) whose names have `only` in them; how many failed.
+    pub fn stories(&self, kind: &str, names: &[&str], only: &str) -> Result<usize> {
+        let began = Instant::now();
+        let template = self.ground.path("template");
+        let job = |name: &str| Job {
+            name: format!("{kind}-{name}"),
+            args: [kind, "--template", &template, name].map(Into::into).to_vec(),
+            again: format!("cargo xtask {kind} --only {name}"),
+        };
+        let wanted: Vec<Job> =
+            names.iter().filter(|name| name.contains(only)).map(|name| job(name)).collect();
+        if wanted.is_empty() {
+            bail!("no story has `{only}` in its name");
+        }
+        let count = wanted.len();
+        let failed = self.run(wanted)?;
+        println!("{count} stories in {:.1} s, {failed} failed", began.elapsed().as_secs_f64());
+        Ok(failed)
+    }
+
     /// Runs all of them, prints what failed; how many did.
     pub fn run(&self, jobs: Vec<Job>) -> Result<usize> {
         let (total, mut waiting) = (jobs.len(), VecDeque::from(jobs));
