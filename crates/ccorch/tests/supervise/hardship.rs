@@ -111,11 +111,7 @@ fn a_clock_that_jumped_an_hour_ends_no_pause_and_forgets_no_crash() {
     for hours in [-1, 1] {
         let mut place = Place::new().active().supervised();
         place.at_work();
-        let mut pid = place.pid("watch");
-        for _ in 0..3 {
-            signal(pid, "KILL");
-            pid = place.new_agent("watch", pid);
-        }
+        let mut pid = place.killed("watch", 3);
         let others = ["boss", "builder"].map(|name| place.pid(name));
         place.kill_supervisor();
         let moved = |text: &str| {

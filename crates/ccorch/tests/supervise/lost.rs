@@ -35,11 +35,7 @@ fn damage(place: &mut Place, files: &[&str]) {
 fn ends_of_before_still_count_for_a_crash_loop() {
     let mut place = Place::new().active().supervised();
     place.at_work();
-    let mut pid = place.pid("watch");
-    for _ in 0..3 {
-        signal(pid, "KILL");
-        pid = place.new_agent("watch", pid);
-    }
+    let mut pid = place.killed("watch", 3);
     damage(&mut place, &["loops/watch.json"]);
     assert_eq!(place.pid("watch"), pid);
     assert_eq!(place.one("watch")["restarts"], 3);
@@ -54,11 +50,7 @@ fn ends_of_before_still_count_for_a_crash_loop() {
 fn a_pause_before_the_next_start_goes_on() {
     let mut place = Place::new().active().supervised();
     place.at_work();
-    let mut pid = place.pid("watch");
-    for _ in 0..3 {
-        signal(pid, "KILL");
-        pid = place.new_agent("watch", pid);
-    }
+    let pid = place.killed("watch", 3);
     // The supervisor is gone before that pause is over.
     signal(pid, "KILL");
     let next = place.until("watch", |one| one["life"] == "backing-off")["next"].clone();

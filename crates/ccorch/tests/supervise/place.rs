@@ -242,6 +242,14 @@ impl Place {
         self.new_agent(name, 0)
     }
 
+    /// Has a loop's agent killed so many times; the pid of the last one.
+    pub fn killed(&self, name: &str, times: usize) -> u64 {
+        (0..times).fold(self.pid(name), |pid, _| {
+            signal(pid, "KILL");
+            self.new_agent(name, pid)
+        })
+    }
+
     /// The words that a loop's agent was started with, once it runs.
     pub fn words(&self, name: &str) -> Vec<String> {
         let path = self.env.home().join(format!("argv.{name}"));
