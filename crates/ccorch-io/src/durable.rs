@@ -204,6 +204,13 @@ pub fn create_dir(path: &Path, mode: u32) -> Result<()> {
     make().with_context(|| format!("create directory {}", path.display()))
 }
 
+/// Whether a program's words say that a disk takes nothing: full, over its quota, or read-only.
+pub fn disk_refuses(words: &str) -> bool {
+    ["No space left on device", "Disk quota exceeded", "Read-only file system"]
+        .iter()
+        .any(|said| words.contains(said))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -88,7 +88,7 @@ impl LeaseRef {
                 &self.name,
             ]);
             if let Err(error) = fetch.run() {
-                return Ok(Seen::Away(last_line(&error.tail)));
+                return Ok(Seen::Away(why(&error.tail)));
             }
             self.show(&commit)?
         };
@@ -211,6 +211,12 @@ fn refusal(porcelain: &str, errors: &str) -> String {
     of_ref.map_or_else(|| last_line(errors), |(_, reason)| reason.trim().to_owned())
 }
 
+/// Why a fetch failed: what this machine's own disk says, which git follows with words about what it was doing, else its last.
+fn why(errors: &str) -> String {
+    let of_disk = errors.lines().map(str::trim).find(|line| durable::disk_refuses(line));
+    of_disk.map_or_else(|| last_line(errors), str::to_owned)
+}
+
 fn last_line(text: &str) -> String {
     text.lines().map(str::trim).rfind(|l| !l.is_empty()).unwrap_or("no answer").to_owned()
 }
@@ -304,5 +310,15 @@ mod tests {
         lease_ref(dir.path(), "a", &remote).probe(&lease(1)).unwrap();
         let refs = Command::new("git").args(["ls-remote", &remote]).read().unwrap();
         assert_eq!(refs, "");
+    }
+
+    #[test]
+    fn a_disk_of_this_machine_that_takes_nothing_is_no_silence_of_the_remote() {
+        let full = "error: unable to write file ./objects/aa: No space left on device\nfatal: unpack-objects failed\n";
+        assert!(durable::disk_refuses(&why(full)), "{}", why(full));
+        assert_eq!(
+            why("fatal: a\nfatal: Could not read from remote repository.\n"),
+            "fatal: Could not read from remote repository."
+        );
     }
 }

@@ -3,7 +3,7 @@
 mod incus;
 
 use ccorch_io::command::{CommandError, Failure};
-use ccorch_io::durable::Damaged;
+use ccorch_io::durable::{Damaged, disk_refuses};
 use ccorch_io::incus::{CredentialError, IncusError};
 use ccorch_io::lock::Held;
 use ccorch_io::qemu::QmpError;
@@ -90,9 +90,7 @@ fn command(error: &CommandError) -> Option<(Kind, String)> {
         Failure::Deadline(_) => {
             (Kind::TimedOut, format!("see what it waits for on {host}, then run this again"))
         }
-        _ if says("No space left on device") || says("Disk quota exceeded") => {
-            (Kind::Unfit, format!("free space on {host}, then run this again"))
-        }
+        _ if disk_refuses(&error.tail) => (Kind::Unfit, of_disk(host)),
         _ if says("Could not read from remote repository") || says("unable to access '") => (
             Kind::Unreachable,
             format!(
@@ -101,6 +99,11 @@ fn command(error: &CommandError) -> Option<(Kind, String)> {
         ),
         _ => return None,
     })
+}
+
+/// What to do where a disk takes nothing.
+pub fn of_disk(host: &str) -> String {
+    format!("free space on {host}, or see why its disk is read-only (`dmesg`), then run this again")
 }
 
 /// A ccorch on another host failed: its exit status is the kind, and it knows best what to do.

@@ -14,6 +14,7 @@ use crate::bed::{self, Bed, Layout};
 use crate::crash::{self, CrashArgs};
 use crate::matrix::cell::Cell;
 use crate::matrix::{self, Ground};
+use crate::meddle;
 use crate::nix;
 use crate::rehearse::{self, RehearseArgs};
 use crate::report::Report;
@@ -131,7 +132,7 @@ fn walks(args: &TestArgs) -> Result<ExitCode> {
 fn worlds() -> Result<ExitCode> {
     let ground = Ground::prepare(&mut Report::default())?;
     let cells = matrix::on(&ground, &Cell::all(), WORLDS)?;
-    let stories = asleep::on(&ground, "", WORLDS)?;
+    let stories = asleep::on(&ground, "", WORLDS)? + meddle::on(&ground, "", WORLDS)?;
     let trials = trials::on(&ground, TRIALS, FIRST, WORLDS)?;
     if cells + stories + trials > 0 {
         bail!("{cells} cells, {stories} stories and {trials} trials failed");

@@ -168,6 +168,10 @@ pub struct CutoverHosts {
     /// as they are.
     #[serde(default = "default_safe_point", skip_serializing_if = "is_default_safe_point")]
     pub safe_point: Seconds,
+    /// How long a host or forge that does not answer while nobody works is asked again, before the driver has the source work
+    /// again where it can, or leaves.
+    #[serde(default = "default_patience", skip_serializing_if = "is_default_patience")]
+    pub patience: Seconds,
     /// What the target has to show before the cutover counts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirm: Option<Confirm>,
@@ -178,6 +182,20 @@ impl Rig {
     pub fn safe_point(&self) -> Seconds {
         self.cutover.as_ref().map_or_else(default_safe_point, |cutover| cutover.safe_point)
     }
+
+    /// How long what does not answer is asked again while a cutover keeps everybody from work.
+    pub fn patience(&self) -> Seconds {
+        self.cutover.as_ref().map_or_else(default_patience, |cutover| cutover.patience)
+    }
+}
+
+/// A forge or a wireless link that restarts is back by then.
+fn default_patience() -> Seconds {
+    Seconds(60)
+}
+
+fn is_default_patience(given: &Seconds) -> bool {
+    *given == default_patience()
 }
 
 fn default_safe_point() -> Seconds {

@@ -7,7 +7,6 @@ use ccorch_core::cutover::confirm::Verdict;
 use clap::Subcommand;
 
 use crate::context::Context;
-use crate::here::runtime::Runtime;
 use crate::here::{Here, confirm};
 
 /// Watch a cutover's confirm window on this host, or show it
@@ -33,14 +32,13 @@ pub fn run(context: &Context, args: &Args) -> Result<ExitCode> {
     match args.what {
         What::Watch => confirm::watch_to_the_end(&here)?,
         What::Show => {
-            // Whoever asks has it watched: a watcher that was killed is not missed.
-            let open = confirm::read(&here)?.is_some_and(|window| window.verdict == Verdict::Open);
-            match Runtime::of(&here) {
-                Runtime::Systemd if open => confirm::start_watching(&here)?,
-                Runtime::Systemd => {}
-                Runtime::Direct => confirm::watch(&here)?,
+            let window = confirm::read(&here)?;
+            // Whoever asks has it watched: a watcher that was killed is not missed. Nobody waits for a verdict here: a driver
+            // has the source to look at meanwhile.
+            if window.as_ref().is_some_and(|window| window.verdict == Verdict::Open) {
+                confirm::start_watching(&here)?;
             }
-            println!("{}", serde_json::to_string_pretty(&confirm::read(&here)?)?);
+            println!("{}", serde_json::to_string_pretty(&window)?);
         }
     }
     Ok(ExitCode::SUCCESS)

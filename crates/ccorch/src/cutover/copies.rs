@@ -43,7 +43,7 @@ if [ -e "$state/fenced" ]; then echo fenced; else echo open; fi
 "#;
 
 /// Sends the journal to both hosts at once. A host that cannot be reached is passed over as long as the other takes it and keeps
-/// it: what is done on it afterwards carries the turn as well.
+/// it: what is done on it afterwards carries the turn as well. So is, on the way back, one that cannot keep it.
 pub fn send(journal: &Journal, text: &str, steps: &Steps<'_>) -> Result<()> {
     let (from, to) = (steps.plan().from.kind, steps.plan().to.kind);
     let undoes = match journal.next() {
@@ -51,7 +51,7 @@ pub fn send(journal: &Journal, text: &str, steps: &Steps<'_>) -> Result<()> {
         _ => None,
     };
     let passes = [to, from].map(|other| may_lack_copy(other, undoes));
-    let told = both(steps, passes, |side| match side.kind {
+    let told = both(steps, passes, undoes.is_some(), |side| match side.kind {
         SideKind::Ccorch => hosted::keep(side, &journal.id, text),
         SideKind::Legacy => admit(side, &journal.id).map(drop),
     })?;
@@ -85,8 +85,8 @@ pub struct Heard {
 
 /// Has both hosts listen to the new driver alone, and then reads their copies: what the driver before was still doing
 /// there is over or refused, so that the newest copy is its last word. `alone`: this machine was the driver before, and one host
-/// that answers is enough.
-pub fn fence(id: &str, by: &str, alone: bool, steps: &Steps<'_>) -> Result<Heard> {
+/// that answers is enough. `back`: it drives back, for which the other one need not be able to keep anything.
+pub fn fence(id: &str, by: &str, alone: bool, back: bool, steps: &Steps<'_>) -> Result<Heard> {
     let mut unfenced = false;
     if steps.plan().from.kind == SideKind::Legacy {
         unfenced = !admit(steps.from()?, id)?;
@@ -95,7 +95,7 @@ pub fn fence(id: &str, by: &str, alone: bool, steps: &Steps<'_>) -> Result<Heard
         admit(steps.to()?, id)?;
     }
     let passes = [&steps.plan().from, &steps.plan().to].map(|side| may_not_be_heard(side.kind, alone));
-    let texts = both(steps, passes, |side| match side.kind {
+    let texts = both(steps, passes, back, |side| match side.kind {
         SideKind::Ccorch => hosted::fence(side, id, by),
         SideKind::Legacy => Ok(String::new()),
     })?;
@@ -117,10 +117,11 @@ pub fn act(side: &Side, id: &str, shown: &str, script: &str, args: &[&str]) -> C
 }
 
 /// Asks both hosts at once; the answers of those that can be reached, which is one at least. `passes`: whether source and target
-/// may be passed over.
+/// may be passed over. `unfit`: also one that answers and cannot do it, as its disk is full.
 fn both<T: Send>(
     steps: &Steps<'_>,
     passes: [bool; 2],
+    unfit: bool,
     one: impl Fn(&Side) -> Result<T> + Sync,
 ) -> Result<Vec<T>> {
     let answers = thread::scope(|scope| {
@@ -128,7 +129,11 @@ fn both<T: Send>(
         let first = steps.from().and_then(&one);
         [first, other.join().unwrap_or_else(|_| Err(Error::msg("the copy's thread ended badly")))]
     });
-    let passed = |error: &Error, passes: bool| passes && hints::of(error).0 == Kind::Unreachable;
+    let passed = |error: &Error, passes: bool| match hints::of(error).0 {
+        Kind::Unreachable => passes,
+        Kind::Unfit => passes && unfit,
+        _ => false,
+    };
     match answers {
         [Ok(from), Ok(to)] => Ok(vec![from, to]),
         [Err(error), _] | [_, Err(error)] if is_stale(&error) => Err(error),

@@ -43,6 +43,7 @@ pub use itself::leave;
 pub use log::Log;
 use open::asked;
 pub use open::{Wish, open};
+use side::Side;
 use steps::Steps;
 
 /// An undo is tried this often before a person has to look.
@@ -161,8 +162,10 @@ fn forward(
     failure: &mut Option<anyhow::Error>,
 ) -> Result<()> {
     log.append(Entry::Started { step })?;
-    if step.changes_a_host() {
-        patience::with(step, || log.send(steps))?;
+    if step.changes_a_host()
+        && let Err(error) = patience::with(steps, step, || log.send(steps))
+    {
+        return failed(log, steps, step, error, failure);
     }
     perform(loaded, log, steps, step, failure)
 }
@@ -176,7 +179,7 @@ fn perform(
 ) -> Result<()> {
     let began = Instant::now();
     report::begins(step, &steps.plan().describe(step));
-    let performed = patience::with(step, || steps.perform(step));
+    let performed = patience::with(steps, step, || steps.perform(step));
     let performed = match step {
         // The last of the looks: nobody else drives, and from here on nobody else will.
         Step::Preflight if log.journal.turn().is_none() => performed
@@ -200,7 +203,7 @@ fn perform(
             log.append(Entry::Done { step, note })
         }
         Err(error) if error.is::<verify::FellBack>() => fell_back(log, steps, step, error, failure),
-        Err(error) => failed(log, step, error, failure),
+        Err(error) => failed(log, steps, step, error, failure),
     }
 }
 
@@ -226,6 +229,7 @@ fn fell_back(
 /// and would fail its undo as well; and once the target has proven itself there is no way back but a rollback.
 fn failed(
     log: &mut Log,
+    steps: &Steps<'_>,
     step: Step,
     error: anyhow::Error,
     failure: &mut Option<anyhow::Error>,
@@ -236,9 +240,7 @@ fn failed(
     let why = format!("{error:#}");
     report::failed(step, &why);
     let broken = step != Step::Preflight && hints::of(&error).0 == Kind::Unreachable;
-    // But a fence that cannot be put up is taken back where that needs nobody who does not answer: better the source at work
-    // than nobody, with nobody there to run a command.
-    let broken = broken && step != Step::Fence;
+    let broken = broken && !is_the_sources(steps, step);
     if broken || !step.failure_turns_back() {
         return Err(error.context(format!(
             "step {} of cutover {} is not finished; the same command goes on",
@@ -250,6 +252,16 @@ fn failed(
     log.append(Entry::TurnBack { why })?;
     *failure = Some(error);
     Ok(())
+}
+
+/// Whether a step that somebody's silence ended is taken back all the same, because that needs nobody but the source: better that
+/// at work than nobody, with nobody there to run a command. A target that was told to start may be at work.
+fn is_the_sources(steps: &Steps<'_>, step: Step) -> bool {
+    match step {
+        Step::Fence => true,
+        Step::Quiesce | Step::FinalSync | Step::Prove => steps.from().is_ok_and(Side::answers),
+        Step::Preflight | Step::Presync | Step::Activate | Step::Verify | Step::Decommission => false,
+    }
 }
 
 /// A step begun by a run that died: done, not done, or unknown. Steps are repeatable, so "not done" performs it again.
@@ -282,7 +294,7 @@ fn undo(log: &mut Log, steps: &Steps<'_>, step: Step) -> Result<()> {
     let mut tries = 0;
     loop {
         tries += 1;
-        let undone = patience::with(step, || log.send(steps).and_then(|()| steps.undo(step)));
+        let undone = patience::with(steps, step, || log.send(steps).and_then(|()| steps.undo(step)));
         let Err(error) = undone else { return log.append(Entry::UndoDone { step }) };
         if is_stale(&error) {
             return Err(error);

@@ -6,19 +6,18 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use ccorch_core::cutover::Step;
 
+use super::steps::Steps;
 use super::{is_stale, live};
 use crate::error::Kind;
 use crate::hints;
 
-/// For so long: a forge or a wireless link that restarts is back by then.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// The first pause; each one after is twice as long, up to the last.
 const FIRST: Duration = Duration::from_secs(1);
 const LAST: Duration = Duration::from_secs(10);
 
-/// Acts for a step, and again while what it needs does not answer. Every act is repeatable.
-pub fn with<T>(step: Step, mut act: impl FnMut() -> Result<T>) -> Result<T> {
-    if dark(step) { again(PATIENCE, act) } else { act() }
+/// Acts for a step, and again while what it needs does not answer, for as long as the rig says. Every act is repeatable.
+pub fn with<T>(steps: &Steps<'_>, step: Step, mut act: impl FnMut() -> Result<T>) -> Result<T> {
+    if dark(step) { again(steps.rig().patience().duration(), act) } else { act() }
 }
 
 /// The steps while which nobody works. A target that is to confirm itself is waited for by its own rule.
@@ -64,8 +63,8 @@ mod tests {
 
     #[test]
     fn only_what_does_not_answer_is_asked_again_and_not_for_ever() {
-        assert_eq!(fails(Kind::Unreachable, 1, PATIENCE), (2, true));
-        assert_eq!(fails(Kind::Conflict, 1, PATIENCE), (1, false));
+        assert_eq!(fails(Kind::Unreachable, 1, Duration::from_secs(60)), (2, true));
+        assert_eq!(fails(Kind::Conflict, 1, Duration::from_secs(60)), (1, false));
         assert_eq!(fails(Kind::Unreachable, 9, Duration::from_millis(1500)), (2, false));
     }
 }

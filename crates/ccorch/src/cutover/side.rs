@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use ccorch_core::cutover::{Side as Planned, SideKind};
@@ -15,6 +16,9 @@ use serde::de::DeserializeOwned;
 
 use crate::context::LoadedRig;
 use crate::{reach, remote};
+
+/// Time to say that it is there.
+const ANSWER: Duration = Duration::from_secs(20);
 
 /// One of the two hosts, reached when the first thing is to be done there: what needs the other one alone goes on without it.
 #[derive(Debug)]
@@ -116,6 +120,11 @@ impl Side {
     /// The driver has taken the cutover in hand.
     pub fn set_turn(&self, turn: Turn) {
         self.turn.store(turn.0, Ordering::Relaxed);
+    }
+
+    /// Whether the host can be reached now.
+    pub fn answers(&self) -> bool {
+        self.host.command(&["true"]).deadline(ANSWER).run().is_ok()
     }
 
     /// A verb of the ccorch that is installed there.

@@ -16,6 +16,7 @@ use super::side::{Lazy, Side};
 use super::{copies, decommission, hosted, legacy, loop_states, preflight, verify};
 use crate::context::LoadedRig;
 use crate::error::{Kind, Problem};
+use crate::hints;
 use crate::staging::{self, Cache, How, Mode, Pass};
 
 /// The states of these loops as an archive; a loop that never ran has none.
@@ -348,13 +349,33 @@ impl<'a> Steps<'a> {
         Ok(format!("{} is active at epoch {}", to.name, lease.epoch))
     }
 
+    /// Whether a target that can keep nothing, as its disk is full, has nothing of the rig to stop: by the word of the arbiter it
+    /// was never made active. A command of a driver before that still makes it so is refused the lease, or this driver is.
+    fn never_had_it(&self, error: &anyhow::Error, from: &Side, to: &Side) -> bool {
+        let asked = if from.kind == SideKind::Ccorch { from } else { to };
+        hints::of(error).0 == Kind::Unfit
+            && to.kind == SideKind::Ccorch
+            && hosted::lease(asked)
+                .is_ok_and(|view| view.arbiter.is_some_and(|lease| lease.holder != to.name))
+    }
+
     /// Stops the target and carries its work back: nothing done there is thrown away. What is gone with its host is lost by a
     /// person's word.
     fn deactivate(&self) -> Result<()> {
         let (from, to) = (self.from()?, self.to()?);
-        if !to.is_gone() {
-            self.quiesce(to, None)?;
-        }
+        let reached = match to.is_gone() {
+            true => false,
+            false => match self.quiesce(to, None) {
+                Err(error) if self.never_had_it(&error, from, to) => {
+                    eprintln!(
+                        "warning: {} was never given the lease, and is passed over: {error:#}",
+                        to.name
+                    );
+                    false
+                }
+                quiesced => quiesced.map(|_| true)?,
+            },
+        };
         let writer = if to.kind == SideKind::Ccorch { to } else { from };
         let view = hosted::lease(writer)?;
         let ran = view.counts().is_some_and(|lease| lease.holder == to.name);
@@ -366,11 +387,11 @@ impl<'a> Steps<'a> {
             // A driver that died or was cut off may have had its owner's rig started again, after all of this: nothing is
             // carried into a rig at work.
             let runs_again = from.kind == SideKind::Legacy && !copies::admit(from, self.journal)?;
-            if !self.plan.in_place() && !to.is_gone() && !runs_again {
+            if !self.plan.in_place() && reached && !runs_again {
                 self.sync(to, from, Pass::Early)?;
             }
         }
-        if to.kind == SideKind::Ccorch && !to.is_gone() {
+        if to.kind == SideKind::Ccorch && reached {
             // A standby by the lease from here on; the mark of a cutover that is over would outlive it.
             hosted::unquiesce(to, self.journal)?;
         }

@@ -33,9 +33,26 @@ fn on_trial_with(more: &str, confirm: &str, terms: &[&str]) -> Place {
     place.supervised()
 }
 
-/// The window, once there is a verdict.
-fn verdict(place: &Place) -> Value {
+/// The window as it is; asking waits for nothing.
+fn window(place: &Place) -> Value {
     serde_json::from_str(&place.ok(&["confirm", "show"])).unwrap()
+}
+
+/// The window, once there is a verdict. Without systemd somebody has to watch it.
+fn verdict(place: &Place) -> Value {
+    let root = place.env.root();
+    let mut watch = place.env.spawn(&["confirm", "watch"], &root.join("watch.out"), &root.join("watch.log"));
+    let judged = until("a verdict", || Some(window(place)).filter(|window| window["verdict"] != "open"));
+    watch.kill().unwrap();
+    watch.wait().unwrap();
+    judged
+}
+
+#[test]
+fn whoever_asks_for_the_window_does_not_wait_for_its_verdict() {
+    let place = on_trial("settle: 1h", &["5m"]);
+    place.at_work();
+    assert_eq!(window(&place)["verdict"], "open");
 }
 
 /// Has a loop's agent finish a turn.

@@ -84,8 +84,8 @@ fn rig_file() -> Result<String> {
           builder: {{ agent: claude, workdir: build }}
           judge: {{ agent: claude, workdir: judge }}
         lease: {{ remote: /git/lease.git }}
-        # The loops are always in the middle of something, and nothing here takes long to settle.
-        cutover: {{ from: one, to: two, unsaved: rescue, confirm: {{ settle: 1s }} }}
+        # The loops are always in the middle of something, and nothing here takes long to settle or to answer again.
+        cutover: {{ from: one, to: two, unsaved: rescue, patience: 2s, confirm: {{ settle: 1s }} }}
         hosts:
         {hosts}"#})
 }

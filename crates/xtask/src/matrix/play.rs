@@ -20,8 +20,9 @@ use crate::local::world::{World, journals, operator, path};
 use crate::run::Run;
 use crate::wait;
 
-/// What is broken is mended so long after it broke, if the driver has not given up before.
-const OUTAGE: Duration = Duration::from_secs(3);
+/// What is broken is mended when the driver has given up, or so long after it broke: it asks again for two seconds where nobody
+/// works meanwhile, and waits for a target on trial.
+const OUTAGE: Duration = Duration::from_secs(10);
 /// More than two heartbeats of a host here.
 const HEARTBEATS: Duration = Duration::from_secs(15);
 /// How many commands each step runs on each host, from an undisturbed run.
@@ -54,6 +55,9 @@ pub fn cell(tools: &Path, template: &Path, states: &Path, name: &str) -> Result<
 fn play(world: &mut World, cell: Cell, states: &Path) -> Result<String> {
     let Some(first) = broken(world, cell, states)? else { return Ok("no such command there".into()) };
     ensure!(first.code().is_some() || cell.fault == Fault::Kill, "the driver ended by a signal: {first}");
+    if must_be_taken_back(cell) {
+        ensure!(first.code() == Some(TAKEN_BACK), "what cannot go on is not taken back: {first}");
+    }
     let option = if cell.end == End::Resume { "--resume" } else { "--abort" };
     let (second, said) = run(world, &["cutover", option], "second")?;
     // The second is an abort that came too late for anything but the last line.
@@ -67,6 +71,17 @@ fn play(world: &mut World, cell: Cell, states: &Path) -> Result<String> {
     let first = first.code().map_or("killed".to_owned(), |code| code.to_string());
     let second = second.map_or("killed".to_owned(), |code| code.to_string());
     Ok(format!("{first} then {second}: {reference}"))
+}
+
+/// Where a target that can keep nothing keeps the driver from the next step, with the source as all it needs for the way back.
+fn must_be_taken_back(cell: Cell) -> bool {
+    let next = match cell.point {
+        Point::Before(step) => Some(step),
+        Point::After(step) => Step::ALL.into_iter().skip_while(|other| *other != step).nth(1),
+        Point::Claim | Point::End => None,
+    };
+    let dark = [Step::Quiesce, Step::Fence, Step::FinalSync, Step::Prove, Step::Activate];
+    cell.fault == Fault::Disk(Who::Target) && next.is_some_and(|step| dark.contains(&step))
 }
 
 /// Demands the end of an undisturbed cutover, or of none; which of both it is.

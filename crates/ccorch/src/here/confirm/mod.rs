@@ -60,7 +60,7 @@ pub fn has_failed(here: &Here, journal: &str) -> Result<bool> {
     Ok(read(here)?.is_some_and(|window| window.journal == journal && failed(&window)))
 }
 
-/// Has somebody watch the window, and returns at once.
+/// Has the window's unit watch it, and returns at once. Without systemd whoever keeps the host up runs `confirm watch`.
 pub fn start_watching(here: &Here) -> Result<()> {
     if Runtime::of(here) == Runtime::Systemd {
         systemd::systemctl(&["start", "--no-block", UNIT])?;
@@ -94,14 +94,6 @@ pub fn watch_to_the_end(here: &Here) -> Result<()> {
                 return Ok(());
             }
         },
-        None => Ok(()),
-    }
-}
-
-/// Watches the open window until there is a verdict. Does nothing when there is none, or somebody watches already.
-pub fn watch(here: &Here) -> Result<()> {
-    match watching(here)? {
-        Some(_only) => judge_it(here),
         None => Ok(()),
     }
 }

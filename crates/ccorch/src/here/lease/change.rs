@@ -260,6 +260,10 @@ fn current(here: &Here) -> Result<(Option<Commit>, Lease)> {
 }
 
 fn away(here: &Here, why: &str) -> anyhow::Error {
+    if durable::disk_refuses(why) {
+        let message = format!("{} cannot keep what the lease remote says: {why}", here.name);
+        return Problem::new(Kind::Unfit, message).hint(hints::of_disk(here.name.as_str())).into();
+    }
     let remote = here.rig.lease.as_ref().map_or("", |l| l.remote.as_str());
     Problem::new(
         Kind::Unreachable,
