@@ -75,6 +75,25 @@ fn a_rig_that_was_started_by_hand_while_the_target_is_on_trial_is_ended_and_told
     drop(watches);
 }
 
+/// A target that goes away between two steps leaves nobody at work, unless the source is started again: nobody may be there to
+/// type a command.
+#[test]
+fn a_source_of_its_owner_works_again_when_the_target_is_gone_before_the_fence() {
+    let mut bed = place();
+    let rig = bed.text("ccorch.yaml").replace("to: vm }", "to: vm, patience: 2s }");
+    fs::write(bed.path("ccorch.yaml"), rig).unwrap();
+    let fenced = of_its_owner(&bed);
+    claimed(&bed, &[Step::Preflight, Step::Presync, Step::Quiesce]);
+    bed.vm.stop();
+    let error = bed.fails(&["cutover", "--resume"], 4);
+    assert!(error.contains("undo of step fence is not finished"), "{error}");
+    assert!(!fenced.exists() && bed.pi.path("/srv/w/started").exists(), "the source does not work: {error}");
+    // It answers again, and the same command ends what was begun.
+    bed.vm.start(machines::begun::OWN_ETC);
+    bed.fails(&["cutover", "--resume"], 8);
+    assert_eq!(arbiter(&bed).0, "pi");
+}
+
 /// What a rescue cannot take along is refused before the source is fenced: the submodule's repository is no file of the workspace.
 #[test]
 fn a_submodule_that_is_not_committed_is_no_matter_of_a_rescue() {

@@ -1,5 +1,5 @@
 //! `cargo xtask meddle`: cutovers in which somebody meddles: what was carried is changed before it is compared, the rig is started
-//! by hand on the source while the target is on trial, every loop is held.
+//! by hand on the source while the target is on trial, every loop is held, the target's disk is full and stays so.
 
 use std::fs;
 use std::path::Path;
@@ -10,7 +10,7 @@ use ccorch_core::cutover::Step;
 use clap::Args;
 use serde_json::Value;
 
-use crate::local::host::Host;
+use crate::local::host::{self, Host};
 use crate::local::world::{World, journals, operator, path};
 use crate::local::{WORKSPACE, judge};
 use crate::matrix::cell::Point;
@@ -19,7 +19,7 @@ use crate::matrix::play::{self, last_words};
 use crate::matrix::{Ground, Pool};
 use crate::report::Report;
 
-/// Change, start and hold what a cutover does not expect, and see it found
+/// Change, start, hold and fill what a cutover does not expect, and see it found
 ///
 /// Needs root. Each story is a world of its own: two hosts without systemd, real git remotes, agents that commit all the while.
 #[derive(Debug, Args)]
@@ -32,8 +32,12 @@ pub struct MeddleArgs {
 /// A story: its name, and what is done.
 type Story = (&'static str, fn(&World) -> Result<String>);
 
-const STORIES: [Story; 3] =
-    [("carried-state-changed", carried_state), ("started-by-hand", by_hand), ("all-held", all_held)];
+const STORIES: [Story; 4] = [
+    ("carried-state-changed", carried_state),
+    ("started-by-hand", by_hand),
+    ("all-held", all_held),
+    ("full-target", full_target),
+];
 /// The exit statuses of what was taken back, and of what cannot be done.
 const TAKEN_BACK: i32 = 8;
 const CONFLICT: i32 = 6;
@@ -192,4 +196,25 @@ fn all_held(world: &World) -> Result<String> {
     };
     ensure!(state("judge") == Some(&"held".into()) && state("builder") == Some(&"running".into()), "{loops}");
     Ok("refused with none at work, moved with one".into())
+}
+
+/// The target's disk is full and stays so: a driver that died in the dark is taken back, by the host that has room.
+fn full_target(world: &World) -> Result<String> {
+    let gate = Gate::at(vec![Point::Before(Step::FinalSync)], &journals())?;
+    let mut driver = play::start(world, &["cutover"], "first")?;
+    let disk = world.hosts[1].disk();
+    gate.follow(&mut driver, |moment, driver| match moment {
+        Moment::At(_) => host::fill(&disk).and_then(|()| driver.kill().context("kill the driver")),
+        Moment::Meanwhile => Ok(()),
+    })?;
+    let (status, said) = play::run(world, &["cutover", "--abort"], "second")?;
+    ensure!(status == Some(TAKEN_BACK), "the abort ended with {status:?}: {said}");
+    ensure!(said.contains("warning: one host has no copy of the journal for now: "), "{said}");
+    judge::works_on(world, "one")?;
+    // With room again, all of it goes.
+    host::empty(&disk)?;
+    let (status, said) = play::run(world, &["cutover"], "third")?;
+    ensure!(status == Some(0), "the next cutover ended with {status:?}: {said}");
+    judge::works_on(world, "two")?;
+    Ok("taken back while the disk was full, and moved afterwards".into())
 }
