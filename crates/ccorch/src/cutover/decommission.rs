@@ -107,6 +107,14 @@ fn still_ours(steps: &Steps<'_>, target: &Side) -> Result<()> {
     if ours {
         return Ok(());
     }
+    if steps.rig().lease.is_some() && view.arbiter.is_none() {
+        let why = view.arbiter_note.unwrap_or_else(|| "it does not say".into());
+        let message =
+            format!("the lease's remote cannot be asked whether {} still has the rig: {why}", target.name);
+        return Err(Problem::new(Kind::Unreachable, message)
+            .hint("nothing was switched off; see why it does not answer")
+            .into());
+    }
     let message = format!("{} does not hold the lease by this cutover any more", target.name);
     Err(Problem::new(Kind::Conflict, message)
         .hint("`ccorch lease show` tells who does; nothing was switched off")

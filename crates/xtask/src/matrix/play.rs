@@ -27,8 +27,9 @@ const OUTAGE: Duration = Duration::from_secs(10);
 const HEARTBEATS: Duration = Duration::from_secs(15);
 /// How many commands each step runs on each host, from an undisturbed run.
 const COMMANDS: &str = "commands.json";
-/// The exit status of what was taken back, and of what cannot be done.
+/// The exit status of what was taken back, of what does not answer, and of what cannot be done.
 const TAKEN_BACK: i32 = 8;
+const UNREACHABLE: i32 = 4;
 const CONFLICT: i32 = 6;
 
 type Commands = BTreeMap<String, [usize; 2]>;
@@ -55,6 +56,10 @@ pub fn cell(tools: &Path, template: &Path, states: &Path, name: &str) -> Result<
 fn play(world: &mut World, cell: Cell, states: &Path) -> Result<String> {
     let Some(first) = broken(world, cell, states)? else { return Ok("no such command there".into()) };
     ensure!(first.code().is_some() || cell.fault == Fault::Kill, "the driver ended by a signal: {first}");
+    if matches!(cell.fault, Fault::Cut(_) | Fault::Remote) {
+        let of_silence = [Some(0), Some(UNREACHABLE), Some(TAKEN_BACK)];
+        ensure!(of_silence.contains(&first.code()), "silence is told as something else: {first}");
+    }
     if must_be_taken_back(cell) {
         ensure!(first.code() == Some(TAKEN_BACK), "what cannot go on is not taken back: {first}");
     }
