@@ -36,6 +36,39 @@ fn a_standby_takes_over_after_the_term_and_never_before_the_holder_stopped() {
     assert_eq!(show(&place.a)["arbiter"]["holder"], "b");
 }
 
+/// Away while the standby counts, and back but without taking its push: it neither starts by its own count nor by an answer that
+/// it did not get, and takes over when the remote has said so.
+#[test]
+fn a_standby_that_counted_while_the_remote_was_away_starts_by_its_word_alone() {
+    let place = Place::new(TERM);
+    ok(&place.a, &["lease", "tick"]);
+    ok(&place.b, &["lease", "tick"]);
+    place.cut(true);
+    // Longer than the standby waits: the holder's guard ends with its term.
+    ok(&place.a, &["lease", "guard"]);
+    let end = Instant::now() + Duration::from_secs(4);
+    let stays_down = || {
+        place.b.run(&["lease", "tick"]);
+        refused(&place.b.run(&["lease", "check"]), 6, &[]);
+    };
+    while Instant::now() < end {
+        stays_down();
+    }
+    place.cut(false);
+    place.refuse_pushes(true);
+    for _ in 0..3 {
+        stays_down();
+        assert_eq!(show(&place.b)["arbiter"]["holder"], "a");
+    }
+    place.refuse_pushes(false);
+    until("the standby to take over", || {
+        place.b.run(&["lease", "tick"]);
+        (place.b.run(&["lease", "check"]).status == Some(0)).then_some(())
+    });
+    refused(&place.a.run(&["lease", "check"]), 6, &["not acquired in this boot"]);
+    assert_eq!(show(&place.a)["arbiter"]["holder"], "b");
+}
+
 #[test]
 fn a_holder_that_renews_is_left_alone() {
     let place = Place::new(TERM);

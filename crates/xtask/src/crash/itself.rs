@@ -39,7 +39,7 @@ sed -n 's/.*"open": *\([a-z]*\).*/driver open: \1/p' /var/lib/ccorch/driver.json
 systemctl list-units --plain --no-legend 'ccorch-cutover-*' | cut -d ' ' -f 1
 "#;
 
-/// The walk; it begins with the pi at work and ends with the vm.
+/// The walk; it begins and ends with the pi at work.
 pub fn by_itself(stage: &mut Stage<'_, '_>) -> Result<String> {
     set_up(stage)?;
     stage.drivers.runs(CUTOVER)?;
@@ -77,6 +77,8 @@ pub fn by_itself(stage: &mut Stage<'_, '_>) -> Result<String> {
     killed_with_the_cutover_in_hand(&vm)?;
     ended(stage, &before, &there)?;
     stage.works_on_the_vm()?;
+    stage.drivers.runs(ROLLBACK)?;
+    stage.works_on_the_pi()?;
     Ok("5 by the rig's own session, 2 kills, 1 reboot: each as from outside".into())
 }
 

@@ -56,7 +56,7 @@ pub fn all(
     report.step("prepare", || Ok(((), stage.prepare(agent)?)))?;
     report.step("no lease", || Ok(((), stage.without_a_lease()?)))?;
     // Each begins with the pi at work, but "in steps", which brings the rig back there.
-    let walks: [(&str, Walk<'_, '_>); 9] = [
+    let walks: [(&str, Walk<'_, '_>); 10] = [
         ("remote away", Stage::without_the_remote),
         ("step starts", Stage::killed_at_each_start),
         ("in steps", Stage::killed_in_the_middle),
@@ -64,14 +64,12 @@ pub fn all(
         ("second machine", Stage::gone_on_with_elsewhere),
         ("not saved", unsaved::not_saved),
         ("in place", adopt::in_place),
+        ("by itself", itself::by_itself),
         ("disk full", Stage::disk_full),
         ("cut off", Stage::cut_off),
     ];
-    // Takes minutes, and is played by its name alone; it leaves the rig on the vm.
-    let long: [(&str, Walk<'_, '_>); 1] = [("by itself", itself::by_itself)];
     let by_name = |(name, _): &(&str, Walk<'_, '_>)| wanted.only.is_none_or(|only| *name == only);
-    let long = long.into_iter().filter(|_| wanted.only.is_some());
-    let mut walks = walks.into_iter().chain(long).filter(|walk| wanted.walks && by_name(walk));
+    let mut walks = walks.into_iter().filter(|walk| wanted.walks && by_name(walk));
     walks.try_for_each(|(name, walk)| report.step(name, || Ok(((), walk(&mut stage)?))))?;
     // The last walk leaves the rig on the vm.
     let mut at = if wanted.walks && wanted.only.is_none() { At::Vm } else { At::Pi };
