@@ -74,7 +74,8 @@ pub(super) struct One {
 /// All loops of the rig.
 #[derive(Debug)]
 pub struct Loops {
-    pub(super) here: Here,
+    /// Shared: each loop has threads that need it, and the rig in it is as long as there are loops.
+    pub(super) here: Arc<Here>,
     pub(super) runtime: Runtime,
     pub(super) sender: Sender<Event>,
     pub(super) hooks: Hooks,
@@ -129,7 +130,7 @@ impl Loops {
         let (index, reading) = Index::open(&here, sender.clone(), &troubles)?;
         let history = History::of(&here);
         let mut loops = Self {
-            here,
+            here: Arc::new(here),
             runtime,
             sender,
             hooks,
