@@ -198,7 +198,7 @@ fn lines_that_were_paid_for_stay() {
         // One build that eats all memory takes its agent along with `stop` or `kill`.
         "OOMPolicy=continue",
         // Asked at every start, by whatever hand.
-        "ExecCondition=/usr/local/bin/ccorch lease check",
+        "ExecStart=/usr/local/bin/ccorch loop-start %i",
         "Type=forking",
         "StartLimitIntervalSec=0",
         // Each its own: with one folder for all, one loop's stop takes the others' sockets.

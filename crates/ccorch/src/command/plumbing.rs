@@ -23,7 +23,7 @@ use crate::here::exits::{self, Began, Exit, Running};
 use crate::here::leave;
 use crate::here::loop_state::Share;
 use crate::here::runtime::start_argv;
-use crate::here::{Ground, Here, holders, isolation, loop_state};
+use crate::here::{Ground, Here, holders, isolation, lease, loop_state};
 
 /// The last screen is kept up to this many characters.
 const SCREEN: usize = 4000;
@@ -60,9 +60,22 @@ impl Args {
     }
 }
 
-/// Becomes the loop's tmux server (the unit's `ExecStart=`).
+/// Becomes the loop's tmux server (the unit's `ExecStart=`), where the lease lets a loop start, by whatever hand. Where it does
+/// not, that is said and is no failure: systemd takes a start that leaves nothing behind for one that is over. A condition of the
+/// unit's own would cost each start as much as the rest of it.
 pub fn start(context: &Context, args: &Args) -> Result<ExitCode> {
-    let argv = start_argv(&Ground::load(context)?.paths, &args.name)?;
+    let allowed = Ground::load(context).and_then(|ground| {
+        lease::check_at(&ground.paths, &ground.name)?;
+        Ok(ground)
+    });
+    let ground = match allowed {
+        Ok(ground) => ground,
+        Err(refused) => {
+            eprintln!("loop {} is not started: {refused:#}", args.name);
+            return Ok(ExitCode::SUCCESS);
+        }
+    };
+    let argv = start_argv(&ground.paths, &args.name)?;
     let error = Command::new(&argv[0]).args(&argv[1..]).exec();
     let missing = error.kind() == std::io::ErrorKind::NotFound;
     let problem =
@@ -74,8 +87,10 @@ pub fn start(context: &Context, args: &Args) -> Result<ExitCode> {
 pub fn stop(context: &Context, args: &Args) -> Result<ExitCode> {
     // systemd runs this too when the main process is gone by itself, and then names none. Source: systemd.exec(5).
     let wished = std::env::var_os("MAINPID").is_some();
-    // A rig that cannot be read costs an agent its safe point, and keeps no loop from its stop.
-    let here = Here::load_checked(context).inspect_err(|error| eprintln!("warning: {error:#}")).ok();
+    // A rig that cannot be read costs an agent its safe point, and keeps no loop from its stop. One that is gone has none.
+    let here =
+        wished.then(|| Here::load_checked(context).inspect_err(|error| eprintln!("warning: {error:#}")).ok());
+    let here = here.flatten();
     leave::ask(&Ground::load(context)?, here.as_ref(), &args.name, wished)?;
     Ok(ExitCode::SUCCESS)
 }

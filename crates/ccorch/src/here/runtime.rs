@@ -41,7 +41,7 @@ pub enum Runtime {
 pub enum Started {
     /// It runs; the pid of its tmux server.
     Running(u32),
-    /// Its condition refused it.
+    /// The lease refused it.
     Refused,
     /// It started and is over already.
     Over {
@@ -71,7 +71,7 @@ impl Runtime {
         if whole_machine && systemd::is_pid_1() { Self::Systemd } else { Self::Direct }
     }
 
-    /// Starts a loop. The lease is asked by the unit's condition, or here where there is no unit.
+    /// Starts a loop. The lease is asked by what the unit starts, or here where there is no unit.
     pub fn start(self, here: &Here, name: &LoopName) -> Result<Started> {
         match self {
             Self::Systemd => {
@@ -81,7 +81,7 @@ impl Runtime {
                 Ok(if active && main_pid != 0 {
                     Started::Running(main_pid)
                 } else if super::lease::check(here).is_err() {
-                    // Not by `Result=exec-condition`: nothing keeps a skipped instance loaded (seen: `success`).
+                    // Nothing else tells: a start that the lease refuses leaves nothing behind, and no failure.
                     Started::Refused
                 } else {
                     Started::Over { down: self.is_going_down() }

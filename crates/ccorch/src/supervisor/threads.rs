@@ -106,7 +106,7 @@ impl Loops {
             What::Started(Ok(Started::Over { down })) => self.ended(&name, down),
             What::Started(Ok(Started::Refused)) => {
                 let why = lease::check(&self.here).err();
-                let why = why.map_or("its condition refused it".into(), |error| error.to_string());
+                let why = why.map_or("the lease refused it".into(), |error| error.to_string());
                 self.fence_quietly(&name, &why);
             }
             What::Started(Err(error)) => self.tell(&name, Happens::StartFailed(format!("{error:#}"))),
