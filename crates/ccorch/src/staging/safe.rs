@@ -212,7 +212,8 @@ fn rescue(found: &Found, user: &str, host: &Host, target: &Host, stamp: &str) ->
 fn wanted(tree: &Tree, exempt: &Exempt) -> Rescue {
     let files = uncommitted(tree, exempt).map(|entry| entry.path.clone()).collect();
     let branches = tree.unpushed.iter().map(|(name, id)| (format!("branch-{name}"), id.clone()));
-    let commits = stash(tree).chain(branches).chain(detached(tree)).collect();
+    let tags = tree.tagged.iter().map(|(name, id)| (format!("tag-{name}"), id.clone()));
+    let commits = stash(tree).chain(branches).chain(tags).chain(detached(tree)).collect();
     Rescue { dir: tree.dir.clone(), files, commits }
 }
 
