@@ -1,5 +1,5 @@
-//! The source after its cutover: units off, proxy off, workspace read-only, with a note; and how that is taken back
-//! before anything writes there.
+//! The source after its cutover: its units off (of ccorch also the proxy), workspace read-only, with a note; and how that is
+//! taken back before anything writes there.
 //!
 //! Read-only is a bind mount of the workspace over itself, by an enabled mount unit: modes would not hold root, and what
 //! is not a unit would not hold over a reboot. Nothing in it can be run either: the rig's own start command, typed there by

@@ -31,6 +31,7 @@ use serde::Serialize;
 
 use crate::context::LoadedRig;
 
+pub use agents::stays_apart;
 pub use cache::{Cache, both};
 use pair::Pair;
 pub use prove::{learn, prove};
