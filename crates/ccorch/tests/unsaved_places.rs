@@ -171,3 +171,31 @@ fn linked_work_trees_come_along() {
     let error = bed.fails(&["stage", "vm"], 7);
     assert!(error.contains("four of /srv/w/cc-ci lies outside of the workspace /srv/w"), "{error}");
 }
+
+/// A push of git's takes pointers along, and the source's content may be the only one.
+#[test]
+fn content_that_git_lfs_keeps_outside_of_git_comes_along() {
+    let bed = rig();
+    let (pi, vm) = (&bed.pi, &bed.vm);
+    let part = bed.remote("part.git");
+    pi.sh(IN, &format!("{GIT} submodule --quiet add {part} part"));
+    vm.put("/home/loops/.gitconfig", "[protocol \"file\"]\nallow = always\n");
+    pi.put("/srv/w/cc-ci/.gitattributes", "*.bin filter=lfs -text\n");
+    let pointer = format!("version https://git-lfs.github.com/spec/v1\noid sha256:ab{:062}\nsize 8\n", 1);
+    pi.put("/srv/w/cc-ci/a.bin", &pointer);
+    pi.sh(IN, &format!("git add .gitattributes a.bin; {GIT} commit -qm lfs; git push -q"));
+    let place = |store: &str, id: &str| format!("{IN}/.git/{store}objects/{}/00/{id}{:062}", id, 1);
+    let (own, in_part) = (place("lfs/", "ab"), place("modules/part/lfs/", "cd"));
+    pi.put(&own, "content\n");
+    pi.put(&in_part, "of part\n");
+    // What the target has of its own stays.
+    let theirs = place("lfs/", "ef");
+    vm.put(&theirs, "theirs\n");
+    bed.ok(&["stage", "vm"]);
+    assert_eq!((vm.read(&own), vm.read(&in_part)), ("content\n".into(), "of part\n".into()));
+    assert_eq!(vm.read(&theirs), "theirs\n");
+    assert_eq!(bed.ok(&["stage", "vm", "--prove"]), "pi and vm hold the same\n");
+    vm.put(&own, "torn\n");
+    let differs = String::from_utf8(bed.ccorch(&["stage", "vm", "--prove"]).stdout).unwrap();
+    assert!(differs.contains(&format!("{} differs", &own["/srv/w/".len()..])), "{differs}");
+}

@@ -63,15 +63,22 @@ modules() {
     if ! [ -e "$1/.gitmodules" ]; then return; fi
     git -C "$1" submodule --quiet foreach --recursive pwd >"$part-modules"
     while IFS= read -r dir; do
-        tree submodule "$dir" "$(git -C "$dir" rev-parse --absolute-git-dir)"
+        git=$(git -C "$dir" rev-parse --absolute-git-dir)
+        tree submodule "$dir" "$git"
         saved "$dir"
+        # That of one in a linked work tree has no place of the same name elsewhere.
+        case $git in "$clone"/.git/modules/*) content "$git" ;; esac
     done <"$part-modules"
 }
 
-# What an agent at work takes away under the look was no lock that stays.
-locks() {
-    LC_ALL=C find "$1" -path '*/objects/[0-9a-f][0-9a-f]' -prune -o -type f -name '*.lock' -printf 'L %P\0' 2>"$part" ||
-        if grep -v ': No such file or directory$' "$part" >&2; then return 1; fi
+# Files of a git folder. What an agent at work takes away under the look was none that stays.
+files() {
+    LC_ALL=C find "$@" 2>"$part" || if grep -v ': No such file or directory$' "$part" >&2; then return 1; fi
+}
+
+# What git LFS keeps outside of git, whose pushes and packs hold pointers alone.
+content() {
+    files "$1/lfs/objects" -regex '.*/lfs/objects/[0-9a-f][0-9a-f]/[0-9a-f][0-9a-f]/[0-9a-f]*' -type f -printf 'o %p\0'
 }
 
 field R "$1"
@@ -82,7 +89,8 @@ if [ -d "$2/.git" ]; then common=$2/.git git=$2/.git; else
     git=$(git -C "$2" rev-parse --absolute-git-dir)
 fi
 if [ -e "$git/ccorch-incomplete" ]; then field I ''; fi
-locks "$common"
+files "$common" -path '*/objects/[0-9a-f][0-9a-f]' -prune -o -type f -name '*.lock' -printf 'L %P\0'
+if [ -d "$2/.git" ]; then content "$common"; fi
 git -C "$2" for-each-ref --format='f %(objectname) %(refname)%00' refs/heads refs/remotes
 git -C "$2" config --local --list -z >"$part"
 sed -z 's/^/c /' "$part"
