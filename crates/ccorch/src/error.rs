@@ -9,7 +9,9 @@ use crate::hints;
 pub enum Kind {
     /// Something went wrong that has no kind of its own; `status` uses it for "degraded".
     General = 1,
-    /// The rig file is wrong (2 is clap's own, for the command line).
+    /// The command line is wrong.
+    Usage = 2,
+    /// The rig file is wrong.
     Rig = 3,
     /// A host, server or git remote does not answer.
     Unreachable = 4,

@@ -9,7 +9,19 @@ use std::time::{Duration, Instant};
 
 use ccorch_core::cutover::{Said, Step};
 use ccorch_core::safepoint::UnsavedPolicy;
+use machines::Bed;
 use machines::begun::{ID, arbiter, by_hand, claimed, claimed_with, of_its_owner, place, stopped_by};
+
+/// Everything up to the activation is done: the vm holds the lease.
+fn on_trial(bed: &Bed) {
+    let all = Step::ALL.into_iter().take_while(|step| *step != Step::Verify);
+    claimed(bed, &all.collect::<Vec<_>>());
+    for active in [&[][..], &["--active"]] {
+        let about = if active.is_empty() { "pi" } else { "vm" };
+        let write = ["lease", "write", "--about", about, "--journal", ID, "--turn", "1", "--host", "vm"];
+        bed.ok(&[&write, active].concat());
+    }
+}
 
 /// The fence holds units; who starts the rig by hand while it moves is seen before the target works.
 #[test]
@@ -33,13 +45,7 @@ fn a_rig_that_was_started_by_hand_while_the_target_is_on_trial_is_ended_and_told
     let bed = place();
     stopped_by(&bed, r#"[sh, -c, "xargs -r kill < by-hand; rm -f by-hand"]"#);
     bed.pi.put("/srv/w/by-hand", "");
-    let all = Step::ALL.into_iter().take_while(|step| *step != Step::Verify);
-    claimed(&bed, &all.collect::<Vec<_>>());
-    for active in [&[][..], &["--active"]] {
-        let about = if active.is_empty() { "pi" } else { "vm" };
-        let write = ["lease", "write", "--about", about, "--journal", ID, "--turn", "1", "--host", "vm"];
-        bed.ok(&[&write, active].concat());
-    }
+    on_trial(&bed);
     // The target watches itself, and has no verdict yet.
     let state = bed.vm.path("/var/lib/ccorch");
     let window = |verdict: &str| {
@@ -114,4 +120,63 @@ fn a_submodule_that_is_not_committed_is_no_matter_of_a_rescue() {
     assert_eq!(bed.pi.sh("/srv/w", "git for-each-ref refs/ccorch"), "", "half of it was put away");
     let unsaved = String::from_utf8(bed.ccorch(&["unsaved", "--host", "pi"]).stdout).unwrap();
     assert!(unsaved.contains(said) && unsaved.contains("/srv/w/part: branch `main` at "), "{unsaved}");
+}
+
+/// The vm worked for a while; its clone has a change, a new file, something put aside and a commit that nobody else has.
+fn worked_on_vm() -> Bed {
+    let bed = place();
+    of_its_owner(&bed);
+    let url = bed.path("x.git").display().to_string();
+    for machine in [&bed.pi, &bed.vm] {
+        machine.sh("/srv/w", &format!("rm -rf .git * && git clone -q {url} ."));
+    }
+    on_trial(&bed);
+    bed.vm.sh("/srv/w", "git config user.name a; git config user.email a@b");
+    bed.vm.sh("/srv/w", "echo aside > since; git stash -q; git commit -q --allow-empty -m alone");
+    bed.vm.put("/srv/w/since", "by an agent on vm\n");
+    bed.vm.put("/srv/w/draft", "new\n");
+    bed
+}
+
+fn journal(bed: &Bed) -> String {
+    bed.text(&format!("s/ccorch/demo/journal/{ID}.jsonl"))
+}
+
+/// Nothing that was done on the target is thrown away, and nobody has to search it for what was not committed.
+#[test]
+fn what_the_target_has_not_saved_is_rescued_on_the_way_back_and_named() {
+    let bed = worked_on_vm();
+    let said = bed.fails(&["cutover", "--abort"], 8);
+    assert_eq!(arbiter(&bed).0, "pi");
+    assert!(bed.pi.path("/srv/w/started").exists(), "the source does not work again");
+    let name = "ccorch/rescue/vm/20260101T000000Z";
+    let show = |what: &str| bed.pi.sh("/srv/w", &format!("git show refs/{name}{what}"));
+    assert_eq!((show(":since"), show(":draft")), ("by an agent on vm".to_owned(), "new".to_owned()));
+    assert_eq!(show("-stash-0:since"), "aside");
+    assert_eq!(bed.pi.sh("/srv/w", "git log -1 --format=%s"), "alone");
+    assert_eq!(bed.pi.read("/srv/w/draft"), "new\n");
+    let words = format!("rescued from /srv/w: {name} (");
+    let journal = journal(&bed);
+    let line =
+        journal.lines().find(|line| line.contains(r#""entry":"undo-done","step":"activate""#)).unwrap();
+    assert!(line.contains(&words) && line.contains(&format!("{name}-stash-0 (")), "{line}");
+    assert!(said.contains(&words), "{said}");
+    // On the target it is as it was.
+    assert_eq!(bed.vm.read("/srv/w/since"), "by an agent on vm\n");
+    let page = bed.text(&format!("s/ccorch/demo/journal/{ID}.html"));
+    assert!(page.contains(&words), "{page}");
+}
+
+#[test]
+fn a_rescue_that_fails_keeps_no_rig_from_its_way_back() {
+    let bed = worked_on_vm();
+    // No room for any ref of a rescue.
+    bed.vm.put("/srv/w/.git/refs/ccorch", "");
+    let said = bed.fails(&["cutover", "--abort"], 8);
+    assert_eq!(arbiter(&bed).0, "pi");
+    assert!(bed.pi.path("/srv/w/started").exists(), "the source does not work again");
+    let words = "not rescued, and still in /srv/w on vm: ";
+    assert!(said.contains(words) && journal(&bed).contains(words), "{said}");
+    assert!(said.contains("`since` is not committed"), "{said}");
+    assert_eq!(bed.pi.sh("/srv/w", "git log -1 --format=%s"), "alone");
 }

@@ -82,6 +82,29 @@ fn a_dry_run_back_names_the_other_commands() {
     }
 }
 
+/// Its owner's scripts run the pi: nobody there could see that it comes back from a reboot.
+#[test]
+fn a_proof_that_nobody_would_make_is_refused() {
+    let env = Env::new();
+    env.write("ccorch.yaml", RIG);
+    for verb in [&["rollback"][..], &["rollback", "--dry-run"], &["adopt", "pi", "--back"]] {
+        let ran = env.run(&[verb, &["--prove-reboot"]].concat());
+        assert_eq!(ran.status, Some(2), "{}", ran.snapshot());
+        assert!(
+            ran.stderr.contains("--prove-reboot: ccorch does not run the rig on pi"),
+            "{}",
+            ran.snapshot()
+        );
+    }
+    env.write("ccorch.yaml", format!("{RIG}proxy: {{ listen: '127.0.0.1:1055', backend: tailscaled }}\n"));
+    let ran = env.run(&["rollback", "--dry-run"]);
+    assert!(
+        ran.stdout.contains("not checked on pi, which ccorch does not run: the proxy\n"),
+        "{}",
+        ran.stdout
+    );
+}
+
 #[test]
 fn an_adoption_stops_fences_and_starts_on_one_host() {
     let env = Env::new();

@@ -111,9 +111,7 @@ fn kinds() -> Vec<(u8, String)> {
 
 #[test]
 fn the_table_of_exit_statuses_is_the_enum() {
-    let own = [(0, "Done, or nothing to do.".to_owned()), (2, "The command line is wrong.".to_owned())];
-    let mut wanted: Vec<_> = own.into_iter().chain(kinds()).collect();
-    wanted.sort();
+    let wanted: Vec<_> = [(0, "Done, or nothing to do.".to_owned())].into_iter().chain(kinds()).collect();
     assert!(wanted.len() > 9);
     assert_eq!(table(&text("README.md")), wanted);
 }

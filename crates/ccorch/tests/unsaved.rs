@@ -6,60 +6,13 @@ mod machines;
 use std::fs;
 
 use machines::Bed;
-
-const GIT: &str = "git -c user.name=a -c user.email=a@b -c protocol.file.allow=always";
-const IN: &str = "/srv/w/cc-ci";
-
-/// A clone that is clean and pushed, on both machines.
-fn rig() -> Bed {
-    let bed = Bed::new();
-    let url = bed.remote("inner.git");
-    bed.rig(&format!(
-        r#"
-rig: demo
-workspace:
-  root: /srv/w
-  user: loops
-  repositories: {{ cc-ci: {{ url: "{url}", branch: main }} }}
-  phase_file: cc-ci/.phase
-phases: [{{ id: a, plan: a.md }}]
-loops:
-  builder: {{ agent: claude, workdir: cc-ci, inbox: INBOX.md }}
-"#
-    ));
-    bed.pi.sh("/srv/w", &format!("git clone -q {url} cc-ci"));
-    bed.pi.put("/srv/w/cc-ci/held", "1\n");
-    bed.pi.put("/srv/w/cc-ci/.gitignore", "ignored\n");
-    bed.pi.put("/srv/w/cc-ci/.phase", "2\n");
-    bed.pi.put("/srv/w/cc-ci/INBOX.md", "do this\n");
-    bed.pi.sh(IN, &format!("git add held .gitignore INBOX.md && {GIT} commit -qm held && git push -q"));
-    // What the rig writes itself is no work of anybody's.
-    bed.pi.put("/srv/w/cc-ci/INBOX.md", "do that\n");
-    bed.vm.sh("/srv/w", &format!("git clone -q {url} cc-ci"));
-    bed
-}
+use machines::clones::{GIT, IN, pushed, rig, unsaved};
 
 /// Changes the rig file: both hosts run the rig in their owner's way.
 fn as_legacy(bed: &Bed) {
     let text = fs::read_to_string(bed.path("ccorch.yaml")).unwrap();
     let runs = "identity: id, runs: { stop: ['true'], start: ['true'], units: [] } }";
     fs::write(bed.path("ccorch.yaml"), text.replace("identity: id }", runs)).unwrap();
-}
-
-/// What is not saved, one line each, without the workspace.
-fn unsaved(bed: &Bed) -> Vec<String> {
-    let output = bed.ccorch(&["unsaved"]);
-    let text = String::from_utf8(output.stdout).unwrap();
-    let words = String::from_utf8_lossy(&output.stderr).into_owned();
-    let clean = text == "pi has saved everything in git\n";
-    assert_eq!(output.status.code(), Some(i32::from(!clean)), "{text}{words}");
-    if clean { Vec::new() } else { text.lines().map(|line| line.replace("/srv/w/", "")).collect() }
-}
-
-/// The one branch that a rescue pushed, as the remote knows it.
-fn pushed(bed: &Bed) -> Vec<String> {
-    let refs = bed.pi.sh(IN, "git ls-remote origin 'refs/heads/ccorch/*' | cut -f 2");
-    refs.lines().map(ToOwned::to_owned).collect()
 }
 
 fn state(bed: &Bed) -> String {
@@ -175,25 +128,6 @@ fn a_remote_that_is_away_costs_nothing_but_the_push() {
 }
 
 #[test]
-fn worktrees_and_a_detached_head_are_asked_too() {
-    let bed = rig();
-    let pi = &bed.pi;
-    pi.sh(IN, "git worktree add -q --detach ../tree");
-    assert_eq!(unsaved(&bed), Vec::<String>::new());
-    pi.sh("/srv/w/tree", &format!("{GIT} commit -q --allow-empty -m alone"));
-    pi.put("/srv/w/tree/draft", "d\n");
-    let all = unsaved(&bed).join("\n");
-    assert!(
-        all.contains("tree: `draft` is not committed")
-            && all.contains("is checked out without a branch and not pushed"),
-        "{all}"
-    );
-    bed.ok(&["unsaved", "--rescue"]);
-    let branches = pushed(&bed).join("\n");
-    assert!(branches.contains("Z-tree-1") && branches.contains("Z-tree-1-detached"), "{branches}");
-}
-
-#[test]
 fn an_unborn_branch_is_rescued() {
     let bed = rig();
     bed.pi.sh(IN, "git checkout -q --orphan fresh; git rm -rfq --cached .; rm -f held .gitignore");
@@ -202,34 +136,6 @@ fn an_unborn_branch_is_rescued() {
     bed.ok(&["unsaved", "--rescue"]);
     let name = pushed(&bed)[0].replace("refs/heads/", "origin/");
     assert_eq!(bed.pi.sh(IN, &format!("git show {name}:seed; git rev-list --count {name}")), "s\n1");
-}
-
-#[test]
-fn submodules_are_asked_and_a_rescue_goes_to_their_own_remote() {
-    let bed = rig();
-    let part = bed.remote("part.git");
-    bed.pi.sh(IN, &format!("{GIT} submodule --quiet add {part} part; {GIT} commit -qm part; git push -q"));
-    assert_eq!(unsaved(&bed), Vec::<String>::new());
-    bed.pi.put("/srv/w/cc-ci/part/inside", "i\n");
-    assert_eq!(unsaved(&bed), ["cc-ci/part: `inside` is not committed"]);
-    bed.ok(&["unsaved", "--rescue"]);
-    assert_eq!(pushed(&bed), Vec::<String>::new());
-    let refs = bed.pi.sh("/srv/w/cc-ci/part", "git ls-remote origin 'refs/heads/ccorch/*'");
-    assert_eq!(refs.lines().count(), 1, "{refs}");
-}
-
-#[test]
-fn a_submodule_is_proven_to_be_there_at_its_commit() {
-    let bed = rig();
-    let part = bed.remote("part.git");
-    bed.pi.sh(IN, &format!("{GIT} submodule --quiet add {part} part; {GIT} commit -qm part; git push -q"));
-    // Their remote is a folder, which git takes for submodules by its owner's word alone.
-    bed.vm.put("/home/loops/.gitconfig", "[protocol \"file\"]\nallow = always\n");
-    bed.ok(&["stage", "vm"]);
-    assert_eq!(bed.ok(&["stage", "vm", "--prove"]), "pi and vm hold the same\n");
-    bed.vm.sh(IN, "git submodule --quiet deinit --force part");
-    let differs = String::from_utf8(bed.ccorch(&["stage", "vm", "--prove"]).stdout).unwrap();
-    assert!(differs.contains("submodule /srv/w/cc-ci/part is not there on vm"), "{differs}");
 }
 
 #[test]
@@ -325,70 +231,4 @@ fn a_lock_and_a_rebase_are_never_clean_though_all_is_rescued() {
     let name = pushed(&bed).into_iter().find(|name| name.ends_with("-stash-0")).unwrap();
     let held = pi.sh(IN, &format!("git show origin/{}:.gitignore", name.trim_start_matches("refs/heads/")));
     assert_eq!(held, "ignored\nmore");
-}
-
-/// A script of the workspace's user in the clone, run on the machine itself: git writes whole paths into work trees.
-fn inside(bed: &Bed, machine: &machines::Machine, script: &str) -> String {
-    let known = bed.path("known");
-    fs::write(&known, format!("[127.0.0.1]:{} {}\n", machine.port, machine.host_key)).unwrap();
-    let mut command = std::process::Command::new("ssh");
-    command
-        .args(["-F", "none", "-o", "BatchMode=yes", "-o"])
-        .arg(format!("UserKnownHostsFile={}", known.display()));
-    command.arg("-i").arg(bed.path("id")).args([
-        "-p",
-        &machine.port.to_string(),
-        "root@127.0.0.1",
-        "runuser -u loops -- sh -es",
-    ]);
-    let file = bed.path("script");
-    fs::write(&file, format!("cd {IN}\n{script}\n")).unwrap();
-    let output = command.stdin(fs::File::open(file).unwrap()).output().unwrap();
-    assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
-}
-
-#[test]
-fn linked_work_trees_come_along() {
-    let bed = rig();
-    let (pi, vm) = (&bed.pi, &bed.vm);
-    let inside = |machine: &machines::Machine, script: &str| inside(&bed, machine, script);
-    // One on a branch in the clone itself, one without a branch beside it, with a commit that nobody else has.
-    inside(
-        pi,
-        &format!(
-            "git worktree add -q -b side trees/one; git worktree add -q --detach ../two; cd ../two; echo 2 >held; {GIT} commit -qam two"
-        ),
-    );
-    let look = |machine: &machines::Machine| {
-        inside(
-            machine,
-            "git worktree list --porcelain; cat trees/one/held ../two/held; git -C trees/one status --porcelain; git -C ../two status --porcelain",
-        )
-    };
-    bed.ok(&["stage", "vm"]);
-    assert_eq!(look(vm), look(pi));
-    assert_eq!(bed.ok(&["stage", "vm", "--prove"]), "pi and vm hold the same\n");
-    assert!(bed.ok(&["stage", "vm"]).ends_with("vm has everything that pi has\n"));
-    // Both go on, and a third comes where plain files lie on the target.
-    inside(
-        pi,
-        &format!(
-            "cd trees/one; echo 3 >held; {GIT} commit -qam three; cd ../../../two; git checkout -q -b other; echo 4 >held; {GIT} commit -qam four"
-        ),
-    );
-    inside(pi, "git worktree add -q --detach trees/three");
-    vm.put("/srv/w/cc-ci/trees/three/held", "in the way");
-    let differs = String::from_utf8(bed.ccorch(&["stage", "vm", "--prove"]).stdout).unwrap();
-    assert!(
-        differs.contains("the work tree /srv/w/two is not there on vm, or at another commit"),
-        "{differs}"
-    );
-    bed.ok(&["stage", "vm"]);
-    assert_eq!(look(vm), look(pi));
-    assert_eq!(bed.ok(&["stage", "vm", "--prove"]), "pi and vm hold the same\n");
-    // What lies elsewhere is not the workspace's, and is said before anything stops.
-    inside(pi, "git worktree add -q --detach /home/loops/four");
-    let error = bed.fails(&["stage", "vm"], 7);
-    assert!(error.contains("four of /srv/w/cc-ci lies outside of the workspace /srv/w"), "{error}");
 }

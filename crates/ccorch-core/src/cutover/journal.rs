@@ -89,6 +89,9 @@ pub enum Entry {
     UndoDone {
         /// Of which step.
         step: Step,
+        /// What was kept of what the step had made possible, for people.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        note: String,
     },
     /// An undo failed.
     UndoFailed {

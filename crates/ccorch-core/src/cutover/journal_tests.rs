@@ -38,7 +38,9 @@ fn story(failing: Option<Step>) -> (Journal, String) {
             Next::Perform(step) => Entry::Started { step },
             Next::Probe(step) if Some(step) == failing => Entry::Failed { step, why: "full disk".into() },
             Next::Probe(step) => Entry::Done { step, note: "2 Schleifen für heute".into() },
-            Next::Undo(step) if journal.status(step) == Status::Undoing => Entry::UndoDone { step },
+            Next::Undo(step) if journal.status(step) == Status::Undoing => {
+                Entry::UndoDone { step, note: String::new() }
+            }
             Next::Undo(step) => Entry::UndoStarted { step },
             Next::Close(outcome) => Entry::End { outcome },
             Next::Over(_) => return (journal, text),
@@ -70,7 +72,7 @@ fn undo_goes_backwards_through_what_was_begun() {
     let undone: Vec<Step> = journal
         .lines
         .iter()
-        .filter_map(|line| if let Entry::UndoDone { step } = line.entry { Some(step) } else { None })
+        .filter_map(|line| if let Entry::UndoDone { step, .. } = line.entry { Some(step) } else { None })
         .collect();
     assert_eq!(undone, [Step::Fence, Step::Quiesce, Step::Presync, Step::Preflight]);
 }
@@ -133,7 +135,7 @@ fn entry() -> impl Strategy<Value = Entry> {
         1 => Entry::Done { step, note: why.clone() },
         2 => Entry::Failed { step, why: why.clone() },
         3 => Entry::UndoStarted { step },
-        4 => Entry::UndoDone { step },
+        4 => Entry::UndoDone { step, note: why.clone() },
         _ => Entry::UndoFailed { step, why: why.clone() },
     })
 }

@@ -241,8 +241,10 @@ impl Plan {
                 SideKind::Legacy => format!("switch off the units that ran the rig on {from} before"),
                 SideKind::Ccorch => format!("switch off ccorch on {from}"),
             },
+            // A proxy that its owner runs is none of the rig file's.
             Step::Decommission => {
-                format!("switch off units and proxy of {from}, make its workspace read-only, leave a note")
+                let off = if legacy(&self.from) { "the rig's units" } else { "ccorch and its proxy" };
+                format!("switch off {off} on {from}, make its workspace read-only, leave a note")
             }
         }
     }
@@ -291,6 +293,11 @@ mod tests {
         let plan = plan(&rig(), &host("pi"), &host("vm")).unwrap();
         assert_eq!((plan.from.kind, plan.to.kind), (SideKind::Legacy, SideKind::Ccorch));
         assert_eq!(plan.steps, Step::ALL);
+        let back = super::plan(&rig(), &host("vm"), &host("pi")).unwrap();
+        for (plan, off) in [(&plan, "the rig's units on pi"), (&back, "ccorch and its proxy on vm")] {
+            let words = plan.describe(Step::Decommission);
+            assert!(words.starts_with(&format!("switch off {off}, ")), "{words}");
+        }
     }
 
     #[test]

@@ -142,7 +142,7 @@ impl Progress {
             | Entry::Done { step, .. }
             | Entry::Failed { step, .. }
             | Entry::UndoStarted { step }
-            | Entry::UndoDone { step }
+            | Entry::UndoDone { step, .. }
             | Entry::UndoFailed { step, .. } => {
                 let status = after(self.status(*step), entry)?;
                 self.statuses.insert(*step, status);

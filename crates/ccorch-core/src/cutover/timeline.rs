@@ -37,7 +37,7 @@ pub fn timeline(journal: &Journal) -> Vec<Timed> {
             Entry::Done { step, note } => (&mut forward, *step, Status::Done, Some(note)),
             Entry::Failed { step, why } => (&mut forward, *step, Status::Failed, Some(why)),
             Entry::UndoStarted { step } => (&mut back, *step, Status::Undoing, None),
-            Entry::UndoDone { step } => (&mut back, *step, Status::Undone, None),
+            Entry::UndoDone { step, note } => (&mut back, *step, Status::Undone, Some(note)),
             Entry::UndoFailed { step, why } => (&mut back, *step, Status::Undoing, Some(why)),
             _ => continue,
         };

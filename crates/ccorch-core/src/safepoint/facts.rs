@@ -22,6 +22,8 @@ pub struct Facts {
     pub remotes: BTreeMap<String, String>,
     /// Locks, relative to the git folder.
     pub locks: Vec<String>,
+    /// What git LFS keeps of files outside of git, relative to the clone.
+    pub lfs: Vec<Vec<u8>>,
     /// `git config --local --list -z`.
     pub config: Vec<u8>,
     /// The main work tree first, then linked ones and submodules.
@@ -62,6 +64,8 @@ pub struct Tree {
     pub rescues: BTreeMap<String, String>,
     /// Branches with commits that no remote has, and their commits; of the main work tree and of submodules.
     pub unpushed: Vec<(String, String)>,
+    /// Tags by which alone commits are known that no remote has, and their commits; of the main work tree and of submodules.
+    pub tagged: Vec<(String, String)>,
     /// The commit that is checked out without a branch, when no remote and no branch has it.
     pub detached_unpushed: Option<String>,
 }
@@ -180,6 +184,10 @@ fn read(facts: &mut Facts, key: u8, rest: &[u8], text: &str) -> Option<()> {
         b'I' => facts.incomplete = true,
         b'M' => facts.submodules = true,
         b'L' => facts.locks.push(text.into()),
+        b'o' => {
+            let below = rest.strip_prefix(facts.dir.as_bytes())?.strip_prefix(b"/")?;
+            facts.lfs.push(below.to_vec());
+        }
         b'f' => {
             let (name, id) = pair()?;
             let below = |prefix: &str| name.strip_prefix(prefix).map(ToOwned::to_owned);
@@ -207,6 +215,7 @@ fn read(facts: &mut Facts, key: u8, rest: &[u8], text: &str) -> Option<()> {
                 stash: Vec::new(),
                 rescues: BTreeMap::new(),
                 unpushed: Vec::new(),
+                tagged: Vec::new(),
                 detached_unpushed: None,
             });
         }
@@ -222,6 +231,10 @@ fn of_tree(tree: &mut Tree, key: u8, rest: &[u8], text: &str) -> Option<()> {
         b'u' => {
             let (id, name) = text.split_once(' ')?;
             tree.unpushed.push((name.into(), id.into()));
+        }
+        b't' => {
+            let (id, name) = text.split_once(' ')?;
+            tree.tagged.push((name.into(), id.into()));
         }
         b'k' => {
             let (id, name) = text.split_once(' ')?;
@@ -292,12 +305,13 @@ mod tests {
 
     #[test]
     fn an_answer_is_read() {
-        let text = "R 0|G|f aa refs/heads/main|\nf bb refs/heads/x/y|\nf cc refs/remotes/origin/main|L index.lock|c remote.origin.url\nssh://x|W main /w|\
+        let text = "R 0|G|f aa refs/heads/main|\nf bb refs/heads/x/y|\nf cc refs/remotes/origin/main|L index.lock|o /w/.git/lfs/objects/ab/cd/abcd|c remote.origin.url\nssh://x|W main /w|\
             S # branch.oid aa|S # branch.head main|S 1 .M N... 100644 100644 100644 a b a b|S 1 .D N... 1 1 0 a b gone|\
-            S ? new\nline|S u UU N... 1 1 1 1 a b c both|P rebase-merge|k ee pi/T|\ns dd|u aa main|Z|";
+            S ? new\nline|S u UU N... 1 1 1 1 a b c both|P rebase-merge|k ee pi/T|\ns dd|u aa main|t ff v1/x|Z|";
         let facts = one(text).unwrap().remove(0);
         assert_eq!((facts.heads["x/y"].as_str(), facts.remotes["origin/main"].as_str()), ("bb", "cc"));
         assert_eq!(facts.origin().unwrap(), "ssh://x");
+        assert_eq!(facts.lfs, [b".git/lfs/objects/ab/cd/abcd"]);
         let tree = facts.main().unwrap();
         assert_eq!((tree.head.as_deref(), tree.branch.as_deref()), (Some("aa"), Some("main")));
         let entries: Vec<(&[u8], bool, bool)> =
@@ -313,6 +327,7 @@ mod tests {
         );
         assert_eq!((tree.in_progress[0], tree.stash[0].as_str()), ("rebase", "dd"));
         assert_eq!(tree.rescues["pi/T"], "ee");
+        assert_eq!(tree.tagged, [("v1/x".to_owned(), "ff".to_owned())]);
     }
 
     #[test]
@@ -360,6 +375,7 @@ mod tests {
             "R 0|y|Z|",
             "R 0|f aa refs/tags/x|Z|",
             "R 0|W main /w|S 9 x|Z|",
+            "R 0|o /elsewhere/x|Z|",
         ] {
             assert!(one(bad).is_err(), "{bad}");
         }

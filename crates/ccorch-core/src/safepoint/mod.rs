@@ -45,6 +45,8 @@ pub enum What {
     Stash(String),
     /// A branch with commits that its remote does not have: branch and commit.
     Unpushed(String, String),
+    /// A tag by which alone a commit is known that no remote has: tag and commit.
+    Tagged(String, String),
     /// A commit that is checked out without a branch and that no remote has.
     Detached(String),
 }
@@ -74,6 +76,9 @@ impl fmt::Display for Unsaved {
             What::Stash(commit) => write!(f, "the stash holds {}", short(commit)),
             What::Unpushed(branch, commit) => {
                 write!(f, "branch `{branch}` at {} is not pushed", short(commit))
+            }
+            What::Tagged(tag, commit) => {
+                write!(f, "tag `{tag}` at {} is on no branch and not pushed", short(commit))
             }
             What::Detached(commit) => {
                 write!(f, "{} is checked out without a branch and not pushed", short(commit))
@@ -125,6 +130,9 @@ pub fn unsaved(facts: &Facts, exempt: &Exempt) -> Vec<Unsaved> {
         }
         for (branch, commit) in &tree.unpushed {
             say(&tree.dir, What::Unpushed(branch.clone(), commit.clone()));
+        }
+        for (tag, commit) in &tree.tagged {
+            say(&tree.dir, What::Tagged(tag.clone(), commit.clone()));
         }
         if let Some(commit) = &tree.detached_unpushed {
             say(&tree.dir, What::Detached(commit.clone()));

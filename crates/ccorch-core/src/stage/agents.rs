@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
+use crate::names::LoopName;
 use crate::rig::{Agent, Rig};
 
 use super::join;
@@ -33,12 +34,15 @@ pub struct AgentState {
 /// Settings, commands and memory of Claude Code beside the transcripts. Its login is `.credentials.json`: not here.
 const CLAUDE: [&str; 4] = ["CLAUDE.md", "settings.json", "commands", "agents"];
 
+/// Names another folder than the home's for Claude Code's state.
+const CONFIG_DIR: &str = "CLAUDE_CONFIG_DIR";
+
 /// What the adapters of the rig's loops want carried.
 pub fn agent_state(rig: &Rig) -> AgentState {
     let mut state = AgentState::default();
     for one in rig.loops.values().filter(|l| l.agent == Agent::Claude) {
         let workdir = join(rig.workspace.root.trim_end_matches('/'), one.workdir.trim_end_matches('/'));
-        let (base, dir, json) = match one.env.get("CLAUDE_CONFIG_DIR") {
+        let (base, dir, json) = match one.env.get(CONFIG_DIR) {
             Some(dir) => (Base::Dir(dir.trim_end_matches('/').into()), ".", ".claude.json"),
             None => (Base::Home, ".claude", ".claude.json"),
         };
@@ -49,6 +53,15 @@ pub fn agent_state(rig: &Rig) -> AgentState {
         state.workdirs.insert(workdir);
     }
     state
+}
+
+/// Claude loops with a user of their own, and that user: their conversations and settings lie in another home and do not go
+/// along.
+pub fn apart(rig: &Rig) -> impl Iterator<Item = (&LoopName, &str)> {
+    let known = rig.loops.iter().filter(|(_, l)| l.agent == Agent::Claude && !l.env.contains_key(CONFIG_DIR));
+    known
+        .filter_map(|(name, l)| Some((name, l.user.as_deref()?)))
+        .filter(|(_, user)| *user != rig.workspace.user)
 }
 
 /// The names under which a working directory's transcripts may lie: `/` becomes `-`, in some versions every character
@@ -109,6 +122,24 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn loops_with_a_home_of_their_own_are_named() {
+        let rig: Rig = serde_yaml::from_str(indoc::indoc! {r#"
+            rig: demo
+            workspace: { root: /srv/w, user: loops, repositories: {} }
+            phases: []
+            loops:
+              a: { agent: claude, workdir: ., user: ann }
+              b: { agent: claude, workdir: b, user: loops }
+              c: { agent: claude, workdir: c, user: ann, env: { CLAUDE_CONFIG_DIR: /srv/login-c } }
+              d: { agent: command, workdir: d, user: ann, command: [x] }
+            hosts: {}
+        "#})
+        .unwrap();
+        let found: Vec<(&str, &str)> = apart(&rig).map(|(name, user)| (name.as_str(), user)).collect();
+        assert_eq!(found, [("a", "ann")]);
+    }
 
     #[test]
     fn transcripts_and_settings_go_and_the_login_does_not() {

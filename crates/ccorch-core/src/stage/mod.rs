@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use crate::rig::{Repository, Rig};
 
-pub use agents::{AgentState, Base, agent_state, merge_claude_json};
+pub use agents::{AgentState, Base, agent_state, apart, merge_claude_json};
 pub use config::{Carry, config_to_carry, has_credentials};
 
 /// A path of the rig file that leads out of the workspace.

@@ -57,7 +57,7 @@ fn entry(step: Step, undo: bool, done: bool) -> Entry {
         (false, false) => Entry::Started { step },
         (false, true) => Entry::Done { step, note: String::new() },
         (true, false) => Entry::UndoStarted { step },
-        (true, true) => Entry::UndoDone { step },
+        (true, true) => Entry::UndoDone { step, note: String::new() },
     }
 }
 

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
-use ccorch_core::cutover::{NoPlan, Plan, Said, adoption, plan};
+use ccorch_core::cutover::{NoPlan, Plan, Said, SideKind, adoption, plan};
 use ccorch_core::names::HostName;
 use ccorch_core::safepoint::UnsavedPolicy;
 use ccorch_core::seconds::Seconds;
@@ -133,6 +133,11 @@ pub fn adopt(context: &Context, args: &AdoptArgs) -> Result<ExitCode> {
 
 fn drive_by(loaded: &LoadedRig, plan: Result<Plan, NoPlan>, common: &Common) -> Result<ExitCode> {
     let plan = plan.map_err(|no| Problem::new(Kind::Rig, no.to_string()))?;
+    let wish = if common.resume || common.abort { Wish::GoOn } else { Wish::Begin };
+    // One that is gone on with has its own direction, and was asked when it began.
+    if common.prove_reboot && wish == Wish::Begin && plan.to.kind == SideKind::Legacy {
+        return Err(cannot_prove_reboot(&plan));
+    }
     if common.dry_run {
         dry_run(loaded, &plan, common.json)?;
         return Ok(ExitCode::SUCCESS);
@@ -141,7 +146,6 @@ fn drive_by(loaded: &LoadedRig, plan: Result<Plan, NoPlan>, common: &Common) -> 
         return Ok(status);
     }
     let _lock = loaded.lock("cutover")?;
-    let wish = if common.resume || common.abort { Wish::GoOn } else { Wish::Begin };
     let said = Said {
         unsaved: common.rescue.then_some(UnsavedPolicy::Rescue),
         timeout: common.verify_timeout,
@@ -152,4 +156,15 @@ fn drive_by(loaded: &LoadedRig, plan: Result<Plan, NoPlan>, common: &Common) -> 
     let gone = common.target_is_dead.clone().map(|target| Gone { target, word: common.yes_host.clone() });
     let options = Options { said, abort: common.abort, gone, json: common.json };
     drive(loaded, &mut log, options)
+}
+
+fn cannot_prove_reboot(plan: &Plan) -> anyhow::Error {
+    let to = &plan.to.name;
+    let message = format!(
+        "--prove-reboot: ccorch does not run the rig on {to} (`hosts.{to}.runs`), so it proves no reboot there"
+    );
+    let hint = format!(
+        "leave it away, and reboot {to} by hand when the rig is there: its owner's units have to start it"
+    );
+    Problem::new(Kind::Usage, message).hint(hint).into()
 }

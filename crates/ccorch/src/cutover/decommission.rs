@@ -1,9 +1,10 @@
-//! The source after its cutover: units off, proxy off, workspace read-only, with a note; and how that is taken back
-//! before anything writes there.
+//! The source after its cutover: its units off (of ccorch also the proxy), workspace read-only, with a note; and how that is
+//! taken back before anything writes there.
 //!
 //! Read-only is a bind mount of the workspace over itself, by an enabled mount unit: modes would not hold root, and what
-//! is not a unit would not hold over a reboot. Nothing in it can be run either: the rig's own start command, typed there by
-//! hand, would start agents that can read.
+//! is not a unit would not hold over a reboot. Where the workspace is a mount of its own, whose unit has that name, a service lays
+//! the bind over it. Nothing in it can be executed either: the rig's own start command, typed there by hand, would start agents
+//! that can read. A script that is handed to its interpreter is not held by that; `standby-status` names what it started.
 
 use anyhow::Result;
 use ccorch_core::cutover::SideKind;

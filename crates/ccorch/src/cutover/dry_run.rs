@@ -6,7 +6,7 @@ use ccorch_core::rig::Rig;
 use ccorch_io::quote;
 
 use super::itself::{self, Leaving};
-use super::{log, report, signs};
+use super::{log, report, signs, verify};
 use crate::context::LoadedRig;
 
 /// One step of a plan, for people and for scripts.
@@ -158,7 +158,10 @@ fn commands(rig: &Rig, plan: &Plan, step: Step) -> Vec<String> {
         }
         Step::Verify => match to.kind {
             SideKind::Ccorch => vec![on(to, "ccorch-confirm.service decides; asked by ccorch confirm show")],
-            SideKind::Legacy => vec![],
+            SideKind::Legacy => {
+                let words = verify::not_checked(rig, &to.name);
+                words.iter().map(|words| words.trim_start_matches("; ").into()).collect()
+            }
         },
         Step::Decommission => {
             let mut all = match from.kind {

@@ -6,57 +6,20 @@ use anyhow::Result;
 use super::side::Side;
 use crate::error::{Kind, Problem};
 
-/// Prints a line for each start of the workspace's rig that the fence does not hold. Arguments: where the host's files lie
-/// (empty: at their places), workspace, its user, the user's home, the fenced units.
+/// Prints a line for each start of the workspace's rig that the fence does not hold.
 ///
-/// Looked at are lines and units that name the workspace; a start by a wrapper that lies elsewhere and names it nowhere is
-/// not found. Places of crontabs: cron(8) of Debian, and of cronie.
-const LOOK: &str = r#"
-at=$1; root=$2; user=$3; home=$4; shift 4
-names() { # FILE...: lines that are no comment and name the workspace
-  for file; do
-    [ -f "$file" ] || continue
-    grep -v '^[[:space:]]*#' -- "$file" | grep -F -- "$root" | while IFS= read -r line; do
-      printf '%s: %s\n' "${file#"$at"}" "$line"
-    done
-  done
-}
-names "$at/etc/crontab" "$at/etc/rc.local" "$at"/etc/cron.d/* \
-  "$at/var/spool/cron/crontabs/$user" "$at/var/spool/cron/crontabs/root" \
-  "$at/var/spool/cron/$user" "$at/var/spool/cron/root"
-for table in "$at/var/spool/cron/crontabs/$user" "$at/var/spool/cron/$user"; do
-  [ -f "$table" ] && grep '^[[:space:]]*@reboot' -- "$table" | grep -vF -- "$root" | while IFS= read -r line; do
-    printf '%s: %s\n' "${table#"$at"}" "$line"
-  done
-done
-is_started() { # UNIT FOLDER: something wants it
-  for wants in "$2"/*.wants/"$1" "$2"/*.requires/"$1"; do [ -L "$wants" ] && return 0; done
-  return 1
-}
-for unit in "$at"/etc/systemd/system/*.service "$at"/etc/systemd/system/*.timer; do
-  [ -f "$unit" ] || continue
-  name=${unit##*/}
-  case " $* " in *" $name "*) continue ;; esac
-  case $name in ccorch*) continue ;; esac
-  [ -n "$(names "$unit")" ] && is_started "$name" "$at/etc/systemd/system" &&
-    echo "${unit#"$at"} is enabled, and \`runs.units\` does not name it"
-done
-if [ -e "$at/var/lib/systemd/linger/$user" ]; then
-  for unit in "$at$home"/.config/systemd/user/*.service "$at$home"/.config/systemd/user/*.timer; do
-    [ -f "$unit" ] || continue
-    is_started "${unit##*/}" "$at$home/.config/systemd/user" &&
-      echo "${unit#"$at"} starts at boot, because $user lingers"
-  done
-fi
-exit 0
-"#;
+/// Looked at are lines and units that name the workspace, and lines of cron that name the rig's start command; a start by a
+/// wrapper that lies elsewhere and names neither is not found.
+const LOOK: &str = include_str!("leftovers/look.sh");
 
 /// Refuses a source that would start its rig again by itself.
 pub fn check(side: &Side) -> Result<()> {
     let units = side.runs.iter().flat_map(|runs| runs.units.iter().map(String::as_str));
     let user = &side.workspace.user;
     let home = side.host.command_as(user, "/", &["sh", "-c", r#"printf %s "$HOME""#]).read()?;
-    let args: Vec<&str> = ["", &side.workspace.root, user, home.trim()].into_iter().chain(units).collect();
+    let start = side.runs.as_ref().map(|runs| named(&runs.start)).unwrap_or_default();
+    let args = ["", &side.workspace.root, user, home.trim(), &start];
+    let args: Vec<&str> = args.into_iter().chain(units).collect();
     let found = side.script("look for what starts the rig", LOOK, &args).read()?;
     if found.trim().is_empty() {
         return Ok(());
@@ -68,6 +31,16 @@ pub fn check(side: &Side) -> Result<()> {
         .into())
 }
 
+/// What a line has to hold to name a start command: a program's path, or all of its words. A single word that is no path may
+/// be anybody's; then nothing.
+fn named(start: &[String]) -> String {
+    match start {
+        [program, ..] if program.contains('/') => program.trim_start_matches("./").to_owned(),
+        [_, _, ..] => start.join(" "),
+        _ => String::new(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -75,30 +48,40 @@ mod tests {
     use std::path::Path;
     use std::process::Command;
 
-    use super::LOOK;
+    use super::{LOOK, named};
 
     fn look(at: &Path, fenced: &[&str]) -> String {
         let at = at.display().to_string();
-        let args = ["-c", LOOK, "ccorch", &at, "/srv/rig", "loops", "/home/loops"];
+        let args = ["-c", LOOK, "ccorch", &at, "/srv/rig", "loops", "/home/loops", "plans/launch.sh"];
         let output = Command::new("sh").args(args).args(fenced).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         assert_eq!(String::from_utf8_lossy(&output.stderr), "");
         String::from_utf8(output.stdout).unwrap()
     }
 
-    #[test]
-    fn whatever_would_start_the_rig_past_its_fence_is_named() {
-        let host = tempfile::tempdir().unwrap();
-        let put = |path: &str, text: &str| {
-            let file = host.path().join(path);
+    /// A host's files.
+    struct Files(tempfile::TempDir);
+
+    impl Files {
+        fn put(&self, path: &str, text: &str) {
+            let file = self.0.path().join(path);
             fs::create_dir_all(file.parent().unwrap()).unwrap();
             fs::write(file, text).unwrap();
-        };
-        let wanted = |folder: &str, by: &str, unit: &str| {
-            let wants = host.path().join(folder).join(by);
+        }
+
+        /// A link `NAME` to the unit, in a folder of what wants it.
+        fn wanted(&self, folder: &str, by: &str, unit: &str, name: &str) {
+            let wants = self.0.path().join(folder).join(by);
             fs::create_dir_all(&wants).unwrap();
-            symlink(format!("../{unit}"), wants.join(unit)).unwrap();
-        };
+            symlink(format!("../{unit}"), wants.join(name)).unwrap();
+        }
+    }
+
+    #[test]
+    fn whatever_would_start_the_rig_past_its_fence_is_named() {
+        let host = Files(tempfile::tempdir().unwrap());
+        let put = |path: &str, text: &str| host.put(path, text);
+        let wanted = |folder: &str, by: &str, unit: &str| host.wanted(folder, by, unit, unit);
         let system = "etc/systemd/system";
         put(&format!("{system}/rig.service"), "[Service]\nExecStart=/srv/rig/launch.sh\n");
         wanted(system, "multi-user.target.wants", "rig.service");
@@ -110,24 +93,83 @@ mod tests {
         put(&format!("{user}/agent.service"), "[Service]\nExecStart=%h/start\n");
         wanted(user, "default.target.wants", "agent.service");
         assert_eq!(
-            look(host.path(), &["rig.service"]),
+            look(host.0.path(), &["rig.service"]),
             "",
             "what is fenced, off, another's or never started"
         );
 
         assert_eq!(
-            look(host.path(), &[]),
-            "/etc/systemd/system/rig.service is enabled, and `runs.units` does not name it\n"
+            look(host.0.path(), &[]),
+            "/etc/systemd/system/rig.service is enabled as rig.service, and `runs.units` does not name that\n"
         );
         put("var/lib/systemd/linger/loops", "");
         put("etc/cron.d/more", "*/5 * * * * root /srv/rig/launch.sh ensure\n");
         put("var/spool/cron/crontabs/loops", "@reboot sleep 9; ~/start\n0 1 * * * /usr/bin/true\n");
         put("etc/rc.local", "#!/bin/sh\nsu loops -c '/srv/rig/launch.sh start'\n");
-        insta::assert_snapshot!(look(host.path(), &["rig.service"]), @r"
+        insta::assert_snapshot!(look(host.0.path(), &["rig.service"]), @r"
         /etc/rc.local: su loops -c '/srv/rig/launch.sh start'
         /etc/cron.d/more: */5 * * * * root /srv/rig/launch.sh ensure
         /var/spool/cron/crontabs/loops: @reboot sleep 9; ~/start
-        /home/loops/.config/systemd/user/agent.service starts at boot, because loops lingers
+        /home/loops/.config/systemd/user/agent.service starts at boot as agent.service, because loops lingers
         ");
+    }
+    #[test]
+    fn enabled_instances_of_a_template_are_named_and_fenced_by_their_own_names() {
+        let host = Files(tempfile::tempdir().unwrap());
+        let (system, user) = ("etc/systemd/system", "home/loops/.config/systemd/user");
+        host.put(&format!("{system}/rig@.service"), "[Service]\nExecStart=/srv/rig/launch.sh %i\n");
+        host.put(&format!("{user}/agent@.service"), "[Service]\nExecStart=%h/start %i\n");
+        host.put("var/lib/systemd/linger/loops", "");
+        assert_eq!(look(host.0.path(), &[]), "", "nothing is enabled");
+        host.wanted(system, "multi-user.target.wants", "rig@.service", "rig@a.service");
+        host.wanted(system, "multi-user.target.wants", "rig@.service", "rig@b.service");
+        host.wanted(user, "default.target.wants", "agent@.service", "agent@x.service");
+        insta::assert_snapshot!(look(host.0.path(), &["rig@a.service"]), @r"
+        /etc/systemd/system/rig@.service is enabled as rig@b.service, and `runs.units` does not name that
+        /home/loops/.config/systemd/user/agent@.service starts at boot as agent@x.service, because loops lingers
+        ");
+    }
+
+    #[test]
+    fn a_timer_starts_what_is_not_enabled_itself() {
+        let host = Files(tempfile::tempdir().unwrap());
+        let system = "etc/systemd/system";
+        host.put(&format!("{system}/rig.service"), "[Service]\nExecStart=/srv/rig/launch.sh\n");
+        host.put(&format!("{system}/rig.timer"), "[Timer]\nOnBootSec=1\n");
+        assert_eq!(look(host.0.path(), &[]), "");
+        host.wanted(system, "timers.target.wants", "rig.timer", "rig.timer");
+        let said =
+            "/etc/systemd/system/rig.service is enabled as rig.timer, and `runs.units` does not name that\n";
+        assert_eq!(look(host.0.path(), &[]), said);
+        assert_eq!(look(host.0.path(), &["rig.service"]), "", "its condition holds whoever starts it");
+    }
+
+    #[test]
+    fn every_place_of_cron_and_at_is_looked_at() {
+        let host = Files(tempfile::tempdir().unwrap());
+        host.put("var/spool/cron/crontabs/ann", "@reboot /usr/bin/true\n5 * * * * cd /srv/rig && ./up\n");
+        host.put("var/spool/cron/bob", "@reboot cd ~/x; plans/launch.sh start\n");
+        host.put("etc/anacrontab", "1 5 rig /srv/rig/launch.sh\n");
+        host.put("etc/cron.daily/rig", "#!/bin/sh\n# /srv/rig is started here\nexec /srv/rig/launch.sh\n");
+        host.put("etc/cron.weekly/other", "#!/bin/sh\n# /srv/rig is not\ntrue\n");
+        host.put(
+            "var/spool/cron/atjobs/a0001",
+            "TOKEN=/srv/rig/x; export TOKEN\ncd /srv/rig || exit 1\n./up\n",
+        );
+        insta::assert_snapshot!(look(host.0.path(), &[]), @r"
+        /etc/anacrontab: 1 5 rig /srv/rig/launch.sh
+        /etc/cron.daily/rig: exec /srv/rig/launch.sh
+        /var/spool/cron/crontabs/ann: 5 * * * * cd /srv/rig && ./up
+        /var/spool/cron/bob: @reboot cd ~/x; plans/launch.sh start
+        /var/spool/cron/atjobs/a0001 is a job of at that names /srv/rig
+        ");
+    }
+
+    #[test]
+    fn a_start_command_is_known_by_its_path_or_by_all_of_its_words() {
+        let of = |words: &[&str]| named(&words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>());
+        assert_eq!(of(&["./plans/launch.sh", "start"]), "plans/launch.sh");
+        assert_eq!(of(&["rig", "start"]), "rig start");
+        assert_eq!((of(&["true"]), of(&[])), (String::new(), String::new()));
     }
 }

@@ -288,14 +288,20 @@ fn undo(log: &mut Log, steps: &Steps<'_>, step: Step) -> Result<()> {
     let done_before = log.journal.status(step);
     log.append(Entry::UndoStarted { step })?;
     if !step.has_undo() {
-        return log.append(Entry::UndoDone { step });
+        return log.append(Entry::UndoDone { step, note: String::new() });
     }
     report::undoes(step, &steps.plan().describe_undo(step));
     let mut tries = 0;
     loop {
         tries += 1;
         let undone = patience::with(steps, step, || log.send(steps).and_then(|()| steps.undo(step)));
-        let Err(error) = undone else { return log.append(Entry::UndoDone { step }) };
+        let error = match undone {
+            Ok(note) => {
+                report::undone(step, &note);
+                return log.append(Entry::UndoDone { step, note });
+            }
+            Err(error) => error,
+        };
         if is_stale(&error) {
             return Err(error);
         }

@@ -13,7 +13,7 @@ use super::side::Side;
 use super::steps::Steps;
 use crate::error::{Kind, Problem};
 use crate::here::carried::Kept;
-use crate::hints;
+use crate::{hints, staging};
 
 /// Marks a failure before which nothing was changed, so that its own kind is the exit status.
 #[derive(Debug, thiserror::Error)]
@@ -48,7 +48,9 @@ pub fn check(steps: &Steps<'_>) -> Result<String> {
             // Loops at work always have something open; the proof comes when they have stopped.
             let open = steps.not_saved_yet()?;
             let open = if open > 0 { format!("; not saved in git yet: {open}") } else { String::new() };
-            Ok(format!("both hosts and the lease are ready{open}"))
+            let apart = if steps.plan().in_place() { None } else { staging::stays_apart(steps.rig()) };
+            let apart = apart.map(|words| format!("; {words}")).unwrap_or_default();
+            Ok(format!("both hosts and the lease are ready{open}{apart}"))
         }
         1 => Err(wrong.remove(0).context(NothingChanged)),
         _ => {

@@ -30,9 +30,16 @@ pub fn failed(step: Step, why: &str) {
     live::end(&format!("{:<13} failed: {why}", step.name()));
 }
 
-/// A step is undone.
+/// A step is about to be undone.
 pub fn undoes(step: Step, does: &str) {
     live::end(&format!("{:<13} undo: {does}", step.name()));
+}
+
+/// A step is undone, and something was kept.
+pub fn undone(step: Step, note: &str) {
+    if !note.is_empty() {
+        live::end(&format!("{:<13} undone: {note}", step.name()));
+    }
 }
 
 /// The end: a table of steps and times, how long nobody worked, and the page.

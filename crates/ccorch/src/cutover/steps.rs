@@ -19,15 +19,6 @@ use crate::error::{Kind, Problem};
 use crate::hints;
 use crate::staging::{self, Cache, How, Mode, Pass};
 
-/// The states of these loops as an archive; a loop that never ran has none.
-const PACK_SESSIONS: &str = r#"set -eu; cd /var/lib/ccorch/loops 2>/dev/null || cd /run
-for f do if [ -f "$f" ]; then printf '%s\0' "$f"; fi; done | tar --null --files-from=- -cf -"#;
-/// Puts those of the archive in their places: each whole or not at all, and on the disk.
-const TAKE_SESSIONS: &str = r#"set -eu; umask 077; mkdir -p /var/lib/ccorch/loops; cd /var/lib/ccorch/loops
-t=.new; rm -rf -- "$t"; mkdir "$t"; trap 'rm -rf -- "$t"' EXIT
-tar -C "$t" --no-same-owner -xf -
-for f do if [ -f "$t/$f" ]; then chmod 600 "$t/$f"; sync "$t/$f"; mv -f -- "$t/$f" "$f"; fi; done"#;
-
 /// Both hosts, and what is to be done with them.
 #[derive(Debug)]
 pub struct Steps<'a> {
@@ -175,15 +166,16 @@ impl<'a> Steps<'a> {
         }
     }
 
-    /// Undoes a step, whether it was done, half done or not done. Repeatable.
-    pub fn undo(&self, step: Step) -> Result<()> {
+    /// Undoes a step, whether it was done, half done or not done; what it kept, in words for the journal. Repeatable.
+    pub fn undo(&self, step: Step) -> Result<String> {
         match step {
-            Step::Quiesce => self.unquiesce(self.from()?),
-            Step::Fence => self.unfence(self.from()?),
-            Step::Activate => self.deactivate(),
-            Step::Decommission => decommission::undo(self.from()?),
-            Step::Preflight | Step::Presync | Step::FinalSync | Step::Prove | Step::Verify => Ok(()),
+            Step::Quiesce => self.unquiesce(self.from()?)?,
+            Step::Fence => self.unfence(self.from()?)?,
+            Step::Activate => return self.deactivate(),
+            Step::Decommission => decommission::undo(self.from()?)?,
+            Step::Preflight | Step::Presync | Step::FinalSync | Step::Prove | Step::Verify => {}
         }
+        Ok(String::new())
     }
 
     /// What is not saved on the source now; its loops are at work, so it is not the proof.
@@ -228,21 +220,9 @@ impl<'a> Steps<'a> {
         let rescue = (self.asked.unsaved == UnsavedPolicy::Rescue).then_some(name.as_str());
         let how = How { mode: Mode::Carry, pass, rescue };
         let sync = || staging::sync(self.loaded, &from.host, &to.host, how, &self.cache);
-        let carry = || if self.plan.carries_loops() { self.carry_sessions(from, to) } else { Ok(()) };
+        let carry =
+            || if self.plan.carries_loops() { loop_states::carry(self.rig(), from, to) } else { Ok(()) };
         Ok(staging::both(sync, carry)?.0.to_string())
-    }
-
-    /// Which conversation is which loop's: a few small files of the hosts' own state, in one go.
-    fn carry_sessions(&self, from: &Side, to: &Side) -> Result<()> {
-        let names: Vec<String> = self.rig().loops.keys().map(|name| format!("{name}.json")).collect();
-        let words = |script: &'static str| {
-            ["sh", "-c", script, "sessions"].into_iter().chain(names.iter().map(String::as_str))
-        };
-        let pack: Vec<&str> = words(PACK_SESSIONS).collect();
-        let archive = from.host.command(&pack).shown_as("read the loops' states").run()?.stdout;
-        let take: Vec<&str> = words(TAKE_SESSIONS).collect();
-        to.host.command(&take).shown_as("write the loops' states").input(archive).run()?;
-        Ok(())
     }
 
     fn prove(&self, from: &Side, to: &Side) -> Result<String> {
@@ -360,8 +340,9 @@ impl<'a> Steps<'a> {
     }
 
     /// Stops the target and carries its work back: nothing done there is thrown away. What is gone with its host is lost by a
-    /// person's word.
-    fn deactivate(&self) -> Result<()> {
+    /// person's word. What was rescued there, in words.
+    fn deactivate(&self) -> Result<String> {
+        let mut kept = Vec::new();
         let (from, to) = (self.from()?, self.to()?);
         let reached = match to.is_gone() {
             true => false,
@@ -388,6 +369,8 @@ impl<'a> Steps<'a> {
             // carried into a rig at work.
             let runs_again = from.kind == SideKind::Legacy && !copies::admit(from, self.journal)?;
             if !self.plan.in_place() && reached && !runs_again {
+                let stamp = staging::stamp(to.name.as_str(), self.journal);
+                kept = staging::rescue_left(self.loaded, &to.host, &from.host, &stamp);
                 self.sync(to, from, Pass::Early)?;
             }
         }
@@ -395,6 +378,6 @@ impl<'a> Steps<'a> {
             // A standby by the lease from here on; the mark of a cutover that is over would outlive it.
             hosted::unquiesce(to, self.journal)?;
         }
-        Ok(())
+        Ok(kept.join("; "))
     }
 }

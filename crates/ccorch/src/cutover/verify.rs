@@ -1,6 +1,7 @@
 //! Is the target at work? A target that runs ccorch judges itself and is only asked here; a legacy target is watched from
-//! here: every loop has written to its conversation since it was started, and its processes stay.
+//! here: every worker has written to its conversation since it was started, and its processes stay.
 
+use std::collections::BTreeSet;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -9,7 +10,7 @@ use ccorch_core::cutover::confirm::{Stage, Verdict, Window};
 use ccorch_core::cutover::{Asked, SideKind};
 use ccorch_core::launch::project_key;
 use ccorch_core::names::{HostName, LoopName};
-use ccorch_core::rig::{Agent, Role};
+use ccorch_core::rig::{Agent, Rig, Role};
 
 use super::meanwhile::Meanwhile;
 use super::side::Side;
@@ -157,16 +158,16 @@ fn watch(steps: &Steps<'_>, side: &Side, source: &mut Meanwhile<'_>) -> Result<S
     let mut good_since = None;
     loop {
         source.look();
-        let mut missing = missing(steps, side)?;
+        let (mut missing, worked) = look(steps, side)?;
         if missing.is_empty() {
             let since = *good_since.get_or_insert_with(Instant::now);
             if since.elapsed() >= settle.duration() {
                 signs::measure(steps, None);
-                return Ok(format!(
-                    "all {} loops run and have worked on {}",
-                    steps.rig().loops.len(),
-                    side.name
-                ));
+                let note = at_work(steps.rig(), &worked, &side.name);
+                return Ok([Some(note), not_checked(steps.rig(), &side.name)]
+                    .into_iter()
+                    .flatten()
+                    .collect());
             }
             missing.push(format!("all work; settling for {settle}"));
         } else {
@@ -183,29 +184,93 @@ fn watch(steps: &Steps<'_>, side: &Side, source: &mut Meanwhile<'_>) -> Result<S
     }
 }
 
-fn missing(steps: &Steps<'_>, side: &Side) -> Result<Vec<String>> {
+/// What is missing, and who has worked.
+fn look(steps: &Steps<'_>, side: &Side) -> Result<(Vec<String>, BTreeSet<String>)> {
     if legacy::processes(side)?.is_empty() {
-        return Ok(vec!["no process works in the workspace".into()]);
+        return Ok((vec!["no process works in the workspace".into()], BTreeSet::new()));
     }
-    idle(steps, side)
-}
-
-/// Loops that have not worked yet. A legacy rig tells its orchestrator session nothing, so that one may have nothing to do;
-/// and an agent of which nothing is known cannot be asked.
-fn idle(steps: &Steps<'_>, side: &Side) -> Result<Vec<String>> {
+    let worked = worked(steps.rig(), side)?;
+    // A legacy rig tells its orchestrator session nothing, so that one may have nothing to do; and an agent of which nothing
+    // is known cannot be asked.
     let workers =
         steps.rig().loops.iter().filter(|(_, l)| l.agent == Agent::Claude && l.role == Role::Worker);
-    let pairs: Vec<(String, String)> = workers
+    let idle = workers.map(|(name, _)| name.as_str()).filter(|name| !worked.contains(*name));
+    Ok((idle.map(|name| format!("loop {name} has not worked yet")).collect(), worked))
+}
+
+/// Loops whose conversations were written to since the stamp.
+fn worked(rig: &Rig, side: &Side) -> Result<BTreeSet<String>> {
+    let known = rig.loops.iter().filter(|(_, l)| l.agent == Agent::Claude);
+    let pairs: Vec<(&str, String)> = known
         .map(|(name, spec)| {
             let root = &side.workspace.root;
             let workdir = if spec.workdir == "." { root.clone() } else { format!("{root}/{}", spec.workdir) };
-            (name.to_string(), project_key(&workdir))
+            (name.as_str(), project_key(&workdir))
         })
         .collect();
     let mut args = vec![STAMP, &side.workspace.user];
-    args.extend(pairs.iter().flat_map(|(name, key)| [name.as_str(), key.as_str()]));
+    args.extend(pairs.iter().flat_map(|(name, key)| [*name, key.as_str()]));
     let text = side.script("see which loops have worked", WORKED, &args).read()?;
-    let worked: Vec<&str> = text.lines().collect();
-    let idle = pairs.iter().filter(|(name, _)| !worked.contains(&name.as_str()));
-    Ok(idle.map(|(name, _)| format!("loop {name} has not worked yet")).collect())
+    Ok(text.lines().map(str::to_owned).collect())
+}
+
+/// What is known of the loops on a target that ccorch does not run.
+fn at_work(rig: &Rig, worked: &BTreeSet<String>, on: &HostName) -> String {
+    let silent: Vec<&str> =
+        rig.loops.keys().map(LoopName::as_str).filter(|name| !worked.contains(*name)).collect();
+    let all = rig.loops.len();
+    match silent.as_slice() {
+        [] => format!("all {all} loops run and have worked on {on}"),
+        silent => format!(
+            "the rig runs on {on}, and {} of {all} loops have worked; nothing shows whether these have worked: {}",
+            all - silent.len(),
+            silent.join(", ")
+        ),
+    }
+}
+
+/// What the rig file says of a trial and nobody looks at on a target that ccorch does not run, as the end of a sentence.
+pub fn not_checked(rig: &Rig, on: &HostName) -> Option<String> {
+    let confirm = rig.cutover.as_ref().and_then(|cutover| cutover.confirm.as_ref());
+    let parts = [
+        (!rig.proxy.is_none()).then_some("the proxy"),
+        confirm.filter(|confirm| !confirm.health.is_empty()).map(|_| "the URLs of `cutover.confirm.health`"),
+        confirm.filter(|confirm| !confirm.handoffs.is_empty()).map(|_| "the hand-offs between loops"),
+    ];
+    let parts: Vec<&str> = parts.into_iter().flatten().collect();
+    (!parts.is_empty())
+        .then(|| format!("; not checked on {on}, which ccorch does not run: {}", parts.join(", ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_that_ccorch_does_not_run_is_not_said_to_be_better_than_is_known() {
+        let text = indoc::indoc! {"
+            rig: r
+            workspace: { root: /srv/r, user: u, repositories: {} }
+            phases: [{ id: a, plan: a.md }]
+            loops:
+              builder: { agent: claude, workdir: ., prompt: b.md }
+              judge: { agent: command, workdir: ., command: [judge] }
+              orchestrator: { agent: claude, workdir: ., role: orchestrator }
+            hosts: { pi: { ssh: pi }, vm: { ssh: vm } }
+        "};
+        let rig = ccorch_core::rig::parse(text).unwrap();
+        let (pi, all) = (HostName::new("pi").unwrap(), ["builder", "judge", "orchestrator"]);
+        let said = |worked: &[&str]| at_work(&rig, &worked.iter().map(|name| (*name).into()).collect(), &pi);
+        assert_eq!(said(&all), "all 3 loops run and have worked on pi");
+        let words = "the rig runs on pi, and 2 of 3 loops have worked; nothing shows whether these have worked: judge";
+        assert_eq!(said(&["builder", "orchestrator"]), words);
+        assert_eq!(not_checked(&rig, &pi), None);
+        let more = "proxy: { listen: '127.0.0.1:1055', backend: tailscaled }
+cutover: { from: vm, to: pi, confirm: { health: [{ url: 'http://a' }], handoffs: [{ file: x }] } }
+";
+        let rig = ccorch_core::rig::parse(&(text.to_owned() + more)).unwrap();
+        let words = "; not checked on pi, which ccorch does not run: the proxy, the URLs of `cutover.confirm.health`, \
+                     the hand-offs between loops";
+        assert_eq!(not_checked(&rig, &pi).unwrap(), words);
+    }
 }

@@ -1,7 +1,8 @@
 //! The agents' own state: transcripts and settings. A login is never carried.
 
 use anyhow::{Context as _, Result};
-use ccorch_core::stage::{Base, agent_state, merge_claude_json};
+use ccorch_core::rig::Rig;
+use ccorch_core::stage::{self, Base, agent_state, merge_claude_json};
 use ccorch_io::host::Host;
 use serde_json::{Value, json};
 
@@ -9,10 +10,19 @@ use super::cache::both;
 use super::pair::Pair;
 use super::{Carried, Mode};
 
+/// What of the agents' state stays where it is, in words; nothing when all of it is carried.
+pub fn stays_apart(rig: &Rig) -> Option<String> {
+    let loops: Vec<String> = stage::apart(rig).map(|(name, user)| format!("{name} (user {user})")).collect();
+    let words =
+        "conversations and settings are not carried of loops with a user of their own, which begin anew";
+    (!loops.is_empty()).then(|| format!("{words}: {}", loops.join(", ")))
+}
+
 /// Carries what the adapters of the rig's loops name.
 pub fn sync(pair: &Pair, mode: Mode) -> Result<Carried> {
     eprintln!("{}: the agents' own state", pair.target.name);
     let mut carried = Carried::default();
+    carried.notes.extend(stays_apart(pair.rig));
     let state = agent_state(pair.rig);
     let asked: Vec<(String, String)> = state.paths.keys().map(|base| folders(pair, base)).collect();
     let names: Vec<&str> =

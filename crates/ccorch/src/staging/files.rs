@@ -1,4 +1,4 @@
-//! Files: what git does not hold, what the rig file names, and the folders beside the workspace.
+//! Files: what git does not hold (content that git LFS keeps outside of it too), what the rig file names, and the folders beside the workspace.
 
 use std::collections::BTreeSet;
 
@@ -74,6 +74,7 @@ pub fn names(pair: &Pair, source: &[Facts]) -> Result<BTreeSet<Vec<u8>>> {
     let mut names = BTreeSet::new();
     for ((path, _), facts) in pair.repositories.iter().zip(source) {
         names.extend(untracked(pair, path, facts));
+        names.extend(facts.lfs.iter().map(|name| in_workspace(path, name)));
     }
     // Its clone has a work tree that git makes.
     let trees = worktrees::folders(pair, source);

@@ -19,6 +19,7 @@ mod repositories;
 mod rescues;
 pub mod routine;
 mod safe;
+mod way_back;
 mod worktrees;
 
 use std::fmt;
@@ -30,11 +31,13 @@ use serde::Serialize;
 
 use crate::context::LoadedRig;
 
+pub use agents::stays_apart;
 pub use cache::{Cache, both};
 use pair::Pair;
 pub use prove::{learn, prove};
 pub use rescues::lacking;
 pub use safe::{STAYS, look, rescue_all, rescue_name, safe_point, stamp};
+pub use way_back::rescue_left;
 
 /// Whether to do it or to say what would be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

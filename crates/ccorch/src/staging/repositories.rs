@@ -273,7 +273,8 @@ fn make_way(pair: &Pair, clones: &Clones, commit: &str, how: How<'_>) -> Result<
     set_aside(pair, &target.dir, &in_the_way)
 }
 
-fn submodules(target: &Clone) -> Result<()> {
+/// Brings the submodules of a work tree to the commits that it names.
+pub fn submodules(target: &Clone) -> Result<()> {
     if target.host.exists(&format!("{}/.gitmodules", target.dir))? {
         let update = ["submodule", "--quiet", "update", "--init", "--recursive"];
         let hour = std::time::Duration::from_secs(3600);

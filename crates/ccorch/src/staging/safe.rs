@@ -22,7 +22,7 @@ use crate::error::{Kind, Problem};
 /// A forge that does not take a small push in this time is away; a bundle goes another way.
 const PUSH: Duration = Duration::from_secs(30);
 /// How many things a message lists.
-const SHOWN: usize = 20;
+pub const SHOWN: usize = 20;
 
 /// A rescue that was made, and where it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -43,7 +43,7 @@ pub const STAYS: &str = "stays behind: ";
 pub struct SafePoint {
     /// Rescues; none when all was saved.
     pub kept: Vec<Kept>,
-    /// What a rescue does not hold and nobody carries: a merge or rebase that was begun, a lock.
+    /// What a rescue does not hold and nobody carries: a merge or rebase that was begun, a lock, a submodule that was added.
     pub left: Vec<Unsaved>,
     /// Locks that nobody held, moved out of git's way.
     pub set_aside: Vec<Unsaved>,
@@ -75,10 +75,10 @@ impl fmt::Display for Kept {
 }
 
 /// One repository with what is not saved in it.
-struct Found {
-    facts: Facts,
+pub struct Found {
+    pub facts: Facts,
     exempt: Exempt,
-    unsaved: Vec<Unsaved>,
+    pub unsaved: Vec<Unsaved>,
 }
 
 /// Everything on the host that git has not saved.
@@ -121,11 +121,13 @@ pub fn rescue_all(loaded: &LoadedRig, host: &Host, target: &Host, stamp: &str) -
     rescue_of(loaded, &not_saved(loaded, host)?, host, target, stamp)
 }
 
-fn not_saved(loaded: &LoadedRig, host: &Host) -> Result<Vec<Found>> {
+/// The host's repositories that have something unsaved.
+pub fn not_saved(loaded: &LoadedRig, host: &Host) -> Result<Vec<Found>> {
     Ok(find(loaded, host)?.into_iter().filter(|found| !found.unsaved.is_empty()).collect())
 }
 
-fn rescue_of(
+/// Rescues what was found.
+pub fn rescue_of(
     loaded: &LoadedRig,
     all: &[Found],
     host: &Host,
@@ -135,7 +137,8 @@ fn rescue_of(
     let user = loaded.rig.workspace.user.as_str();
     let kept = each(all, |found| rescue(found, user, host, target, stamp))?.concat();
     let left = all.iter().flat_map(|found| &found.unsaved);
-    let left = left.filter(|one| matches!(one.what, What::Lock(_) | What::InProgress(_))).cloned().collect();
+    let stays = |what: &What| matches!(what, What::Lock(_) | What::InProgress(_) | What::AddedModule(_));
+    let left = left.filter(|one| stays(&one.what)).cloned().collect();
     Ok(SafePoint { kept, left, set_aside: Vec::new() })
 }
 
@@ -209,7 +212,8 @@ fn rescue(found: &Found, user: &str, host: &Host, target: &Host, stamp: &str) ->
 fn wanted(tree: &Tree, exempt: &Exempt) -> Rescue {
     let files = uncommitted(tree, exempt).map(|entry| entry.path.clone()).collect();
     let branches = tree.unpushed.iter().map(|(name, id)| (format!("branch-{name}"), id.clone()));
-    let commits = stash(tree).chain(branches).chain(detached(tree)).collect();
+    let tags = tree.tagged.iter().map(|(name, id)| (format!("tag-{name}"), id.clone()));
+    let commits = stash(tree).chain(branches).chain(tags).chain(detached(tree)).collect();
     Rescue { dir: tree.dir.clone(), files, commits }
 }
 

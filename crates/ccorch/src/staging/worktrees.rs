@@ -89,11 +89,20 @@ pub fn sync(pair: &Pair, clones: &Clones, source: &Facts, target: &Facts, how: H
             changed = true;
         }
         changed |= theirs.is_some_and(|tree| tree.branch != ours.branch);
+        if has_modules(source, ours) {
+            super::repositories::submodules(&one)?;
+        }
         if let Some(branch) = &ours.branch {
             one.git(&["symbolic-ref", "HEAD", &format!("refs/heads/{branch}")]).run()?;
         }
     }
     Ok(changed)
+}
+
+/// Whether submodules are there in a linked work tree, which has clones of its own of them.
+fn has_modules(facts: &Facts, tree: &Tree) -> bool {
+    let below = format!("{}/", tree.dir);
+    facts.modules().any(|module| module.dir.starts_with(&below))
 }
 
 fn at<'a>(clone: &Clone<'a>, tree: &Tree) -> Clone<'a> {

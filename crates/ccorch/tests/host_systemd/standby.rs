@@ -17,6 +17,8 @@ hosts: { vm: HOST, pi: { ssh: pi@192.0.2.1 } }
 /// What a cutover does to its source at the end: these very scripts.
 const OFF: &str = include_str!("../../src/cutover/decommission/off.sh");
 const READ_ONLY: &str = include_str!("../../src/cutover/decommission/read-only.sh");
+/// And what takes that back.
+const WRITABLE: &str = include_str!("../../src/here/standby/writable.sh");
 
 #[test]
 fn an_old_source_takes_over_after_the_term_with_a_workspace_that_its_loops_can_write() {
@@ -49,4 +51,37 @@ fn an_old_source_takes_over_after_the_term_with_a_workspace_that_its_loops_can_w
     vm.reboot();
     vm.until_well();
     at_work();
+}
+
+/// A disk of its own, as a small computer has it: the mount's unit is the host's.
+#[test]
+fn a_workspace_that_is_a_mount_of_its_own_stays_read_only_over_boots_until_it_is_opened() {
+    let vm = Container::launched("own-mount");
+    vm.tells("mkdir -p /var/disk /srv/w; echo '/var/disk /srv/w none bind 0 0' >> /etc/fstab; systemctl daemon-reload; mount /srv/w");
+    vm.tells("echo 'echo ran' > /srv/w/launch.sh; chmod 755 /srv/w/launch.sh");
+    let (writes, runs) = ("touch /srv/w/probe", "/srv/w/launch.sh");
+    let close = format!("set -- /srv/w /srv/w\n{READ_ONLY}");
+    let open = format!("set -- /srv/w\n{WRITABLE}");
+    vm.tells(writes);
+    vm.tells(runs);
+    for _ in 0..2 {
+        vm.tells(&close);
+        assert!(!vm.holds(writes) && !vm.holds(runs), "it takes writes, or its programs run");
+    }
+    vm.reboot();
+    vm.until_holds("systemctl is-active -q multi-user.target");
+    assert!(!vm.holds(writes) && !vm.holds(runs), "it takes writes, or its programs run, after a boot");
+    // The disk goes and comes.
+    vm.tells("systemctl stop srv-w.mount; systemctl start srv-w.mount");
+    vm.until_holds("systemctl is-active -q ccorch-read-only@srv-w.service");
+    assert!(!vm.holds(writes), "it takes writes once it was mounted anew");
+    for _ in 0..2 {
+        vm.tells(&open);
+        vm.tells(writes);
+        vm.tells(runs);
+    }
+    assert!(!vm.holds("test -e /etc/systemd/system/ccorch-read-only@.service"));
+    vm.reboot();
+    vm.until_holds("mountpoint -q /srv/w");
+    vm.tells(writes);
 }

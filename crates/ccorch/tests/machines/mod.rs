@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 pub mod begun;
+pub mod clones;
 
 use std::fs;
 use std::net::TcpListener;

@@ -115,7 +115,7 @@ fn table(journal: &Journal, spans: &Spans) -> String {
             "<tr><td>{}</td><td>{}</td><td class=\"n\">{began}</td><td class=\"n\">{took}</td><td>{}</td></tr>",
             step.name(),
             status(journal.status(*step)),
-            escape(note(journal, *step)),
+            escape(&notes(journal, *step)),
         );
     }
     table + "</tbody>\n</table>\n"
@@ -132,16 +132,20 @@ fn status(status: Status) -> &'static str {
     }
 }
 
-fn note(journal: &Journal, step: Step) -> &str {
-    let noted = |entry: &'_ Entry| match entry {
-        Entry::Done { step: s, .. } | Entry::Failed { step: s, .. } => *s == step,
-        _ => false,
+/// What the step came to, and what its undo kept.
+fn notes(journal: &Journal, step: Step) -> String {
+    let last = |told: fn(&Entry) -> Option<(Step, &String)>| {
+        let told = journal.lines.iter().rev().filter_map(|line| told(&line.entry));
+        told.filter(|(of, _)| *of == step).map(|(_, words)| words.clone()).next().unwrap_or_default()
     };
-    match journal.lines.iter().rfind(|line| noted(&line.entry)).map(|line| &line.entry) {
-        Some(Entry::Done { note, .. }) => note,
-        Some(Entry::Failed { why, .. }) => why,
-        _ => "",
-    }
+    let did = last(|entry| match entry {
+        Entry::Done { step, note } => Some((*step, note)),
+        Entry::Failed { step, why } => Some((*step, why)),
+        _ => None,
+    });
+    let kept =
+        last(|entry| if let Entry::UndoDone { step, note } = entry { Some((*step, note)) } else { None });
+    [did, kept].into_iter().filter(|words| !words.is_empty()).collect::<Vec<_>>().join("; undone: ")
 }
 
 /// Text that is text whatever is in it: a host, a branch or an error may hold anything.

@@ -59,7 +59,7 @@ impl Spans {
                         _ => {}
                     }
                 }
-                Entry::UndoDone { step } => {
+                Entry::UndoDone { step, .. } => {
                     bars.extend(close(open.take(), at, false));
                     match step {
                         Step::Activate => target.ends(at),

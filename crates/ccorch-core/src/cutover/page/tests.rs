@@ -63,7 +63,7 @@ fn taken_back() -> Journal {
         [(9_010, Step::Fence), (9_500, Step::Quiesce), (11_500, Step::Presync), (11_600, Step::Preflight)]
     {
         events.push((ms, Entry::UndoStarted { step }));
-        events.push((ms + 90, Entry::UndoDone { step }));
+        events.push((ms + 90, Entry::UndoDone { step, note: String::new() }));
     }
     events.push((12_000, Entry::End { outcome: Outcome::RolledBack }));
     journal(events)

@@ -16,7 +16,31 @@ if [ -e /etc/NIXOS ]; then
   echo "read-only"; exit 0
 fi
 if [ ! -e "$file" ] && mountpoint --quiet -- "$1"; then
-  echo "not read-only: it is a mount point of its own"; exit 0
+  # Its own mount has the unit of that name: a service lays the bind over it, whenever it is mounted.
+  unit=ccorch-read-only@$(systemd-escape --path -- "$1").service
+  file=/etc/systemd/system/ccorch-read-only@.service
+  cat > "$file.new" <<'END'
+# The rig runs elsewhere: this keeps its workspace here as it was. Taken back by ccorch rollback.
+[Unit]
+Description=ccorch standby: %f, read-only
+RequiresMountsFor=%f
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=mount -o bind,ro,noexec -- %f %f
+# A shell that somebody left in it does not keep it mounted.
+ExecStop=umount --lazy -- %f
+
+[Install]
+WantedBy=multi-user.target %i.mount
+END
+  sync "$file.new"; mv -f "$file.new" "$file"
+  systemctl daemon-reload
+  systemctl enable --quiet "$unit"
+  systemctl start "$unit"
+  if [ -w "$1" ]; then echo "a read-only mount lies over it and it still takes writes" >&2; exit 1; fi
+  echo "read-only"; exit 0
 fi
 cat > "$file.new" <<END
 # The rig runs elsewhere: this keeps its workspace here as it was. Taken back by ccorch rollback.
