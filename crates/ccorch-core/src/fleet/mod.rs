@@ -32,6 +32,8 @@ pub mod chaos;
 #[cfg(test)]
 mod evidence_tests;
 #[cfg(test)]
+mod recovery_tests;
+#[cfg(test)]
 mod stuck_tests;
 #[cfg(test)]
 mod tests;

@@ -61,6 +61,8 @@ pub(super) struct One {
     pub slow: bool,
     pub eyes: Eyes,
     pub looking: Looking,
+    /// When its agent last took words: the end of a turn that was told before is not this one's.
+    pub prompted: Option<Timestamp>,
     /// For whoever waits for a receipt.
     pub ears: Arc<Ears>,
     /// What was lost of its hooks.
@@ -118,6 +120,7 @@ impl Loops {
                 slow: false,
                 eyes: Eyes::default(),
                 looking: Looking::default(),
+                prompted: None,
                 ears: Arc::default(),
                 unsaid: Unsaid::default(),
                 waiting: Vec::new(),
@@ -264,6 +267,7 @@ impl Loops {
         for (name, one) in &mut self.all {
             one.began = put(one.began);
             one.hooks_from = one.hooks_from.map(|(at, since)| (put(at), since));
+            one.prompted = one.prompted.map(put);
             let spec = self.here.rig.loops.get(name);
             let path =
                 spec.zip(one.state.session).map(|(spec, id)| loop_state::transcript(&self.here, spec, id));
@@ -284,6 +288,7 @@ impl Loops {
             one.hooks_from = Some((one.began, Instant::now()));
             one.given = one.state.message.clone();
             one.eyes.forget();
+            one.prompted = None;
             if one.state.stopping.take().is_some() {
                 self.keep.put(name, &one.state);
             }
