@@ -229,8 +229,8 @@ impl Fleet {
     fn lift(&mut self, now: Now, i: usize) {
         let (name, account) = (self.ones[i].name.clone(), self.ones[i].spec.account.clone());
         self.shared.blocks.remove(&account);
-        self.shared.notices.over(&format!("account-limited:{account}"));
-        self.shared.notices.over(&format!("account-login-needed:{account}"));
+        self.over(&format!("account-limited:{account}"));
+        self.over(&format!("account-login-needed:{account}"));
         self.shared_changed = true;
         let said = format!("account {account}, shown by loop {name}");
         self.tells("account-works", None, said, Some(Fact::Works(account.clone())));

@@ -317,6 +317,11 @@ impl Fleet {
         let one = &mut self.ones[i];
         let state = one.memory.state;
         (one.memory.rung, one.memory.refusals, one.memory.pauses) = (Rung::None, 0, 0);
+        let name = one.name.clone();
+        for what in ["crash-looping", "stalled"] {
+            self.over(&format!("{what}:{name}"));
+        }
+        let one = &mut self.ones[i];
         // A person who starts a loop whose account waits has reason to believe that it works.
         let block = self.shared.blocks.get_mut(&one.spec.account);
         if let Some(block) = block.filter(|block| block.probe.is_none()) {

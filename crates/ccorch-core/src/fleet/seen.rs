@@ -38,6 +38,10 @@ impl Fleet {
         if kind != Kind::Unknown {
             one.memory.unclear_since = None;
         }
+        if verdict.keyboard.is_none() && matches!(kind, Kind::Working | Kind::Idle) {
+            let key = format!("dialog:{}", one.name);
+            self.over(&key);
+        }
         let over = match kind {
             Kind::Limited | Kind::LoginNeeded | Kind::Throttled => true,
             // Somebody stopped it. What may show that an account works ends by its own word.
