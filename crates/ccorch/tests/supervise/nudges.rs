@@ -256,6 +256,29 @@ fn a_turn_that_only_counts_its_seconds_is_nudged_and_then_restarted() {
 }
 
 #[test]
+fn words_that_stay_in_the_input_line_are_no_receipt() {
+    let place = Place::new().with_stub(LOOPS);
+    let config = r#"{ "paste_settle_ms": 150, "frozen": true }"#;
+    place.env.write(place.env.home().join(".claude/stub.json"), config);
+    let place = place.active().supervised();
+    place.until("builder", |one| one["life"] == "idle");
+    // Somebody left words that no key takes away again.
+    for key in ["s", "o"] {
+        place.press("builder", key);
+    }
+    until("the draft", || place.screen("builder").contains("> so").then_some(()));
+    let ran = place.run(&["loops", "nudge", "builder", "hello there", "--id", "x", "--timeout", "25s"]);
+    assert_eq!(ran.status, Some(10), "{}", ran.snapshot());
+    assert!(place.screen("builder").contains("> sohello there"), "{}", place.screen("builder"));
+    let failed = until("the try to fail", || place.events("nudge-retried").first().cloned());
+    assert!(
+        failed["detail"].as_str().unwrap().contains("something else stands in the input line"),
+        "{failed}"
+    );
+    assert_eq!(place.events("nudge-received").len(), 0);
+}
+
+#[test]
 fn a_screen_that_nobody_can_read_is_restarted_and_then_a_persons() {
     // Its agent shows nothing at all and tells nothing.
     let rig = |rig: String| rig.replace("prompt: builder.md", "prompt: builder.md, stall_after: 4s");
