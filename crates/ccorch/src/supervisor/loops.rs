@@ -44,6 +44,8 @@ pub(super) struct One {
     pub state: LoopState,
     /// The tmux server that is watched; the end of any other is old news.
     pub server: Option<u32>,
+    /// It is not: there was no thread to be had for that.
+    pub unwatched: bool,
     /// When its latest start was asked for, by the wall clock that the record of its end uses.
     pub began: Timestamp,
     /// Runs of before.
@@ -111,6 +113,7 @@ impl Loops {
                 given: state.message.clone(),
                 state,
                 server: None,
+                unwatched: false,
                 began: clock::now(),
                 past: Past::default(),
                 fenced: None,
@@ -236,7 +239,7 @@ impl Loops {
             (one.began, one.past, one.hooks_from) = (began, past, Some((began, Instant::now())));
         }
         self.began_before(name);
-        self.in_turn(name, move || What::Started(runtime.start(&here, &loop_name)));
+        self.in_turn(name, What::Started, move || runtime.start(&here, &loop_name));
     }
 
     /// How the agent of somebody else's start ends is known by the time when it began.
@@ -324,6 +327,7 @@ impl Loops {
         self.index.say_what_is_slow();
         self.history.count();
         self.hear_all();
+        self.watch_again();
         self.say_what_is_slow();
         self.feed(Input::Tick);
         self.names().iter().for_each(|name| self.remember(name));
