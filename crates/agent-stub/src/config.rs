@@ -27,6 +27,8 @@ pub(crate) struct Config {
     pub hint: String,
     /// An Enter sooner than this after a paste stays in the draft, as seen on the real agent.
     pub paste_settle_ms: u64,
+    /// What stands in the input line stays there: no key deletes or submits it.
+    pub frozen: bool,
 }
 
 impl Default for Config {
@@ -39,6 +41,7 @@ impl Default for Config {
             needs_prompt: false,
             hint: String::new(),
             paste_settle_ms: 0,
+            frozen: false,
         }
     }
 }

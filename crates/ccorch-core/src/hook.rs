@@ -4,6 +4,8 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
+use crate::watchdog::limit::{self, Message};
+
 /// The events whose hooks are asked for. Source: the settings of Claude Code 2.1.
 pub const EVENTS: [&str; 6] =
     ["SessionStart", "UserPromptSubmit", "Stop", "StopFailure", "Notification", "SessionEnd"];
@@ -72,6 +74,8 @@ pub struct Heard {
     pub prompt: Option<String>,
     /// When the hook was called.
     pub at: Option<Timestamp>,
+    /// The last words that it tells of read as the program's own, that its account or the server refused it.
+    pub refused: bool,
 }
 
 /// The conversation that an agent went over to without a new process, if this line tells of one. One that begins with its
@@ -88,7 +92,9 @@ pub fn heard(line: &str) -> Option<Heard> {
     let value: Value = serde_json::from_str(line).ok()?;
     let event = value.get("hook_event_name")?.as_str()?;
     let prompt = value[DIGEST].as_str().filter(|_| event == "UserPromptSubmit").map(Into::into);
-    Some(Heard { prompt, at: value["at"].as_str().and_then(|at| at.parse().ok()) })
+    let words = value["last_assistant_message"].as_str().and_then(limit::read);
+    let refused = words.is_some_and(|message| message != Message::Warning);
+    Some(Heard { prompt, at: value["at"].as_str().and_then(|at| at.parse().ok()), refused })
 }
 
 #[cfg(test)]
@@ -105,8 +111,20 @@ mod tests {
         let payload = json!({ "hook_event_name": "UserPromptSubmit", "prompt": prompt, "tool": { "x": "y".repeat(5000) } });
         let line = line(payload.to_string().as_bytes(), at()).unwrap();
         assert!(line.len() < 10_000, "{}", line.len());
-        let expected = Heard { prompt: Some(digest(&prompt.replace("\r\n", "\n"))), at: Some(at()) };
-        assert_eq!(heard(&line), Some(expected));
+        let prompt = Some(digest(&prompt.replace("\r\n", "\n")));
+        assert_eq!(heard(&line), Some(Heard { prompt, at: Some(at()), refused: false }));
+    }
+
+    #[test]
+    fn last_words_that_are_a_limit_are_told_from_those_that_mention_one() {
+        let refused = |words: &str| {
+            let stop = json!({ "hook_event_name": "Stop", "last_assistant_message": words });
+            heard(&line(stop.to_string().as_bytes(), at()).unwrap()).unwrap().refused
+        };
+        assert!(refused("Weekly limit reached ∙ resets Oct 9 at 5:15pm (America/New_York)"));
+        assert!(refused("Login expired · Please run /login"));
+        assert!(!refused("Approaching usage limit · resets 7pm"));
+        assert!(!refused("The parser now reads `Weekly limit reached ∙ resets Oct 9`.") && !refused(""));
     }
 
     #[test]

@@ -27,6 +27,7 @@ impl App {
             return Ok(None);
         }
         match key {
+            Key::Backspace | Key::ClearLine | Key::Enter if self.config.frozen => {}
             Key::Char(c) => self.draft.push(c),
             Key::LineBreak => self.draft.push('\n'),
             Key::Backspace => self.draft.backspace(),

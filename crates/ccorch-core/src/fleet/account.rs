@@ -33,6 +33,9 @@ pub struct Block {
     pub login: bool,
     /// When it ends, resolved when it was first seen.
     pub until: Option<Timestamp>,
+    /// When it was found out, or a try failed last.
+    #[serde(default)]
+    pub noted: Millis,
     /// When the next try is due.
     pub due: Millis,
     /// Tries without a reset time, in a row.
@@ -90,8 +93,17 @@ impl Fleet {
                 None => (now.steady + retry(tries, seed, &account), tries),
             };
             let evidence = format!("at loop {name}: {}", verdict.evidence);
-            let block =
-                Block { login, until, due, tries, words: None, probe: None, reason: reason.into(), evidence };
+            let block = Block {
+                login,
+                until,
+                noted: now.steady,
+                due,
+                tries,
+                words: None,
+                probe: None,
+                reason: reason.into(),
+                evidence,
+            };
             let news = old.is_none_or(|old| old.login != login || old.until != until);
             self.shared.blocks.insert(account.clone(), block);
             if news {
@@ -154,6 +166,19 @@ impl Fleet {
         block.is_some_and(|block| block.probe.as_ref().is_none_or(|(who, _)| *who != one.name))
     }
 
+    /// The account that a loop waits for and how that stands, where the loop's own state does not say so: it could work, and
+    /// is told nothing.
+    pub fn held_up(&self, name: &LoopName) -> Option<(&str, &Block)> {
+        let i = *self.index.get(name)?;
+        let one = &self.ones[i];
+        let could = matches!(one.memory.state, State::Idle | State::Working | State::Done);
+        if one.proc != Proc::Up || !could || !self.waits_for_account(i) {
+            return None;
+        }
+        let block = self.shared.blocks.get(&one.spec.account)?;
+        Some((&one.spec.account, block))
+    }
+
     /// Whether it is the one that tries for its account.
     pub(super) fn tries_for_account(&self, i: usize) -> bool {
         let one = &self.ones[i];
@@ -178,12 +203,34 @@ impl Fleet {
         let Some(block) = self.shared.blocks.get(&account) else { return };
         let Some((who, since)) = &block.probe else { return };
         let asked = self.ones[i].proc == Proc::Up && !self.ones[i].memory.probing;
-        if *who != name || !asked || !(turn_over || now.steady >= since + PROOF) {
-            return;
+        if *who == name && asked && (turn_over || now.steady >= since + PROOF) {
+            self.lift(now, i);
         }
+    }
+
+    /// A turn of the loop's that began then ended well: where that was behind the block, somebody brought the account back.
+    pub(super) fn worked(&mut self, now: Now, i: usize, began: Option<Millis>) {
+        if self.began_behind(i, began) {
+            self.lift(now, i);
+        }
+    }
+
+    /// Whether its open turn shows that its account works, if that ends well.
+    pub(super) fn may_show(&self, i: usize) -> bool {
+        self.began_behind(i, self.ones[i].memory.turn)
+    }
+
+    fn began_behind(&self, i: usize, began: Option<Millis>) -> bool {
+        let block = self.shared.blocks.get(&self.ones[i].spec.account);
+        block.zip(began).is_some_and(|(block, began)| began >= block.noted)
+    }
+
+    /// The account works, as the loop shows: who waits for it follows.
+    fn lift(&mut self, now: Now, i: usize) {
+        let (name, account) = (self.ones[i].name.clone(), self.ones[i].spec.account.clone());
         self.shared.blocks.remove(&account);
-        self.shared.notices.over(&format!("account-limited:{account}"));
-        self.shared.notices.over(&format!("account-login-needed:{account}"));
+        self.over(&format!("account-limited:{account}"));
+        self.over(&format!("account-login-needed:{account}"));
         self.shared_changed = true;
         let said = format!("account {account}, shown by loop {name}");
         self.tells("account-works", None, said, Some(Fact::Works(account.clone())));

@@ -11,6 +11,7 @@ impl Fleet {
     pub(super) fn due(&mut self, now: Now) {
         self.accounts_due(now);
         self.report_due(now);
+        self.notices_due(now);
         // What comes due while this runs is soon enough the next time.
         let due: Vec<usize> =
             self.calendar.iter().take_while(|(at, _)| *at <= now.steady).map(|(_, i)| *i).collect();

@@ -101,12 +101,13 @@ impl Shared {
     /// That of a rig of which only the events are left, oldest first; and what is known by them, in words.
     pub fn of_facts(facts: &[Dated], now: Now, seed: u64) -> (Self, Vec<String>) {
         let mut shared = Self::default();
-        for (_, fact) in facts {
+        for (at, fact) in facts {
             match fact {
                 Fact::Blocked { account, login, until, words } => {
                     let block = Block {
                         login: *login,
                         until: *until,
+                        noted: steady(*at, now),
                         due: now.steady + retry(0, seed, account),
                         tries: 0,
                         words: words.clone(),

@@ -45,6 +45,9 @@ impl Fleet {
             Found::Starting => Proc::Starting,
             Found::Ended | Found::Absent => Proc::Down,
         };
+        if one.proc != Proc::Up {
+            one.memory.turn = None;
+        }
         match (found, state) {
             (Found::Running, State::Held) => {
                 // The stop was cut short by the end of the supervisor.
@@ -123,6 +126,7 @@ impl Fleet {
         }
         (one.proc, one.memory.refusals, one.keyboard) = (Proc::Up, 0, false);
         (one.dialog, one.memory.unclear_since, one.memory.dismissed) = (None, None, 0);
+        one.memory.turn = None;
         (one.memory.began, one.memory.failed) = (now.steady, None);
         self.tells("loop-started", Some(i), "it runs", Some(Fact::Up));
         self.tell_missed(i);
@@ -175,7 +179,7 @@ impl Fleet {
         let one = &mut self.ones[i];
         let stopping = matches!(one.proc, Proc::Stopping { .. });
         one.memory.nudges.again();
-        (one.look, one.keyboard) = (None, false);
+        (one.look, one.keyboard, one.memory.turn) = (None, false, None);
         if stopping {
             // The report of the stop follows, and whatever that says, it is gone.
             one.gone = true;
@@ -313,6 +317,11 @@ impl Fleet {
         let one = &mut self.ones[i];
         let state = one.memory.state;
         (one.memory.rung, one.memory.refusals, one.memory.pauses) = (Rung::None, 0, 0);
+        let name = one.name.clone();
+        for what in ["crash-looping", "stalled"] {
+            self.over(&format!("{what}:{name}"));
+        }
+        let one = &mut self.ones[i];
         // A person who starts a loop whose account waits has reason to believe that it works.
         let block = self.shared.blocks.get_mut(&one.spec.account);
         if let Some(block) = block.filter(|block| block.probe.is_none()) {

@@ -94,6 +94,9 @@ pub struct Memory {
     pub again: bool,
     /// The end of its last turn, if none followed.
     pub idle_since: Option<Millis>,
+    /// When its open turn began, 0 where nobody heard it begin; none while none is known to be open.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub turn: Option<Millis>,
     /// What it is to be told.
     pub nudges: Nudges,
     /// What it was to be told and did not take, told again when it shows a sign of life; the newest of each purpose.
@@ -129,6 +132,7 @@ impl Default for Memory {
             dismissed: 0,
             again: false,
             idle_since: None,
+            turn: None,
             nudges: Nudges::default(),
             missed: Vec::new(),
             told: Vec::new(),
@@ -204,6 +208,7 @@ impl Memory {
         let latest = now + 8 * 24 * HOUR;
         self.due = self.due.map(|due| due.min(latest));
         self.idle_since = self.idle_since.map(|at| at.min(now));
+        self.turn = self.turn.map(|at| at.min(now));
         self.began = self.began.min(now);
         self.unclear_since = self.unclear_since.map(|at| at.min(now));
     }

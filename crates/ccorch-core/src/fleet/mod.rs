@@ -7,7 +7,7 @@
 //!
 //! Rates that hold whatever happens: a loop is started by itself at most [`crash::TOO_MANY`] times within
 //! [`crash::WINDOW`] after ends, and otherwise only at a reset, a probe, a step of the stall ladder, a boot, or by a
-//! person; at most [`notices::MOST`] notifications go out within [`notices::SPAN`].
+//! person; at most [`notices::MOST`] notifications go out within [`notices::SPAN`], and what is held back is told together.
 
 mod account;
 mod carried;
@@ -31,6 +31,10 @@ mod words;
 pub mod chaos;
 #[cfg(test)]
 mod evidence_tests;
+#[cfg(test)]
+mod notices_tests;
+#[cfg(test)]
+mod recovery_tests;
 #[cfg(test)]
 mod stuck_tests;
 #[cfg(test)]
@@ -123,7 +127,7 @@ pub struct Fleet {
 
 impl Fleet {
     /// A fleet with what was kept of it; a loop without memory is new.
-    pub fn new(plan: Fleets, shared: Shared, mut kept: BTreeMap<LoopName, Memory>, now: Now) -> Self {
+    pub fn new(plan: Fleets, mut shared: Shared, mut kept: BTreeMap<LoopName, Memory>, now: Now) -> Self {
         let one = |(name, spec): (&LoopName, &Spec)| {
             let mut memory = kept.remove(name).unwrap_or(Memory { since: now.wall, ..Memory::default() });
             memory.sane(now.steady);
@@ -141,6 +145,7 @@ impl Fleet {
                 wake: None,
             }
         };
+        shared.notices.forget_old(now.steady);
         let ones: Vec<One> = plan.loops.iter().map(one).collect();
         let index = ones.iter().enumerate().map(|(i, one)| (one.name.clone(), i)).collect();
         let mut members: HashMap<String, Vec<usize>> = HashMap::new();
@@ -179,7 +184,8 @@ impl Fleet {
     /// When something is due next, if nothing happens before.
     pub fn next_wake(&self) -> Option<Millis> {
         let calendar = self.calendar.first().map(|(at, _)| *at);
-        [calendar, self.next_account(), self.next_report()].into_iter().flatten().min()
+        let notices = self.shared.notices.due();
+        [calendar, self.next_account(), self.next_report(), notices].into_iter().flatten().min()
     }
 
     /// What changed since this was asked last and is to be kept before the actions are done: loops, and the shared part.
@@ -290,9 +296,22 @@ impl Fleet {
 
     fn notify(&mut self, now: Now, key: &str, text: String) {
         self.shared_changed = true;
-        if let Some(text) = self.shared.notices.pass(now.steady, key, text) {
+        if let Some(text) = self.shared.notices.tell(now.steady, key, text) {
             self.out.push(Action::Notify { key: key.into(), text });
         }
+    }
+
+    /// What people could not be told at once, when they may hear it.
+    fn notices_due(&mut self, now: Now) {
+        if let Some(text) = self.shared.notices.together(now.steady) {
+            self.shared_changed = true;
+            self.out.push(Action::Notify { key: "together".into(), text });
+        }
+    }
+
+    /// What people were told of that key is over: the next time is news.
+    fn over(&mut self, key: &str) {
+        self.shared_changed |= self.shared.notices.over(key);
     }
 
     /// Puts a nudge in line; false when there is no room.

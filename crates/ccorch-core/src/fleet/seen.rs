@@ -38,6 +38,19 @@ impl Fleet {
         if kind != Kind::Unknown {
             one.memory.unclear_since = None;
         }
+        if verdict.keyboard.is_none() && matches!(kind, Kind::Working | Kind::Idle) {
+            let key = format!("dialog:{}", one.name);
+            self.over(&key);
+        }
+        let over = match kind {
+            Kind::Limited | Kind::LoginNeeded | Kind::Throttled => true,
+            // Somebody stopped it. What may show that an account works ends by its own word.
+            Kind::Idle => !self.may_show(i),
+            _ => false,
+        };
+        if over {
+            self.ones[i].memory.turn = None;
+        }
         match kind {
             Kind::Working => {
                 self.working(now, i, &verdict.reason);
@@ -138,17 +151,25 @@ impl Fleet {
             self.tell_missed(i);
         }
         match signal {
-            Signal::TurnOpen => {
-                self.ones[i].doubt = 0;
+            Signal::TurnOpen | Signal::TurnBegan => {
+                let one = &mut self.ones[i];
+                one.doubt = 0;
+                one.memory.turn.get_or_insert(if signal == Signal::TurnBegan { now.steady } else { 0 });
                 self.working(now, i, "a turn runs");
             }
             Signal::TurnEnded => {
                 (self.ones[i].doubt, self.ones[i].memory.limit) = (0, None);
+                let began = self.ones[i].memory.turn.take();
                 self.works(now, i, true);
+                self.worked(now, i, began);
                 self.idle(now, i, "the turn ended");
             }
-            Signal::TurnFailed => (self.ones[i].doubt, self.ones[i].look) = (DOUBT, Some(now.steady)),
-            Signal::Session | Signal::Look => self.ones[i].look = Some(now.steady),
+            Signal::TurnFailed => {
+                let one = &mut self.ones[i];
+                (one.doubt, one.look, one.memory.turn) = (DOUBT, Some(now.steady), None);
+            }
+            Signal::Session => (self.ones[i].look, self.ones[i].memory.turn) = (Some(now.steady), None),
+            Signal::Look => self.ones[i].look = Some(now.steady),
         }
         let memory = &mut self.ones[i].memory;
         // The first line that said so: a turn has one for each tool, and none of them is worth a write.

@@ -106,8 +106,10 @@ pub struct End {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Signal {
-    /// A turn began or goes on.
+    /// A turn goes on.
     TurnOpen,
+    /// Somebody's words were taken: a turn begins with them, unless one runs.
+    TurnBegan,
     /// A turn came to its end.
     TurnEnded,
     /// An error ended a turn; the screen tells which.

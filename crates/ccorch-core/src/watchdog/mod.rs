@@ -10,6 +10,7 @@ pub mod limit;
 pub mod reset;
 pub mod screen;
 pub mod signals;
+pub mod still;
 pub mod verdict;
 
 mod blocks;

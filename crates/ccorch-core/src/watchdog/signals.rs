@@ -114,6 +114,36 @@ pub fn read(lines: &str) -> Told {
     told
 }
 
+/// Whether a transcript ends with a tool's call of which there is no result: then the tool runs, or nobody lived to note its
+/// end. None where nothing is told.
+pub fn tool_runs(transcript: &str) -> Option<bool> {
+    let (mut open, mut told) = (Vec::new(), false);
+    for line in transcript.lines() {
+        let Ok(value) = serde_json::from_str::<Value>(line.trim()) else { continue };
+        let body = body(&value);
+        // A subagent's tools end before the one that it is.
+        if body["isSidechain"] == true || body["isMeta"] == true {
+            continue;
+        }
+        let parts = body["message"]["content"].as_array();
+        let of = |kind: &str, key: &str| -> Vec<String> {
+            let parts = parts.into_iter().flatten().filter(|part| part["type"] == kind);
+            parts.map(|part| part[key].as_str().unwrap_or_default().to_owned()).collect()
+        };
+        match body["type"].as_str() {
+            Some("assistant") => open.extend(of("tool_use", "id")),
+            Some("user") => {
+                let ended = of("tool_result", "tool_use_id");
+                // Whoever says something else goes on without what was open.
+                open.retain(|id| !ended.is_empty() && !ended.contains(id));
+            }
+            _ => continue,
+        }
+        told = true;
+    }
+    told.then_some(!open.is_empty())
+}
+
 /// A hook's payload without what says nothing of the turn: long paths would leave no room for the rest.
 fn shown_of_hook(body: &Value) -> String {
     let mut body = body.clone();

@@ -192,7 +192,7 @@ pub fn leave_word(paths: &HostPaths, name: &LoopName, stop: &Stop) -> Result<()>
 
 /// What became of the agent's last run before this one.
 pub fn last_run(paths: &HostPaths, name: &LoopName, began: &Began) -> Option<LastRun> {
-    let before: Option<Began> = content::json(&paths.loop_spool(name).join("began.json"), LONGEST);
+    let before = self::began(paths, name);
     let stop = last_stop(paths, name);
     stop::last_run(Records {
         began: before.as_ref().map(|before| (before.at, before.boot_id.as_str())),
@@ -200,6 +200,11 @@ pub fn last_run(paths: &HostPaths, name: &LoopName, began: &Began) -> Option<Las
         ended: last(paths, name).map(|exit| exit.started),
         boot_id: &began.boot_id,
     })
+}
+
+/// The beginning of the agent's latest run.
+pub fn began(paths: &HostPaths, name: &LoopName) -> Option<Began> {
+    content::json(&paths.loop_spool(name).join("began.json"), LONGEST)
 }
 
 /// From now on `began` is the agent's latest run.

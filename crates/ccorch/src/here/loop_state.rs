@@ -15,6 +15,7 @@ use ccorch_core::rig::{Agent, Loop};
 use ccorch_core::stop::StopReason;
 use ccorch_io::durable;
 use ccorch_io::paths::HostPaths;
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -38,6 +39,9 @@ pub struct LoopState {
     /// What to tell the agent at its next start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+    /// The beginning of the latest run whose end is known here: what ended later did so while nobody looked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<Timestamp>,
 }
 
 /// What a loop's own start and stop need to know, which its user may read and no other loop's.

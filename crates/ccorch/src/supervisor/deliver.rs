@@ -147,6 +147,7 @@ impl Try<'_> {
         }
         let Some(mut draft) = before.draft else { bail!("the screen shows no input line") };
         let mut shown = tried && self.is_ours(&draft);
+        let mut before = String::new();
         if !shown {
             if !draft.is_empty() {
                 if self.tmux.has_typist(clock::now().as_second(), TYPING)? {
@@ -158,6 +159,7 @@ impl Try<'_> {
             }
             self.tmux.paste(&self.letter.text)?;
             shown = self.wait_until_shown(&draft)?;
+            before = draft;
         }
         thread::sleep(SETTLE);
         // What came up meanwhile must not get the Enter.
@@ -165,7 +167,7 @@ impl Try<'_> {
             return Ok(held);
         }
         self.tmux.press("Enter")?;
-        self.receipt(shown)
+        self.receipt(shown, &before)
     }
 
     /// Takes away what was left in the input line, of however many lines it is; what stands there then.
@@ -213,9 +215,10 @@ impl Try<'_> {
         Ok(false)
     }
 
-    fn receipt(&self, shown: bool) -> Result<Delivered> {
+    /// Waits until it is known that the agent has it; `before` stood in the input line when the paste came.
+    fn receipt(&self, shown: bool, before: &str) -> Result<Delivered> {
         let (begun, mut pressed) = (Instant::now(), Instant::now());
-        let mut looked = Instant::now();
+        let (mut looked, mut other) = (Instant::now(), false);
         while begun.elapsed() < RECEIPT {
             if let Some(how) = self.came(LOOK) {
                 return Ok(Delivered::Yes(how));
@@ -226,16 +229,20 @@ impl Try<'_> {
             looked = Instant::now();
             let (live, held) = self.look()?;
             let Some(draft) = live.draft.filter(|_| held.is_none()) else { continue };
-            if self.is_ours(&draft) {
+            // A hint that is not drawn faint is there before and after.
+            let submitted = draft.is_empty() || draft == before;
+            other = !submitted && !self.is_ours(&draft);
+            if !submitted && !other {
                 if pressed.elapsed() >= AGAIN {
                     self.tmux.press("Enter")?;
                     pressed = Instant::now();
                 }
-            } else if shown && pressed.elapsed() >= EMPTIED {
+            } else if submitted && shown && pressed.elapsed() >= EMPTIED {
                 return Ok(Delivered::Yes(EMPTY_AGAIN));
             }
         }
-        bail!("no receipt within {} s", RECEIPT.as_secs())
+        let what = if other { "; something else stands in the input line" } else { "" };
+        bail!("no receipt within {} s{what}", RECEIPT.as_secs())
     }
 
     /// The live part of the screen, and what holds the keyboard.

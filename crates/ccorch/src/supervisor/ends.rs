@@ -17,6 +17,26 @@ impl Loops {
         self.tell(name, Happens::Started);
     }
 
+    /// Takes an agent's end for one that happens now, which came of itself in this boot while no supervisor ran: it is told
+    /// and counts like any other. False when there was none.
+    pub(super) fn ended_unseen(&mut self, name: &LoopName) -> bool {
+        let (Some(one), Some(memory)) = (self.all.get_mut(name), self.fleet.memory(name)) else {
+            return false;
+        };
+        let Some(exit) = exits::last(&self.here.paths, name) else { return false };
+        let latest = exits::began(&self.here.paths, name).is_some_and(|began| began.at == exit.started);
+        // What is kept was true before it: of another host's state, or an older end, nothing follows.
+        let was_up = memory.state.runs() && exit.ended >= memory.since;
+        let known = one.state.ended == Some(exit.started);
+        let here = clock::boot_id().is_ok_and(|boot_id| boot_id == exit.boot_id);
+        if exit.asked || !latest || !was_up || known || !here || lease::check(&self.here).is_err() {
+            return false;
+        }
+        one.began = exit.started;
+        self.ended(name, false);
+        true
+    }
+
     /// `down` says that the machine is on its way down.
     pub(super) fn ended(&mut self, name: &LoopName, down: bool) {
         // The next start does not wait for the disk. A power cut in between ends the new agent too.
@@ -33,6 +53,7 @@ impl Loops {
         let exit = exits::last(&self.here.paths, name).filter(|exit| !one.past.knows(exit.started));
         one.past.note(exits::running(&self.here.paths, name).map(|agent| agent.started));
         one.past.note(exit.as_ref().map(|exit| exit.started));
+        one.state.ended = exit.as_ref().map(|exit| exit.started).or(one.state.ended);
         let words = exit.as_ref().map_or("its tmux server ended".to_owned(), exits::Exit::words);
         let screen = exit.as_ref().map(|exit| exit.screen.clone()).unwrap_or_default();
         let ran = exit.as_ref().is_none_or(|exit| exit.error.is_none());

@@ -8,6 +8,7 @@ use ccorch_core::fleet::{Happens, Signal};
 use ccorch_core::hook;
 use ccorch_core::names::LoopName;
 use ccorch_core::watchdog::signals::{self, Turn};
+use ccorch_io::clock;
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
@@ -130,18 +131,29 @@ impl Loops {
     fn hook(&mut self, name: &LoopName, line: String, counts: bool) {
         let last = signals::read(&line).last;
         let shown = last.as_ref().map(|last| last.line.clone()).unwrap_or_default();
-        let signal = match last.map(|last| last.turn) {
-            Some(Turn::Open) => Signal::TurnOpen,
-            Some(Turn::Ended) => Signal::TurnEnded,
-            Some(Turn::Failed { .. }) => Signal::TurnFailed,
-            Some(Turn::Started) => Signal::Session,
-            _ => Signal::Look,
-        };
         let Some(one) = self.all.get_mut(name) else { return };
         let heard = hook::heard(&line);
         let at = heard.as_ref().and_then(|heard| heard.at);
-        if let Some(prompt) = heard.and_then(|heard| heard.prompt) {
-            one.ears.prompt(prompt, at.unwrap_or_else(ccorch_io::clock::now));
+        let prompt = heard.as_ref().and_then(|heard| heard.prompt.clone());
+        let refused = heard.is_some_and(|heard| heard.refused);
+        let ended = last.as_ref().is_some_and(|last| last.turn == Turn::Ended);
+        let signal = match last.map(|last| last.turn) {
+            Some(Turn::Open) if prompt.is_some() => Signal::TurnBegan,
+            Some(Turn::Open) => Signal::TurnOpen,
+            // The end of an earlier turn than the one that runs, told late.
+            Some(Turn::Ended) if at.zip(one.prompted).is_some_and(|(at, begun)| at < begun) => Signal::Look,
+            Some(Turn::Failed { .. }) => Signal::TurnFailed,
+            // With such last words it shows nothing good of its account.
+            Some(Turn::Ended) if refused => Signal::TurnFailed,
+            Some(Turn::Ended) => Signal::TurnEnded,
+            Some(Turn::Started) => Signal::Session,
+            _ => Signal::Look,
+        };
+        if let Some(prompt) = prompt {
+            let now = clock::now();
+            // No time to come is believed: every end would be of before.
+            one.prompted = one.prompted.max(Some(at.unwrap_or(now).min(now)));
+            one.ears.prompt(prompt, at.unwrap_or(now));
         }
         // Behind its agent's end it comes soon or never; later on, only the clock was put back.
         let from = one.hooks_from.filter(|(_, begun)| begun.elapsed() < LATE);
@@ -159,7 +171,7 @@ impl Loops {
             return;
         }
         self.tell(name, Happens::Signal(signal, shown));
-        if signal == Signal::TurnEnded {
+        if ended {
             self.look_at_phase(None);
         }
     }

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use ccorch_core::names::LoopName;
-use ccorch_core::watchdog::{Evidence, Verdict, decide, signals};
+use ccorch_core::watchdog::{Evidence, Verdict, decide, signals, still};
 use ccorch_io::{clock, content};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
@@ -197,7 +197,12 @@ impl Eyes {
     }
 
     fn judge_at(&mut self, now: Moment, seen: &Seen, stall_after: SignedDuration) -> Verdict {
-        let since = self.screen.sees(&seen.screen, now);
+        // While a tool runs, whatever moves counts: it may be silent for as long as it likes.
+        let ticks = match signals::tool_runs(&seen.transcript.text) {
+            Some(false) => Cow::Owned(still::without_ticks(&seen.screen)),
+            Some(true) | None => Cow::Borrowed(seen.screen.as_str()),
+        };
+        let since = self.screen.sees(&ticks, now);
         let moved =
             self.transcript.sees(&seen.transcript.text, now).max(since).max(self.heard.unwrap_or_default());
         decide(&Evidence {
@@ -241,6 +246,58 @@ mod tests {
             assert_eq!(at(19, ahead), Kind::Working, "put by {ahead} min");
             assert_eq!(at(21, ahead), Kind::Stalled, "put by {ahead} min");
         }
+    }
+
+    /// A screen on which the seconds pass, and what else is counted there.
+    fn ticking(minutes: u64, more: &str) -> String {
+        let sign = ["✻", "✽", "✶"][(minutes % 3) as usize];
+        BUSY.replace("✻ Baking… (2s ", &format!("{sign} Baking… ({minutes}m {}s {more}", minutes % 60))
+    }
+
+    /// The verdicts of a look every five minutes, with the transcript as it is then.
+    fn looks(screen: impl Fn(u64) -> String, transcript: impl Fn(u64) -> String) -> Vec<(u64, Kind)> {
+        let mut eyes = Eyes::default();
+        let look = |at: u64| {
+            let transcript = Tail { from: 0, text: transcript(at) };
+            let seen = Seen { screen: screen(at), transcript };
+            (at, eyes.judge_at(moment(at, 0), &seen, STALL).verdict)
+        };
+        (0..=60).step_by(5).map(look).collect()
+    }
+
+    const ASKED: &str = "{\"type\":\"user\",\"message\":{\"content\":\"go\"}}\n";
+    const CALLED: &str =
+        "{\"type\":\"assistant\",\"message\":{\"content\":[{\"type\":\"tool_use\",\"id\":\"t1\"}]}}\n";
+    const RESULT: &str =
+        "{\"type\":\"user\",\"message\":{\"content\":[{\"type\":\"tool_result\",\"tool_use_id\":\"t1\"}]}}\n";
+
+    #[test]
+    fn a_turn_of_which_only_the_seconds_pass_is_stalled() {
+        for transcript in [ASKED.to_owned(), [ASKED, CALLED, RESULT].concat()] {
+            let all = looks(|at| ticking(at, ""), |_| transcript.clone());
+            let expected = |at| if at > 20 { Kind::Stalled } else { Kind::Working };
+            assert!(all.iter().all(|(at, kind)| *kind == expected(*at)), "{transcript}{all:?}");
+        }
+    }
+
+    #[test]
+    fn tokens_that_come_and_tools_that_run_are_work_however_long() {
+        let works = |all: Vec<(u64, Kind)>| all.iter().all(|(_, kind)| *kind == Kind::Working);
+        assert!(
+            works(looks(|at| ticking(at, &format!("· ↓ {at}.1k tokens ")), |_| ASKED.into())),
+            "it thinks"
+        );
+        assert!(works(looks(|at| ticking(at, ""), |_| [ASKED, CALLED].concat())), "a silent build");
+        let others = CALLED.replace("t1", "t2");
+        let one_of_two = [ASKED, CALLED, &others, RESULT].concat();
+        assert!(works(looks(|at| ticking(at, ""), |_| one_of_two.clone())), "one of two is done");
+        // Its result comes half an hour later, and then nothing.
+        let all =
+            looks(|at| ticking(at, ""), |at| [ASKED, CALLED, if at < 30 { "" } else { RESULT }].concat());
+        let expected = |at| if at > 50 { Kind::Stalled } else { Kind::Working };
+        assert!(all.iter().all(|(at, kind)| *kind == expected(*at)), "{all:?}");
+        // What nobody can read is no proof of anything.
+        assert!(works(looks(|at| ticking(at, ""), |_| String::new())));
     }
 
     #[test]

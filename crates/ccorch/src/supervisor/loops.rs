@@ -44,6 +44,8 @@ pub(super) struct One {
     pub state: LoopState,
     /// The tmux server that is watched; the end of any other is old news.
     pub server: Option<u32>,
+    /// It is not: there was no thread to be had for that.
+    pub unwatched: bool,
     /// When its latest start was asked for, by the wall clock that the record of its end uses.
     pub began: Timestamp,
     /// Runs of before.
@@ -61,6 +63,8 @@ pub(super) struct One {
     pub slow: bool,
     pub eyes: Eyes,
     pub looking: Looking,
+    /// When its agent last took words: the end of a turn that was told before is not this one's.
+    pub prompted: Option<Timestamp>,
     /// For whoever waits for a receipt.
     pub ears: Arc<Ears>,
     /// What was lost of its hooks.
@@ -109,6 +113,7 @@ impl Loops {
                 given: state.message.clone(),
                 state,
                 server: None,
+                unwatched: false,
                 began: clock::now(),
                 past: Past::default(),
                 fenced: None,
@@ -118,6 +123,7 @@ impl Loops {
                 slow: false,
                 eyes: Eyes::default(),
                 looking: Looking::default(),
+                prompted: None,
                 ears: Arc::default(),
                 unsaid: Unsaid::default(),
                 waiting: Vec::new(),
@@ -233,7 +239,7 @@ impl Loops {
             (one.began, one.past, one.hooks_from) = (began, past, Some((began, Instant::now())));
         }
         self.began_before(name);
-        self.in_turn(name, move || What::Started(runtime.start(&here, &loop_name)));
+        self.in_turn(name, What::Started, move || runtime.start(&here, &loop_name));
     }
 
     /// How the agent of somebody else's start ends is known by the time when it began.
@@ -264,6 +270,7 @@ impl Loops {
         for (name, one) in &mut self.all {
             one.began = put(one.began);
             one.hooks_from = one.hooks_from.map(|(at, since)| (put(at), since));
+            one.prompted = one.prompted.map(put);
             let spec = self.here.rig.loops.get(name);
             let path =
                 spec.zip(one.state.session).map(|(spec, id)| loop_state::transcript(&self.here, spec, id));
@@ -284,6 +291,7 @@ impl Loops {
             one.hooks_from = Some((one.began, Instant::now()));
             one.given = one.state.message.clone();
             one.eyes.forget();
+            one.prompted = None;
             if one.state.stopping.take().is_some() {
                 self.keep.put(name, &one.state);
             }
@@ -319,6 +327,7 @@ impl Loops {
         self.index.say_what_is_slow();
         self.history.count();
         self.hear_all();
+        self.watch_again();
         self.say_what_is_slow();
         self.feed(Input::Tick);
         self.names().iter().for_each(|name| self.remember(name));

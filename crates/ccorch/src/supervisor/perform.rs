@@ -22,7 +22,7 @@ impl Loops {
                 self.say_why(&name);
                 let (here, runtime, loop_name) = (self.here.clone(), self.runtime, name.clone());
                 // A start that is under way comes first, so that it does not outlive its stop.
-                self.in_turn(&name, move || What::Stopped(runtime.stop(&here, &loop_name)));
+                self.in_turn(&name, What::Stopped, move || runtime.stop(&here, &loop_name));
             }
             Action::Look(name) => self.look(&name),
             Action::Nudge { name, id, text, attempt, repeat, .. } => {
@@ -33,14 +33,16 @@ impl Loops {
                 }
                 let (here, ears, life) = (self.here.clone(), self.ears(&name), self.life(&name));
                 let letter = deliver::Letter { name: name.clone(), session, id: id.clone(), text };
-                self.spawn(&name, move || {
+                // One that is not made is given up after a while, and tried again.
+                let _ = self.spawn(&name, move || {
                     What::Delivered(id, deliver::deliver(&here, &letter, &ears, &life))
                 });
             }
             Action::Dismiss(name, kind) => {
                 let (here, loop_name) = (self.here.clone(), name.clone());
                 self.history.record("menu-dismissed", Some(&name), kind.to_string());
-                self.spawn(&name, move || {
+                // The menu is looked at again soon.
+                let _ = self.spawn(&name, move || {
                     // Escape leaves a limit menu as it is; a screen that waits for Enter gets that.
                     let key = if kind == DialogKind::PressEnter { "Enter" } else { "Escape" };
                     What::Pressed(runtime::tmux(&here, &loop_name).press(key).map_err(Into::into))
@@ -84,7 +86,7 @@ impl Loops {
         let agent = self.here.rig.loops.get(name).map(|spec| spec.agent);
         let (here, runtime, loop_name) = (self.here.clone(), self.runtime, name.clone());
         self.began(name);
-        self.in_turn(name, move || {
+        self.in_turn(name, What::Started, move || {
             if let Err(error) = runtime.end_rest(&here, &loop_name) {
                 eprintln!("warning: loop {loop_name}: {error:#}");
             }
@@ -93,7 +95,7 @@ impl Loops {
                 None => Ok(()),
             };
             unattended::warn(&here, &loop_name);
-            What::Started(alone.and_then(|()| runtime.start(&here, &loop_name)))
+            alone.and_then(|()| runtime.start(&here, &loop_name))
         });
     }
 

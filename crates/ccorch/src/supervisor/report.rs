@@ -24,7 +24,7 @@ pub(super) fn of(here: &Here, fleet: &Fleet, now: Now, name: &LoopName, one: &On
         pid: agent.map(|agent| agent.pid),
         session: one.state.session,
         restarts: memory.restarts,
-        reason: one.fenced.clone().unwrap_or(memory.reason),
+        reason: one.fenced.clone().unwrap_or_else(|| reason_of(fleet, now, name, &memory.reason)),
         life: Some(word(memory.state).into()),
         until: if let State::Limited(until) = memory.state { until } else { None },
         next,
@@ -32,6 +32,18 @@ pub(super) fn of(here: &Here, fleet: &Fleet, now: Now, name: &LoopName, one: &On
         dialog: fleet.dialog(name).map(Into::into),
         waiting: memory.nudges.len(),
     }
+}
+
+/// Why it is so, and why it is told nothing where its state does not say that.
+fn reason_of(fleet: &Fleet, now: Now, name: &LoopName, reason: &str) -> String {
+    let Some((account, block)) = fleet.held_up(name) else { return reason.to_owned() };
+    let what = if block.login { "needs a login" } else { "is used up" };
+    let until = match (block.until, at(now, block.due)) {
+        (Some(until), _) => format!("waits until {until}"),
+        (None, Some(next)) => format!("is tried again at {next:.0}"),
+        (None, None) => "is tried again".to_owned(),
+    };
+    format!("{reason}; its account {account} {what} and {until}: nothing is typed until it is seen to work")
 }
 
 /// Engine time as a moment of the wall clock.

@@ -163,6 +163,7 @@ impl Loops {
                 self.watch(name, *pid);
             }
             None if running.starting.contains(name) => self.wait_for_start(name),
+            None if self.ended_unseen(name) => {}
             None => {
                 self.note_past(name, true);
                 self.tell(name, Happens::Found(Found::Ended));

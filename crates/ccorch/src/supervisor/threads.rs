@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use ccorch_core::fleet::Happens;
 use ccorch_core::names::LoopName;
 use ccorch_io::process;
@@ -146,7 +146,8 @@ impl Loops {
         let Some(mark) = one.looking.begin() else { return };
         let (here, loop_name, session) = (self.here.clone(), name.clone(), one.state.session);
         let reader = self.reader.clone();
-        self.spawn(name, move || {
+        // One that is not taken is due again at the usual pace.
+        let _ = self.spawn(name, move || {
             let seen = look::look_in_time(&here, &loop_name, session, &reader);
             drop(mark);
             What::Looked(seen)
@@ -155,12 +156,9 @@ impl Loops {
 
     /// Reports the end of a loop's tmux server.
     pub(super) fn watch(&mut self, name: &LoopName, pid: u32) {
-        if let Some(one) = self.all.get_mut(name) {
-            one.server = Some(pid);
-        }
         let (sender, life, loop_name) = (self.sender.clone(), self.life(name), name.clone());
         let (here, runtime) = (self.here.clone(), self.runtime);
-        self.spawn(name, move || {
+        let made = self.spawn(name, move || {
             let mut told = false;
             // Only a process that is known to be gone has ended: without a free descriptor nothing is known.
             while let Err(error) = wait_for_end(pid) {
@@ -175,14 +173,29 @@ impl Loops {
             let down = !exits::was_asked(&here.paths, &loop_name) && runtime.is_going_down();
             What::Ended { server: pid, down }
         });
+        let Some(one) = self.all.get_mut(name) else { return };
+        one.server = Some(pid);
+        if !std::mem::replace(&mut one.unwatched, !made) && !made {
+            let detail = "no thread could be made for that; tried again at every heartbeat";
+            events::record(&self.here, "loop-not-watched", Some(name), detail);
+        }
     }
 
-    /// Reports to the main loop what `work` found.
-    pub(super) fn spawn(&self, name: &LoopName, work: impl FnOnce() -> What + Send + 'static) {
+    /// Watches what could not be watched when that was due.
+    pub(super) fn watch_again(&mut self) {
+        let unwatched = self.all.iter().filter(|(_, one)| one.unwatched);
+        let all: Vec<(LoopName, u32)> =
+            unwatched.filter_map(|(name, one)| Some((name.clone(), one.server?))).collect();
+        all.iter().for_each(|(name, pid)| self.watch(name, *pid));
+    }
+
+    /// Reports to the main loop what `work` found; false when there is no thread for it, and nothing will be reported.
+    pub(super) fn spawn(&self, name: &LoopName, work: impl FnOnce() -> What + Send + 'static) -> bool {
         let (sender, name, life) = (self.sender.clone(), name.clone(), self.life(name));
-        thread_of_a_loop(move || {
+        let work = move || {
             let _ = sender.send(Event::Loop(Report { name, life, what: work() }));
-        });
+        };
+        thread_of_a_loop(work).inspect_err(|error| eprintln!("warning: {error:#}")).is_ok()
     }
 
     /// Of the loop's present agent.
@@ -191,14 +204,23 @@ impl Loops {
     }
 
     /// The same for a start or stop: they take turns, and a turn lasts until its report is sent. A start whose report came
-    /// behind that of the stop after it would be taken for the next one.
-    pub(super) fn in_turn(&self, name: &LoopName, work: impl FnOnce() -> What + Send + 'static) {
+    /// behind that of the stop after it would be taken for the next one. What there is no thread for is reported as failed.
+    pub(super) fn in_turn<T: Send + 'static>(
+        &self,
+        name: &LoopName,
+        what: fn(Result<T>) -> What,
+        work: impl FnOnce() -> Result<T> + Send + 'static,
+    ) {
         let (sender, life, turns) = (self.sender.clone(), self.life(name), self.turns(name));
-        let name = name.clone();
-        thread_of_a_loop(move || {
+        let report = move |name, life, result| Event::Loop(Report { name, life, what: what(result) });
+        let (of, mine) = (name.clone(), life.clone());
+        let done = thread_of_a_loop(move || {
             let _turn = turns.lock();
-            let _ = sender.send(Event::Loop(Report { name, life, what: work() }));
+            let _ = sender.send(report(of, mine, work()));
         });
+        if let Err(error) = done {
+            let _ = self.sender.send(report(name.clone(), life, Err(error)));
+        }
     }
 }
 
@@ -213,8 +235,7 @@ fn is_proof(result: &Result<Delivered>) -> bool {
     matches!(result, Ok(Delivered::Yes(how)) if *how != deliver::EMPTY_AGAIN)
 }
 
-fn thread_of_a_loop(work: impl FnOnce() + Send + 'static) {
-    if let Err(error) = thread::Builder::new().stack_size(STACK).spawn(work) {
-        eprintln!("warning: no thread for a loop: {error}");
-    }
+fn thread_of_a_loop(work: impl FnOnce() + Send + 'static) -> Result<()> {
+    let made = thread::Builder::new().stack_size(STACK).spawn(work);
+    made.map(drop).context("no thread could be made for a loop")
 }

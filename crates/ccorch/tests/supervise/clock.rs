@@ -1,6 +1,5 @@
 //! A wall clock that is set by an hour either way while everything runs.
 
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -14,14 +13,10 @@ const STALL: Duration = Duration::from_secs(30);
 fn place() -> Place {
     let loops = "  builder: { agent: claude, workdir: build, prompt: builder.md, stall_after: 30s }\n";
     let mut place = Place::new().with_stub(loops);
-    let library = place.env.root().with_file_name("clock.so");
-    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/supervise/clock.c");
-    let built = Command::new("cc").args(["-shared", "-fPIC", "-O1", "-o"]).arg(&library).arg(source).status();
-    assert!(built.unwrap().success());
+    place.preload("clock");
     set(&place, 0);
     let file = place.env.root().with_file_name("clock");
     place.env.put("CLOCK_OFF", file.display().to_string());
-    place.env.put("LD_PRELOAD", library.display().to_string());
     let mut place = place.active();
     place.supervise();
     place.until("builder", |one| one["life"] == "idle");

@@ -121,6 +121,51 @@ fn what_ended_while_nobody_looked_is_started_by_the_next_supervisor() {
     place.supervise();
     place.new_agent("watch", watch);
     assert_eq!(place.pid("builder"), builder);
+    // It is told and counts like any other.
+    assert_eq!(place.one("watch")["restarts"], 1);
+    let said = |place: &Place| -> Vec<String> {
+        let ends = events(place, "watch").into_iter().filter(|event| event["what"] == "loop-ended");
+        ends.map(|end| end["detail"].as_str().unwrap().lines().next().unwrap().to_owned()).collect()
+    };
+    assert_eq!(said(&place), ["ended by signal 9; starts again at once"]);
+    // Once: the next supervisors know of it.
+    for _ in 0..2 {
+        place.end_supervisor();
+        place.supervise();
+        place.at_work();
+    }
+    assert_eq!((said(&place).len(), &place.one("watch")["restarts"]), (1, &1.into()));
+}
+
+#[test]
+fn an_end_that_the_supervisor_knew_is_not_counted_again_by_the_next() {
+    let mut place = Place::new().active().supervised();
+    let pid = place.killed("watch", 3);
+    signal(pid, "KILL");
+    // Its next start waits for seconds, with nobody there.
+    until("its end to be known", || (place.events("loop-ended").len() == 4).then_some(()));
+    place.kill_supervisor();
+    place.supervise();
+    place.new_agent("watch", pid);
+    assert_eq!((place.events("loop-ended").len(), &place.one("watch")["restarts"]), (4, &4.into()));
+}
+
+#[test]
+fn ends_that_nobody_saw_make_a_crash_loop_too() {
+    let mut place = Place::new().active().supervised();
+    for _ in 0..5 {
+        let pid = place.pid("watch");
+        place.kill_supervisor();
+        signal(pid, "KILL");
+        until("the loop to be seen as stopped", || (place.one("watch")["state"] == "stopped").then_some(()));
+        place.supervise();
+        place.until("watch", |one| {
+            one["state"] == "crash-looping"
+                || one["state"] == "running" && one["pid"].as_u64().is_some_and(|new| new != pid)
+        });
+    }
+    assert_eq!(place.one("watch")["state"], "crash-looping");
+    assert_eq!(place.events("loop-crash-looping").len(), 1);
 }
 
 #[test]

@@ -238,6 +238,47 @@ fn a_stall_is_answered_by_a_nudge_and_then_a_restart() {
 }
 
 #[test]
+fn a_turn_that_only_counts_its_seconds_is_nudged_and_then_restarted() {
+    let loops = "  builder: { agent: claude, workdir: build, prompt: builder.md, stall_after: 6s }\n";
+    let place = Place::new().with_stub(loops).active().supervised();
+    place.until("builder", |one| one["life"] == "idle");
+    let pid = place.pid("builder");
+    // Its connection is dead: it draws a turn that goes on, and nothing comes of it.
+    place.ok(&["loops", "nudge", "builder", "!stub turn 100000"]);
+    let spins = |seconds: &str| place.screen("builder").contains(seconds);
+    until("its seconds to pass", || (spins("(2s") || spins("(3s")).then_some(()));
+    let nudged = until("the nudge", || place.events("loop-stall-nudge").first().cloned());
+    assert!(nudged["detail"].as_str().unwrap().contains("nothing changed"), "{nudged}");
+    assert!(spins("esc to interrupt"), "{}", place.screen("builder"));
+    until("the restart", || place.events("loop-stall-restart").first().map(drop));
+    place.new_agent("builder", pid);
+    place.until("builder", |one| one["life"] == "idle");
+}
+
+#[test]
+fn words_that_stay_in_the_input_line_are_no_receipt() {
+    let place = Place::new().with_stub(LOOPS);
+    let config = r#"{ "paste_settle_ms": 150, "frozen": true }"#;
+    place.env.write(place.env.home().join(".claude/stub.json"), config);
+    let place = place.active().supervised();
+    place.until("builder", |one| one["life"] == "idle");
+    // Somebody left words that no key takes away again.
+    for key in ["s", "o"] {
+        place.press("builder", key);
+    }
+    until("the draft", || place.screen("builder").contains("> so").then_some(()));
+    let ran = place.run(&["loops", "nudge", "builder", "hello there", "--id", "x", "--timeout", "25s"]);
+    assert_eq!(ran.status, Some(10), "{}", ran.snapshot());
+    assert!(place.screen("builder").contains("> sohello there"), "{}", place.screen("builder"));
+    let failed = until("the try to fail", || place.events("nudge-retried").first().cloned());
+    assert!(
+        failed["detail"].as_str().unwrap().contains("something else stands in the input line"),
+        "{failed}"
+    );
+    assert_eq!(place.events("nudge-received").len(), 0);
+}
+
+#[test]
 fn a_screen_that_nobody_can_read_is_restarted_and_then_a_persons() {
     // Its agent shows nothing at all and tells nothing.
     let rig = |rig: String| rig.replace("prompt: builder.md", "prompt: builder.md, stall_after: 4s");

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::place::{Place, signal, until};
+use crate::place::{Place, lives, signal, until};
 
 /// Plain programs, more of them than the supervisor below has files to spare.
 const LOOPS: usize = 24;
@@ -55,6 +55,39 @@ fn without_free_descriptors_no_agent_counts_as_ended() {
     assert_eq!(place.events("loop-ended").len(), 0);
     signal(before[0].as_u64().unwrap(), "KILL");
     until("its end to be seen", || place.events("loop-ended").first().map(drop));
+}
+
+#[test]
+fn without_threads_no_start_no_stop_and_no_end_is_lost() {
+    let mut place = Place::new();
+    place.preload("threads");
+    let most = place.env.root().with_file_name("threads");
+    place.env.put("THREADS_MOST", most.display().to_string());
+    // How often the main loop looks around.
+    place.env.put("WATCHDOG_USEC", "2000000");
+    let mut place = place.active().supervised();
+    place.at_work();
+    place.env.write(&most, "0");
+    let (builder, pid) = (place.pid("builder"), place.pid("watch"));
+    signal(pid, "KILL");
+    let failed = until("the start to fail", || place.events("loop-start-failed").first().cloned());
+    assert!(failed["detail"].as_str().unwrap().contains("no thread could be made"), "{failed}");
+    let ran = place.run(&["loops", "stop", "builder"]);
+    assert!(ran.status == Some(1) && ran.stderr.contains("no thread could be made"), "{}", ran.snapshot());
+    std::fs::remove_file(&most).unwrap();
+    place.new_agent("watch", pid);
+    until("the one that was to be stopped to end", || (!lives(builder)).then_some(()));
+    assert_eq!(place.one("builder")["state"], "held");
+    // One that is adopted: hooks, phase index and what runs are asked for by threads of their own.
+    place.kill_supervisor();
+    place.env.write(&most, "3");
+    place.supervise();
+    until("it to be said", || (place.events("loop-not-watched").len() == 2).then_some(()));
+    std::fs::remove_file(&most).unwrap();
+    let pid = place.pid("watch");
+    signal(pid, "KILL");
+    place.new_agent("watch", pid);
+    assert_eq!(place.events("loop-not-watched").len(), 2, "said once");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What an agent's hooks, transcript and screen tell, on a real terminal: limits, throttles, logins, and quotations.
 
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixDatagram;
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
@@ -65,6 +66,34 @@ fn an_expired_login_waits_for_a_person() {
     let one = place.until("builder", |one| one["life"] == "login-needed");
     assert!(one["reason"].as_str().unwrap().contains("Please run /login"), "{one}");
     assert_eq!(one["restarts"], 0);
+}
+
+#[test]
+fn an_account_that_a_person_brought_back_is_noticed_and_an_old_end_of_a_turn_is_not() {
+    let place = place("");
+    let limit = "!stub limit Weekly limit reached ∙ resets Oct 9 at 5:15pm (America/New_York)";
+    place.ok(&["loops", "nudge", "builder", limit]);
+    place.until("builder", |one| one["life"] == "limited");
+    let hook = |event: &str, at: Timestamp| {
+        let line = format!("{{\"hook_event_name\":\"{event}\",\"prompt_sha256\":\"x\",\"at\":\"{at}\"}}");
+        let socket = place.env.root().join("run/ccorch/hooks.sock");
+        UnixDatagram::unbound().unwrap().send_to(format!("builder\n{line}").as_bytes(), socket).unwrap();
+    };
+    let before = Timestamp::now();
+    hook("UserPromptSubmit", Timestamp::now());
+    place.until("builder", |one| one["life"] == "working");
+    hook("Stop", before);
+    let one = place.until("builder", |one| one["life"] == "idle");
+    assert!(one["reason"].as_str().unwrap().contains("is used up and is tried again at 20"), "{one}");
+    assert_eq!(place.events("account-works").len(), 0);
+    // Somebody attaches and types.
+    for key in ["s", "o", "Enter"] {
+        place.press("builder", key);
+    }
+    until("the account to be seen to work", || place.events("account-works").first().map(drop));
+    let one = place.until("builder", |one| one["life"] == "idle");
+    assert!(!one["reason"].as_str().unwrap().contains("used up"), "{one}");
+    place.ok(&["loops", "nudge", "builder", "go on", "--timeout", "1m"]);
 }
 
 #[test]

@@ -1,0 +1,145 @@
+//! An account that a person brought back, which the supervisor finds out by what its loops then do.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::tests::{Place, name, nudges, signal, verdict};
+use super::*;
+use crate::watchdog::Kind;
+
+/// An account that is used up for months, as loop `one` found.
+fn used_up() -> (Place, Timestamp) {
+    let mut place = Place::new();
+    let until = place.now.wall + SignedDuration::from_hours(24 * 90);
+    place.saw("one", Kind::Working);
+    place.tell("one", Happens::Looked(verdict(Kind::Limited, Some(until))));
+    place.pass(HOUR);
+    assert!(!works(&place));
+    (place, until)
+}
+
+fn works(place: &Place) -> bool {
+    place.fleet.shared().blocks.is_empty()
+}
+
+#[test]
+fn a_turn_that_began_after_the_limit_and_ended_well_lifts_it_for_all() {
+    let (mut place, _) = used_up();
+    place.tell("one", Happens::Ask { id: "later".into(), text: "Hello.".into() });
+    // Somebody buys more, attaches and types.
+    place.tell("one", signal(Signal::TurnBegan));
+    place.pass(MINUTE);
+    assert!(!works(&place), "it may be refused yet");
+    let all = place.tell("one", signal(Signal::TurnEnded));
+    assert!(works(&place));
+    let said = |a: &&Action| matches!(a, Action::Event { what, .. } if what == "account-works");
+    assert_eq!(all.iter().filter(said).count(), 1, "{all:?}");
+    assert_eq!(nudges(&all), [("one".into(), Purpose::Asked)], "what waited goes out");
+    let mut woken: Vec<String> = nudges(&place.pass(2 * MINUTE)).into_iter().map(|(who, _)| who).collect();
+    woken.sort();
+    assert_eq!(woken, ["boss", "two"], "the rest follows as after a probe");
+    // The next limit is told as news.
+    let until = place.now.wall + SignedDuration::from_hours(1);
+    let all = place.tell("one", Happens::Looked(verdict(Kind::Limited, Some(until))));
+    assert!(all.iter().any(|a| matches!(a, Action::Notify { key, .. } if key == "account-limited:a")));
+}
+
+#[test]
+fn after_a_login_by_hand_nobody_waits_for_the_next_try() {
+    let mut place = Place::new();
+    place.saw("one", Kind::LoginNeeded);
+    place.tell("two", signal(Signal::TurnBegan));
+    place.tell("two", signal(Signal::TurnEnded));
+    assert!(works(&place), "whichever loop shows it");
+}
+
+#[test]
+fn a_turn_that_was_open_already_is_no_proof() {
+    let mut place = Place::new();
+    place.tell("two", signal(Signal::TurnBegan));
+    place.pass(MINUTE);
+    place.tell("one", Happens::Looked(verdict(Kind::Limited, None)));
+    // It goes on, and takes words that somebody typed meanwhile, in the same turn.
+    place.pass(MINUTE);
+    place.tell("two", signal(Signal::TurnOpen));
+    place.tell("two", signal(Signal::TurnBegan));
+    place.tell("two", signal(Signal::TurnEnded));
+    assert!(!works(&place));
+    place.tell("two", signal(Signal::TurnBegan));
+    place.tell("two", signal(Signal::TurnEnded));
+    assert!(works(&place), "the next one is");
+}
+
+#[test]
+fn an_end_without_a_beginning_or_behind_a_failure_is_no_proof() {
+    let (mut place, _) = used_up();
+    // Of the turn before, and late.
+    place.tell("one", signal(Signal::TurnEnded));
+    assert!(!works(&place));
+    place.tell("one", signal(Signal::TurnBegan));
+    place.tell("one", signal(Signal::TurnFailed));
+    place.tell("one", signal(Signal::TurnEnded));
+    assert!(!works(&place), "it failed");
+    place.tell("one", signal(Signal::TurnBegan));
+    place.saw("one", Kind::Limited);
+    place.tell("one", signal(Signal::TurnEnded));
+    assert!(!works(&place), "it was refused");
+    place.tell("one", signal(Signal::TurnBegan));
+    place.end("one");
+    place.tell("one", Happens::Started);
+    place.tell("one", signal(Signal::TurnEnded));
+    assert!(!works(&place), "another agent");
+    // What nobody heard begin goes on: nobody knows since when.
+    place.tell("two", signal(Signal::TurnOpen));
+    place.tell("two", signal(Signal::TurnEnded));
+    assert!(!works(&place));
+}
+
+#[test]
+fn a_turn_from_before_a_try_that_failed_is_no_proof() {
+    let (mut place, _) = used_up();
+    place.tell("two", signal(Signal::TurnBegan));
+    place.pass(MINUTE);
+    place.tell("one", Happens::Release);
+    place.pass(MINUTE);
+    place.tell("one", Happens::Looked(verdict(Kind::Limited, None)));
+    place.tell("two", signal(Signal::TurnEnded));
+    assert!(!works(&place));
+}
+
+#[test]
+fn an_interrupted_turn_of_before_hides_no_later_one() {
+    let mut place = Place::new();
+    place.tell("two", signal(Signal::TurnBegan));
+    place.pass(MINUTE);
+    place.tell("one", Happens::Looked(verdict(Kind::Limited, None)));
+    place.pass(MINUTE);
+    // Somebody stops it by a key, of which no hook tells, and types something else.
+    place.saw("two", Kind::Idle);
+    place.tell("two", signal(Signal::TurnBegan));
+    place.tell("two", signal(Signal::TurnEnded));
+    assert!(works(&place));
+}
+
+#[test]
+fn the_proof_outlives_a_supervisor() {
+    let (mut place, _) = used_up();
+    place.tell("one", signal(Signal::TurnBegan));
+    place.succeed();
+    place.tell("one", Happens::Found(Found::Running));
+    place.tell("one", signal(Signal::TurnEnded));
+    assert!(works(&place));
+}
+
+#[test]
+fn who_could_work_and_is_told_nothing_says_why() {
+    let (mut place, until) = used_up();
+    assert!(place.fleet.held_up(&name("one")).is_none(), "its state says so already");
+    place.tell("one", signal(Signal::TurnBegan));
+    let said = |place: &Place| {
+        place.fleet.held_up(&name("one")).map(|(account, block)| (account.to_owned(), block.until))
+    };
+    assert_eq!(said(&place), Some(("a".into(), Some(until))));
+    // Another one found out, so that this one is idle and waits.
+    place.tell("one", signal(Signal::TurnEnded));
+    assert_eq!(said(&place), None);
+}
