@@ -4,26 +4,26 @@
 //! ends what it started too; both pipes are drained by threads, so that a chatty child cannot block.
 
 mod crossed;
+mod pipes;
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
-use std::io::{Read, Write};
+use std::io::{self, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus, Stdio};
-use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
+use pipes::{collect, drain};
+
 /// How much of a failed command's output an error carries, in lines.
 const TAIL_LINES: usize = 12;
 /// After a deadline, how long a child may take to leave on TERM before KILL.
 const TERM_GRACE: Duration = Duration::from_secs(2);
-/// A finished child's pipe may be held open by a daemon it left behind; its output is not waited for longer.
-const DRAIN_GRACE: Duration = Duration::from_secs(1);
 
 /// A program to run. Built like [`std::process::Command`], but never unbounded in time.
 #[derive(Debug, Clone)]
@@ -205,18 +205,31 @@ impl Command {
     /// Runs it; any exit status is an answer. Only a deadline or a failed start is an error.
     pub fn output(&self) -> Result<Output, CommandError> {
         let mut child = self.spawn(Stdio::piped(), Stdio::piped())?;
-        let stdin = child.stdin.take();
-        let input = self.input.clone();
-        // A child that closes its input early is no failure: its exit status tells.
-        thread::spawn(move || stdin.map(|mut pipe| pipe.write_all(&input)));
-        let stdout = drain(child.stdout.take());
-        let stderr = drain(child.stderr.take());
+        let drained = self.feed(child.stdin.take()).and_then(|()| {
+            let stdout = drain(child.stdout.take())?;
+            Ok((stdout, drain(child.stderr.take())?))
+        });
+        let (stdout, stderr) = drained.map_err(|error| self.unheard(&mut child, &error))?;
         let status = self.wait(&mut child);
         let (stdout, stderr) = (collect(&stdout), collect(&stderr));
         match status {
             Ok(status) => Ok(Output { status, stdout, stderr }),
             Err(failure) => Err(self.error(failure, &stdout, &stderr)),
         }
+    }
+
+    /// Ends a child to which no thread listens; its error.
+    fn unheard(&self, child: &mut Child, error: &io::Error) -> CommandError {
+        let _ = kill_process_group(Pid::from_child(child), Signal::KILL);
+        let _ = child.wait();
+        self.error(Failure::System(format!("no thread could be made for its output: {error}")), b"", b"")
+    }
+
+    /// A child that closes its input early is no failure: its exit status tells.
+    fn feed(&self, stdin: Option<impl Write + Send + 'static>) -> io::Result<()> {
+        let Some(mut pipe) = stdin.filter(|_| !self.input.is_empty()) else { return Ok(()) };
+        let input = self.input.clone();
+        thread::Builder::new().spawn(move || pipe.write_all(&input)).map(drop)
     }
 
     /// Becomes the program: same process id, standard streams kept, no deadline. It returns only when it could not.
@@ -249,11 +262,11 @@ impl Command {
         command.spawn().map_err(|error| self.not_started(&error))
     }
 
-    fn not_started(&self, error: &std::io::Error) -> CommandError {
+    fn not_started(&self, error: &io::Error) -> CommandError {
         let missing_dir = self.cwd.as_ref().filter(|dir| !dir.is_dir());
         let failure = match (missing_dir, error.kind()) {
             (Some(dir), _) => Failure::System(format!("working directory {} does not exist", dir.display())),
-            (None, std::io::ErrorKind::NotFound) => Failure::NotFound,
+            (None, io::ErrorKind::NotFound) => Failure::NotFound,
             _ => Failure::System(error.to_string()),
         };
         self.error(failure, b"", b"")
@@ -305,31 +318,6 @@ fn wait_exit(pid: Pid, deadline: Duration) -> Result<bool, Failure> {
             Err(e) => return Err(system(e)),
         }
     }
-}
-
-/// Reads a pipe in a thread, handing over what came as it comes.
-fn drain(pipe: Option<impl Read + Send + 'static>) -> mpsc::Receiver<Vec<u8>> {
-    let (sender, receiver) = mpsc::channel();
-    if let Some(mut pipe) = pipe {
-        thread::spawn(move || {
-            let mut buffer = [0; 16 * 1024];
-            while let Ok(n @ 1..) = pipe.read(&mut buffer) {
-                if sender.send(buffer[..n].to_vec()).is_err() {
-                    break;
-                }
-            }
-        });
-    }
-    receiver
-}
-
-fn collect(pieces: &mpsc::Receiver<Vec<u8>>) -> Vec<u8> {
-    let until = Instant::now() + DRAIN_GRACE;
-    let mut all = Vec::new();
-    while let Ok(piece) = pieces.recv_timeout(until.saturating_duration_since(Instant::now())) {
-        all.extend(piece);
-    }
-    all
 }
 
 #[cfg(test)]

@@ -46,14 +46,15 @@ fn relay(
     let sent = Arc::new(AtomicU64::new(0));
     let (ended, upward) = mpsc::channel();
     let (up, count) = (stream.try_clone()?, Arc::clone(&sent));
-    thread::spawn(move || {
+    let carries = move || {
         let done = pump(input, &up, &count);
         if done.is_ok() {
             // A far side that is gone already needs no telling.
             let _ = up.shutdown(Shutdown::Write);
         }
         let _ = ended.send(());
-    });
+    };
+    thread::Builder::new().spawn(carries)?;
     let received = AtomicU64::new(0);
     // `output` ends with this call: its reader sees the end at once, even while input is still carried.
     let down = pump(stream, output, &received);

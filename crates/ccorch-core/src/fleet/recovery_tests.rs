@@ -26,7 +26,7 @@ fn a_turn_that_began_after_the_limit_and_ended_well_lifts_it_for_all() {
     let (mut place, _) = used_up();
     place.tell("one", Happens::Ask { id: "later".into(), text: "Hello.".into() });
     // Somebody buys more, attaches and types.
-    place.tell("one", signal(Signal::TurnBegan));
+    place.tell("one", signal(Signal::TurnBegan { ago: 0 }));
     place.pass(MINUTE);
     assert!(!works(&place), "it may be refused yet");
     let all = place.tell("one", signal(Signal::TurnEnded));
@@ -47,7 +47,7 @@ fn a_turn_that_began_after_the_limit_and_ended_well_lifts_it_for_all() {
 fn after_a_login_by_hand_nobody_waits_for_the_next_try() {
     let mut place = Place::new();
     place.saw("one", Kind::LoginNeeded);
-    place.tell("two", signal(Signal::TurnBegan));
+    place.tell("two", signal(Signal::TurnBegan { ago: 0 }));
     place.tell("two", signal(Signal::TurnEnded));
     assert!(works(&place), "whichever loop shows it");
 }
@@ -55,16 +55,16 @@ fn after_a_login_by_hand_nobody_waits_for_the_next_try() {
 #[test]
 fn a_turn_that_was_open_already_is_no_proof() {
     let mut place = Place::new();
-    place.tell("two", signal(Signal::TurnBegan));
+    place.tell("two", signal(Signal::TurnBegan { ago: 0 }));
     place.pass(MINUTE);
     place.tell("one", Happens::Looked(verdict(Kind::Limited, None)));
     // It goes on, and takes words that somebody typed meanwhile, in the same turn.
     place.pass(MINUTE);
     place.tell("two", signal(Signal::TurnOpen));
-    place.tell("two", signal(Signal::TurnBegan));
+    place.tell("two", signal(Signal::TurnBegan { ago: 0 }));
     place.tell("two", signal(Signal::TurnEnded));
     assert!(!works(&place));
-    place.tell("two", signal(Signal::TurnBegan));
+    place.tell("two", signal(Signal::TurnBegan { ago: 0 }));
     place.tell("two", signal(Signal::TurnEnded));
     assert!(works(&place), "the next one is");
 }
@@ -75,15 +75,15 @@ fn an_end_without_a_beginning_or_behind_a_failure_is_no_proof() {
     // Of the turn before, and late.
     place.tell("one", signal(Signal::TurnEnded));
     assert!(!works(&place));
-    place.tell("one", signal(Signal::TurnBegan));
+    place.tell("one", signal(Signal::TurnBegan { ago: 0 }));
     place.tell("one", signal(Signal::TurnFailed));
     place.tell("one", signal(Signal::TurnEnded));
     assert!(!works(&place), "it failed");
-    place.tell("one", signal(Signal::TurnBegan));
+    place.tell("one", signal(Signal::TurnBegan { ago: 0 }));
     place.saw("one", Kind::Limited);
     place.tell("one", signal(Signal::TurnEnded));
     assert!(!works(&place), "it was refused");
-    place.tell("one", signal(Signal::TurnBegan));
+    place.tell("one", signal(Signal::TurnBegan { ago: 0 }));
     place.end("one");
     place.tell("one", Happens::Started);
     place.tell("one", signal(Signal::TurnEnded));
@@ -95,9 +95,19 @@ fn an_end_without_a_beginning_or_behind_a_failure_is_no_proof() {
 }
 
 #[test]
+fn a_beginning_that_is_told_late_is_no_proof() {
+    let mut place = Place::new();
+    // Its screen was seen before its hooks were heard.
+    place.saw("one", Kind::Limited);
+    place.tell("one", signal(Signal::TurnBegan { ago: MINUTE }));
+    place.tell("one", signal(Signal::TurnEnded));
+    assert!(!works(&place));
+}
+
+#[test]
 fn a_turn_from_before_a_try_that_failed_is_no_proof() {
     let (mut place, _) = used_up();
-    place.tell("two", signal(Signal::TurnBegan));
+    place.tell("two", signal(Signal::TurnBegan { ago: 0 }));
     place.pass(MINUTE);
     place.tell("one", Happens::Release);
     place.pass(MINUTE);
@@ -109,13 +119,13 @@ fn a_turn_from_before_a_try_that_failed_is_no_proof() {
 #[test]
 fn an_interrupted_turn_of_before_hides_no_later_one() {
     let mut place = Place::new();
-    place.tell("two", signal(Signal::TurnBegan));
+    place.tell("two", signal(Signal::TurnBegan { ago: 0 }));
     place.pass(MINUTE);
     place.tell("one", Happens::Looked(verdict(Kind::Limited, None)));
     place.pass(MINUTE);
     // Somebody stops it by a key, of which no hook tells, and types something else.
     place.saw("two", Kind::Idle);
-    place.tell("two", signal(Signal::TurnBegan));
+    place.tell("two", signal(Signal::TurnBegan { ago: 0 }));
     place.tell("two", signal(Signal::TurnEnded));
     assert!(works(&place));
 }
@@ -123,7 +133,7 @@ fn an_interrupted_turn_of_before_hides_no_later_one() {
 #[test]
 fn the_proof_outlives_a_supervisor() {
     let (mut place, _) = used_up();
-    place.tell("one", signal(Signal::TurnBegan));
+    place.tell("one", signal(Signal::TurnBegan { ago: 0 }));
     place.succeed();
     place.tell("one", Happens::Found(Found::Running));
     place.tell("one", signal(Signal::TurnEnded));
@@ -134,7 +144,7 @@ fn the_proof_outlives_a_supervisor() {
 fn who_could_work_and_is_told_nothing_says_why() {
     let (mut place, until) = used_up();
     assert!(place.fleet.held_up(&name("one")).is_none(), "its state says so already");
-    place.tell("one", signal(Signal::TurnBegan));
+    place.tell("one", signal(Signal::TurnBegan { ago: 0 }));
     let said = |place: &Place| {
         place.fleet.held_up(&name("one")).map(|(account, block)| (account.to_owned(), block.until))
     };

@@ -151,10 +151,14 @@ impl Fleet {
             self.tell_missed(i);
         }
         match signal {
-            Signal::TurnOpen | Signal::TurnBegan => {
+            Signal::TurnOpen | Signal::TurnBegan { .. } => {
                 let one = &mut self.ones[i];
                 one.doubt = 0;
-                one.memory.turn.get_or_insert(if signal == Signal::TurnBegan { now.steady } else { 0 });
+                let began = match signal {
+                    Signal::TurnBegan { ago } => now.steady.saturating_sub(ago),
+                    _ => 0,
+                };
+                one.memory.turn.get_or_insert(began);
                 self.working(now, i, "a turn runs");
             }
             Signal::TurnEnded => {

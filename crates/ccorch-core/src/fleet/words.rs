@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::facts::Fact;
 use super::nudges::Purpose;
+use super::steady::Millis;
 use crate::names::LoopName;
 use crate::watchdog::{DialogKind, Verdict};
 
@@ -109,7 +110,11 @@ pub enum Signal {
     /// A turn goes on.
     TurnOpen,
     /// Somebody's words were taken: a turn begins with them, unless one runs.
-    TurnBegan,
+    TurnBegan {
+        /// So long before this is heard, in milliseconds: a hook may come late, and what it tells of is older than a limit
+        /// that was seen on the screen meanwhile.
+        ago: Millis,
+    },
     /// A turn came to its end.
     TurnEnded,
     /// An error ended a turn; the screen tells which.

@@ -24,7 +24,7 @@ impl Command {
         second: impl FnOnce(&[String]) -> Result<Command, String>,
     ) -> Result<(Output, Command, Output), CommandError> {
         let mut first = self.spawn(Stdio::piped(), Stdio::piped())?;
-        let errors = drain(first.stderr.take());
+        let errors = drain(first.stderr.take()).map_err(|error| self.unheard(&mut first, &error))?;
         let (stdin, stdout) = (first.stdin.take(), first.stdout.take());
         let begun = match (stdin, stdout) {
             (Some(stdin), Some(mut stdout)) => {
@@ -49,7 +49,7 @@ impl Command {
         let other = command.spawn(Stdio::from(stdout), Stdio::from(stdin));
         let status = self.wait(&mut first);
         let mut other = other?;
-        let other_errors = drain(other.stderr.take());
+        let other_errors = drain(other.stderr.take()).map_err(|error| command.unheard(&mut other, &error))?;
         let after = Command { deadline: AFTER, ..command.clone() };
         let other_status = after.wait(&mut other);
         let (stderr, other_stderr) = (collect(&errors), collect(&other_errors));

@@ -82,13 +82,16 @@ fn tell(here: &Here, name: &LoopName, journal: &str, within: Seconds, told: &Tol
     );
     let id = format!("safe-point-{journal}");
     let request = Request::Nudge { name: name.clone(), id, text, within: within.0 };
-    let (paths, name, told) = (here.paths.clone(), name.clone(), Arc::clone(told));
+    let (paths, of, told) = (here.paths.clone(), name.clone(), Arc::clone(told));
     // It may wait longer for its receipt than this process lives.
-    thread::spawn(move || {
+    let asks = move || {
         if matches!(call(&paths, &request), Ok(Reply::Received { .. })) {
-            told.lock().unwrap_or_else(PoisonError::into_inner).insert(name);
+            told.lock().unwrap_or_else(PoisonError::into_inner).insert(of);
         }
-    });
+    };
+    if let Err(error) = thread::Builder::new().spawn(asks) {
+        eprintln!("warning: loop {name} is not told of the move: no thread: {error}");
+    }
 }
 
 fn words<'a>(names: impl Iterator<Item = &'a LoopName>) -> String {

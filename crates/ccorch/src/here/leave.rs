@@ -127,10 +127,14 @@ fn safe_point(here: &Here, name: &LoopName, why: StopReason, agent: &Watched) ->
 fn tell(here: &Here, letter: Letter) -> Arc<AtomicBool> {
     let told = Arc::new(AtomicBool::new(false));
     let (here, done) = (here.clone(), Arc::clone(&told));
-    thread::spawn(move || match deliver::once(&here, &letter) {
+    let name = letter.name.clone();
+    let tells = move || match deliver::once(&here, &letter) {
         Ok(deliver::Delivered::Yes(_)) => done.store(true, Ordering::SeqCst),
         Ok(deliver::Delivered::InTheWay(what)) => eprintln!("loop {}: not told: {what}", letter.name),
         Err(error) => eprintln!("loop {}: not told: {error:#}", letter.name),
-    });
+    };
+    if let Err(error) = thread::Builder::new().spawn(tells) {
+        eprintln!("loop {name}: not told: no thread: {error}");
+    }
     told
 }

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::sync::Arc;
 use std::sync::mpsc::{self, Sender};
 use std::thread;
 use std::time::Duration;
@@ -128,22 +129,29 @@ pub fn listen(here: &Here, sender: Sender<Event>) -> Result<()> {
     durable::remove(&path)?;
     let listener = UnixListener::bind(&path).with_context(|| format!("listen on {}", path.display()))?;
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
-    thread::spawn(move || {
+    let listens = move || {
         for stream in listener.incoming() {
             let Ok(stream) = stream else {
                 // Without a free descriptor it would fail again at once, for as long.
                 thread::sleep(CROWDED);
                 continue;
             };
-            let sender = sender.clone();
-            thread::spawn(move || {
+            let (sender, asks) = (sender.clone(), Arc::new(stream));
+            let stream = Arc::clone(&asks);
+            let serves = move || {
                 if let Err(error) = serve(&stream, &sender) {
                     let why = format!("{error:#}");
                     let _ = answer(&stream, &Reply::Failed { why });
                 }
-            });
+            };
+            if let Err(error) = thread::Builder::new().spawn(serves) {
+                let why = format!("the supervisor gets no thread for this: {error}");
+                let _ = answer(&asks, &Reply::Failed { why });
+                thread::sleep(CROWDED);
+            }
         }
-    });
+    };
+    thread::Builder::new().spawn(listens).context("a thread for requests")?;
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use std::sync::mpsc::{SendError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use ccorch_core::fleet::notices::Notices;
 use ccorch_core::names::LoopName;
 use ccorch_io::clock;
@@ -59,7 +59,13 @@ struct Files {
 }
 
 /// Watches from here on; each file counts as changed once at first.
-pub fn watch(here: &Here, sender: Sender<Event>, post: Post, history: History, troubles: Troubles) {
+pub fn watch(
+    here: &Here,
+    sender: Sender<Event>,
+    post: Post,
+    history: History,
+    troubles: Troubles,
+) -> Result<()> {
     let mut files = Files {
         here: here.clone(),
         sender,
@@ -73,7 +79,7 @@ pub fn watch(here: &Here, sender: Sender<Event>, post: Post, history: History, t
         said: Vec::new(),
         limits: BTreeMap::new(),
     };
-    thread::spawn(move || {
+    let watches = move || {
         let mut told = false;
         loop {
             let Err(error) = files.follow() else { return };
@@ -87,7 +93,9 @@ pub fn watch(here: &Here, sender: Sender<Event>, post: Post, history: History, t
             }
             thread::sleep(BLIND);
         }
-    });
+    };
+    thread::Builder::new().spawn(watches).context("a thread that watches files")?;
+    Ok(())
 }
 
 fn watched(here: &Here) -> Vec<(PathBuf, Kind)> {

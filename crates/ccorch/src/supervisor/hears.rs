@@ -138,7 +138,7 @@ impl Loops {
         let refused = heard.is_some_and(|heard| heard.refused);
         let ended = last.as_ref().is_some_and(|last| last.turn == Turn::Ended);
         let signal = match last.map(|last| last.turn) {
-            Some(Turn::Open) if prompt.is_some() => Signal::TurnBegan,
+            Some(Turn::Open) if prompt.is_some() => Signal::TurnBegan { ago: since(at) },
             Some(Turn::Open) => Signal::TurnOpen,
             // The end of an earlier turn than the one that runs, told late.
             Some(Turn::Ended) if at.zip(one.prompted).is_some_and(|(at, begun)| at < begun) => Signal::Look,
@@ -210,4 +210,10 @@ impl Loops {
             parts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
         self.history.record("hooks-lost", Some(name), format!("messages of hooks: {}", words.join("; ")));
     }
+}
+
+/// How long ago that was, in milliseconds; what bears no time, or one to come, is now.
+fn since(at: Option<Timestamp>) -> u64 {
+    let ago = at.map(|at| clock::now().duration_since(at).as_millis());
+    ago.and_then(|ago| u64::try_from(ago).ok()).unwrap_or(0)
 }

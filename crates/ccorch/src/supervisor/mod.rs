@@ -103,7 +103,7 @@ pub fn run(here: &Here) -> Result<()> {
     // What was told while nobody listened is known before anybody is judged.
     loops.hear_all();
     let mut early = adopt(&mut loops, &receiver);
-    files::watch(here, sender, post, loops.history(), loops.troubles());
+    files::watch(here, sender, post, loops.history(), loops.troubles())?;
     let pulse = systemd::watchdog_interval().unwrap_or(HEARTBEAT).min(HEARTBEAT);
     let mut next_pulse = Instant::now();
     loop {

@@ -16,13 +16,14 @@ use crate::here::Here;
 /// TERM and INT end the supervisor.
 pub fn signals(sender: Sender<Event>) -> Result<()> {
     let mut signals = Signals::new([SIGTERM, SIGINT]).context("listen for signals")?;
-    thread::spawn(move || {
+    let listens = move || {
         for _ in signals.forever() {
             if sender.send(Event::Terminate).is_err() {
                 break;
             }
         }
-    });
+    };
+    thread::Builder::new().spawn(listens).context("a thread for signals")?;
     Ok(())
 }
 
@@ -38,7 +39,7 @@ pub fn folders(here: &Here, sender: Sender<Event>) -> Result<()> {
         inotify::add_watch(&inotify, &dir, watched).with_context(|| format!("watch {}", dir.display()))?;
     }
     let names: Vec<String> = here.rig.loops.keys().map(ToString::to_string).collect();
-    thread::spawn(move || {
+    let watches = move || {
         let mut buffer = [MaybeUninit::uninit(); 4096];
         let mut reader = inotify::Reader::new(&inotify, &mut buffer);
         while let Ok(event) = reader.next() {
@@ -48,6 +49,7 @@ pub fn folders(here: &Here, sender: Sender<Event>) -> Result<()> {
                 break;
             }
         }
-    });
+    };
+    thread::Builder::new().spawn(watches).context("a thread that watches folders")?;
     Ok(())
 }

@@ -90,6 +90,29 @@ fn without_threads_no_start_no_stop_and_no_end_is_lost() {
     assert_eq!(place.events("loop-not-watched").len(), 2, "said once");
 }
 
+/// Not even for a request or for the output of a program: whoever asks is told, and nothing of it outlasts the want.
+#[test]
+fn a_supervisor_that_gets_no_thread_at_all_goes_on_when_it_does_again() {
+    let mut place = Place::new();
+    place.preload("threads");
+    let none = place.env.root().with_file_name("none");
+    place.env.put("THREADS_NONE", none.display().to_string());
+    place.env.put("WATCHDOG_USEC", "2000000");
+    let place = place.active().supervised();
+    place.at_work();
+    let (supervisor, pid) = (place.supervisor(), place.pid("watch"));
+    place.env.write(&none, "");
+    signal(pid, "KILL");
+    let ran = place.run(&["loops", "list"]);
+    assert_eq!(ran.status, Some(1), "{}", ran.snapshot());
+    assert!(!ran.stderr.contains("panicked"), "{}", ran.stderr);
+    until("the start to fail", || place.events("loop-start-failed").first().cloned());
+    std::fs::remove_file(&none).unwrap();
+    place.new_agent("watch", pid);
+    assert_eq!(place.supervisor(), supervisor);
+    assert!(!place.said().contains("panicked"), "{}", place.said());
+}
+
 #[test]
 fn a_start_that_takes_long_is_said_once_and_keeps_nobody_waiting() {
     let mut place = Place::new().active();

@@ -1,5 +1,6 @@
 // Whoever has this preloaded gets no more threads with the small stack of those that work for one loop than the file named
-// by THREADS_MOST says; as many as it likes where there is no such file.
+// by THREADS_MOST says, as many as it likes where there is no such file; and none at all while there is the file named by
+// THREADS_NONE.
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -23,9 +24,14 @@ static int too_many(void) {
     return atomic_fetch_add(&made, 1) >= (length > 0 ? atol(text) : 0);
 }
 
+static int none(void) {
+    const char *path = getenv("THREADS_NONE");
+    return path && access(path, F_OK) == 0;
+}
+
 int pthread_create(pthread_t *thread, const pthread_attr_t *how, void *(*start)(void *), void *with) {
     size_t stack = 0;
     int small = how && pthread_attr_getstacksize(how, &stack) == 0 && stack == 256 << 10;
-    if (small && too_many()) return EAGAIN;
+    if (none() || (small && too_many())) return EAGAIN;
     return ((create *)dlsym(RTLD_NEXT, "pthread_create"))(thread, how, start, with);
 }

@@ -169,7 +169,7 @@ impl World {
             return self.hook(i, Signal::TurnFailed);
         }
         let (after, outcome) = self.agents[i].begin(self.now, &mut self.dice, self.calm);
-        self.hook(i, Signal::TurnBegan);
+        self.hook(i, Signal::TurnBegan { ago: 0 });
         let turn = self.agents[i].turn;
         self.later(after, Up::TurnEnds(i, turn, outcome));
     }

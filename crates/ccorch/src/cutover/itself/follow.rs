@@ -36,7 +36,7 @@ pub fn to_the_end(
 ) -> Result<ExitCode> {
     let (mut printed, mut reported) = (Tail::of(files.0)?, Tail::of(files.1)?);
     let before = newest(loaded).map(|journal| journal.sum().to_owned());
-    let ended = start(host, unit);
+    let ended = start(host, unit)?;
     loop {
         // Asked first: what was said before the end is shown after it.
         let end = ended.try_recv();
@@ -64,20 +64,21 @@ pub fn to_the_end(
 type End = Result<(Output, CommandError), CommandError>;
 
 /// In a thread of its own, for it waits as long as the unit runs. From a folder where nobody is ended for standing in it.
-fn start(host: &Host, unit: &Unit<'_>) -> Receiver<End> {
+fn start(host: &Host, unit: &Unit<'_>) -> Result<Receiver<End>> {
     let mut argv = unit.start();
     argv.insert(1, "--wait".into());
     let command = host.command(&argv).shown_as(format!("start {}", unit.name())).cwd("/").deadline(LONGEST);
     let (sender, receiver) = mpsc::channel();
-    thread::spawn(move || {
+    let runs = move || {
         let output = command.output().map(|output| {
             let failed = command.failed(&output);
             (output, failed)
         });
         // Nobody may wait for it any more.
         drop(sender.send(output));
-    });
-    receiver
+    };
+    thread::Builder::new().spawn(runs).context("a thread that waits for the driver")?;
+    Ok(receiver)
 }
 
 /// The driver's status. A driver that failed has said why; where nothing was said, it was never started.
