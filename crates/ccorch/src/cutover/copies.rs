@@ -13,7 +13,7 @@ use ccorch_io::command::Command;
 
 use super::side::Side;
 use super::steps::Steps;
-use super::{ask, hosted};
+use super::{ask, hosted, live};
 use crate::context::LoadedRig;
 use crate::error::Kind;
 use crate::here::driver::{STALE, is_refusal as is_stale, refuse};
@@ -68,7 +68,7 @@ fn not_taken_over(journal: &Journal, steps: &Steps<'_>) -> Result<()> {
         Ok(Some(owner)) => owns(Some(&owner), &driver).map_err(|refused| refuse(&refused)),
         Ok(None) => Ok(()),
         Err(error) => {
-            eprintln!("warning: whether somebody took over meanwhile is not known: {error:#}");
+            live::warn(format!("whether somebody took over meanwhile is not known: {error:#}"));
             Ok(())
         }
     }
@@ -144,7 +144,7 @@ fn both<T: Send>(
 }
 
 fn one_host<T>(error: &Error, answer: T) -> Result<Vec<T>> {
-    eprintln!("warning: one host has no copy of the journal for now: {error:#}");
+    live::warn(format!("one host has no copy of the journal for now: {error:#}"));
     Ok(vec![answer])
 }
 

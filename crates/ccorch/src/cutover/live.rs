@@ -1,6 +1,7 @@
 //! The line of the step under way: on a terminal it is drawn again and again with the time it has taken, elsewhere it is
 //! printed once. There is one terminal, so there is one line.
 
+use std::collections::BTreeSet;
 use std::io::{IsTerminal, Write};
 use std::sync::{Mutex, Once, PoisonError};
 use std::thread;
@@ -20,6 +21,7 @@ struct Line {
 
 static LINE: Mutex<Option<Line>> = Mutex::new(None);
 static DRAWS: Once = Once::new();
+static WARNED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 
 /// A step begins.
 pub fn begin(step: &'static str, does: &str) {
@@ -53,6 +55,15 @@ pub fn end(text: &str) {
         eprint!("\r\x1b[K");
     }
     eprintln!("{text}");
+}
+
+/// A warning; one that was given is not given again, however often what it is about is tried.
+pub fn warn(text: String) {
+    let mut given = WARNED.lock().unwrap_or_else(PoisonError::into_inner);
+    if !given.contains(&text) {
+        end(&format!("warning: {text}"));
+        given.insert(text);
+    }
 }
 
 fn draw() {

@@ -200,8 +200,9 @@ impl Stage<'_, '_> {
         Ok("taken back, with the right hint".into())
     }
 
-    /// Between fence and activate: first the target's sshd goes, then the lease remote; nobody runs the rig, and the
-    /// same command goes on when they are back.
+    /// Between fence and activate. First the target's sshd goes: the pi works again, as nothing was started elsewhere, and the
+    /// same command ends that when the vm is back. Then the lease remote, of which a target that was told to start may have
+    /// heard: nobody runs the rig, and the same command goes on.
     fn cut_off(&mut self) -> Result<String> {
         self.drivers.killed_at(CUTOVER, "fence")?;
         self.pi.script(&format!("head -c 64M /dev/urandom > {REFERENCES}/big"))?;
@@ -211,10 +212,11 @@ impl Stage<'_, '_> {
                 .map(drop)
         });
         self.vm.script("systemctl start ssh")?;
-        ran?.expect(4, &["on vm", "the same command goes on"])?;
-        judge::silent(self.pi)?;
-        judge::silent(&self.vm)?;
+        ran?.expect(4, &["on vm", "undo of step fence is not finished"])?;
+        self.works_on_the_pi()?;
         self.vm.reachable()?;
+        self.drivers.run(CUTOVER)?.expect(8, &["the cutover was taken back"])?;
+        self.works_on_the_pi()?;
         self.drivers.killed_at(CUTOVER, "prove")?;
         self.reach_lease(false)?;
         let ran = self.drivers.run(CUTOVER);
@@ -227,7 +229,7 @@ impl Stage<'_, '_> {
         judge::silent(&self.vm)?;
         self.drivers.runs(CUTOVER)?;
         self.works_on_the_vm()?;
-        Ok("sshd, then the lease remote: gone on with and completed".into())
+        Ok("sshd: taken back; the lease remote: gone on with and completed".into())
     }
 
     /// Lets the vm reach the git host, or not.
