@@ -5,8 +5,9 @@ mod cargo;
 use std::fs::{self, File};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitCode, ExitStatus};
+use std::thread;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use clap::{Args, ValueEnum};
 
 use crate::asleep;
@@ -31,13 +32,14 @@ const WORLDS: usize = 3;
 /// Run every test: units, snapshots, crashes, the real Incus and systemd of the test bed, the flake, every
 /// fault at every step of a cutover, random trials of cutovers, and the rehearsal.
 ///
-/// Needs root; installs what is missing and sets the test bed up by itself. Its three parts run side by side.
+/// Needs root; installs what is missing and sets the test bed up by itself. Its parts run side by side, but for the flake's,
+/// which follows the worlds.
 #[derive(Debug, Args)]
 pub struct TestArgs {
     /// Where beds and built images are kept [default: as `testbed` does]
     #[arg(long, env = "CCORCH_TESTBED_DIR")]
     dir: Option<PathBuf>,
-    /// Only one of the three parts
+    /// Only one of the parts
     #[arg(long)]
     part: Option<Part>,
     /// Leave the flake, the crash walks, the broken cutovers and the rehearsal out
@@ -55,9 +57,14 @@ enum Part {
     Tests,
     /// Cutovers that are broken in worlds on this machine
     Worlds,
-    /// Whole machines of the test bed: the flake's tests, crash walks, the rehearsal
+    /// The flake and its module, on machines of the test bed
+    Flake,
+    /// Whole machines of the test bed: crash walks, the rehearsal
     Walks,
 }
+
+/// What runs beside the tests, each row one after the other: no row is much longer than the tests.
+const BESIDE: [&[&str]; 2] = [&["walks"], &["worlds", "flake"]];
 
 /// Runs them all; exit status 1 when one failed.
 pub fn run(args: &TestArgs) -> Result<ExitCode> {
@@ -65,6 +72,7 @@ pub fn run(args: &TestArgs) -> Result<ExitCode> {
     match args.part {
         Some(Part::Tests) => return tests(&layout),
         Some(Part::Worlds) => return worlds(),
+        Some(Part::Flake) => return nix::run(&nix::NixArgs::all(args.dir.clone())),
         Some(Part::Walks) => return walks(args),
         None => {}
     }
@@ -90,16 +98,25 @@ pub fn run(args: &TestArgs) -> Result<ExitCode> {
         }
         command.spawn().context("cannot run this program anew")
     };
-    let beside = |part: &'static str| -> Result<_> {
+    let beside = |part: &str| -> Result<(ExitStatus, String)> {
         let said = tempfile::Builder::new().prefix("ccorch-part").tempfile()?;
-        Ok((part, start(part, Some(said.as_file()))?, said))
+        let status = start(part, Some(said.as_file()))?.wait()?;
+        Ok((status, fs::read_to_string(said.path())?))
     };
-    let others = [beside("walks")?, beside("worlds")?];
-    let tests = report.step("tests", || ended(&mut start("tests", None)?))?;
-    let mut failed: Vec<&str> = (!tests.success()).then_some("tests, at the top").into_iter().collect();
-    for (part, mut child, said) in others {
-        let status = report.step(part, || ended(&mut child))?;
-        println!("\n--- {part}\n{}", fs::read_to_string(said.path())?);
+    let (mut failed, mut others) = (Vec::new(), Vec::new());
+    thread::scope(|scope| -> Result<()> {
+        let rows = BESIDE
+            .map(|row| scope.spawn(|| row.iter().map(|part| (*part, beside(part))).collect::<Vec<_>>()));
+        let tests = report.step("tests", || ended(&mut start("tests", None)?))?;
+        failed.extend((!tests.success()).then_some("tests, at the top"));
+        for row in rows {
+            others.extend(row.join().map_err(|_| anyhow!("a part came to a sudden end"))?);
+        }
+        Ok(())
+    })?;
+    for (part, ended) in others {
+        let (status, said) = ended?;
+        println!("\n--- {part} ({status})\n{said}");
         failed.extend((!status.success()).then_some(part));
     }
     if failed.is_empty() { Ok(ExitCode::SUCCESS) } else { bail!("failed: {}; see there", failed.join(", ")) }
@@ -120,10 +137,6 @@ fn tests(layout: &Layout) -> Result<ExitCode> {
 
 /// What walks through whole machines of the bed, one after the other; each brings the bed up.
 fn walks(args: &TestArgs) -> Result<ExitCode> {
-    let nixos = nix::run(&nix::NixArgs::all(args.dir.clone()))?;
-    if nixos != ExitCode::SUCCESS {
-        return Ok(nixos);
-    }
     crash::run(&CrashArgs::of(args.dir.clone()))?;
     rehearse::run(&RehearseArgs::of(args.dir.clone()))
 }
