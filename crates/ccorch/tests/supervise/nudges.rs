@@ -12,7 +12,10 @@ const LOOPS: &str = "  builder: { agent: claude, workdir: build, prompt: builder
 /// One agent that has read its first words.
 fn place() -> Place {
     let place = Place::new().with_stub(LOOPS).active().supervised();
-    place.until("builder", |one| one["life"] == "idle");
+    // Behind its first words, whose hooks would else be among those of a test: a session that has just begun is idle too.
+    place.until("builder", |one| {
+        one["life"] == "idle" && one["reason"].as_str().is_some_and(|why| why.contains("the turn ended"))
+    });
     place
 }
 
