@@ -88,9 +88,8 @@ pub fn stop(context: &Context, args: &Args) -> Result<ExitCode> {
     // systemd runs this too when the main process is gone by itself, and then names none. Source: systemd.exec(5).
     let wished = std::env::var_os("MAINPID").is_some();
     // A rig that cannot be read costs an agent its safe point, and keeps no loop from its stop. One that is gone has none.
-    let here =
-        wished.then(|| Here::load_checked(context).inspect_err(|error| eprintln!("warning: {error:#}")).ok());
-    let here = here.flatten();
+    let load = || Here::load_checked(context).inspect_err(|error| eprintln!("warning: {error:#}")).ok();
+    let here = if wished { load() } else { None };
     leave::ask(&Ground::load(context)?, here.as_ref(), &args.name, wished)?;
     Ok(ExitCode::SUCCESS)
 }

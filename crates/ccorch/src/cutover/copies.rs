@@ -85,9 +85,9 @@ pub struct Heard {
 
 /// Has both hosts listen to the new driver alone, and then reads their copies: what the driver before was still doing
 /// there is over or refused, so that the newest copy is its last word. `alone`: this machine was the driver before, and one host
-/// that answers is enough. `back`: it drives back, for which the other one need not be able to keep anything.
-pub fn fence(id: &str, by: &str, alone: bool, back: bool, steps: &Steps<'_>) -> Result<Heard> {
-    let mut unfenced = false;
+/// that answers is enough. On the way back the other one need not be able to keep anything.
+pub fn fence(journal: &Journal, by: &str, alone: bool, steps: &Steps<'_>) -> Result<Heard> {
+    let (id, mut unfenced) = (journal.id.as_str(), false);
     if steps.plan().from.kind == SideKind::Legacy {
         unfenced = !admit(steps.from()?, id)?;
     }
@@ -95,7 +95,7 @@ pub fn fence(id: &str, by: &str, alone: bool, back: bool, steps: &Steps<'_>) -> 
         admit(steps.to()?, id)?;
     }
     let passes = [&steps.plan().from, &steps.plan().to].map(|side| may_not_be_heard(side.kind, alone));
-    let texts = both(steps, passes, back, |side| match side.kind {
+    let texts = both(steps, passes, journal.goes_back(), |side| match side.kind {
         SideKind::Ccorch => hosted::fence(side, id, by),
         SideKind::Legacy => Ok(String::new()),
     })?;

@@ -19,7 +19,7 @@ pub fn claim(loaded: &LoadedRig, log: &mut Log, steps: &Steps<'_>) -> Result<()>
     steps.set_turn(owner.turn);
     // Even at its beginning: an earlier run may have told the arbiter and died, and another machine gone on from there.
     let alone = drove_alone(held, log.foreign, owner.turn);
-    let heard = copies::fence(&log.journal.id, &owner.by, alone, log.journal.goes_back(), steps)?;
+    let heard = copies::fence(&log.journal, &owner.by, alone, steps)?;
     if let Some((copy, text)) = heard.newest.filter(|(copy, _)| copy.is_newer_than(&log.journal)) {
         *log = Log::adopt(loaded, copy, text)?;
     }

@@ -113,6 +113,7 @@ mod tests {
         /home/loops/.config/systemd/user/agent.service starts at boot as agent.service, because loops lingers
         ");
     }
+
     #[test]
     fn enabled_instances_of_a_template_are_named_and_fenced_by_their_own_names() {
         let host = Files(tempfile::tempdir().unwrap());

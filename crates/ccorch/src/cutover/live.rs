@@ -60,9 +60,8 @@ pub fn end(text: &str) {
 /// A warning; one that was given is not given again, however often what it is about is tried.
 pub fn warn(text: String) {
     let mut given = WARNED.lock().unwrap_or_else(PoisonError::into_inner);
-    if !given.contains(&text) {
+    if given.insert(text.clone()) {
         end(&format!("warning: {text}"));
-        given.insert(text);
     }
 }
 
