@@ -107,7 +107,7 @@ fn what_may_be_a_secret_is_not_pushed_and_goes_to_the_target() {
     bed.pi.put("/srv/w/cc-ci/notes", &format!("first\nuse {token}\n"));
     let said = bed.ok(&["unsaved", "--rescue"]);
     assert!(
-        said.ends_with("carried to the target and not pushed: it may hold secrets: notes:2: a token\n"),
+        said.ends_with("carried to vm and not pushed: it may hold secrets: notes:2: a token\n"),
         "{said}"
     );
     assert!(!said.contains(&token));
@@ -123,7 +123,7 @@ fn a_remote_that_is_away_costs_nothing_but_the_push() {
     bed.pi.put("/srv/w/cc-ci/notes", "x\n");
     fs::rename(bed.path("inner.git"), bed.path("away.git")).unwrap();
     let said = bed.ok(&["unsaved", "--rescue"]);
-    assert!(said.contains("carried to the target and not pushed: the push failed"), "{said}");
+    assert!(said.contains("carried to vm and not pushed: the push failed"), "{said}");
     assert_eq!(bed.vm.sh(IN, "git show $(git for-each-ref --format='%(refname)' refs/ccorch):notes"), "x");
 }
 

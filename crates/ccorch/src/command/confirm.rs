@@ -22,6 +22,9 @@ enum What {
     /// Watch the open window until this host has a verdict, and fall back from a bad one without a driver (what
     /// ccorch-confirm.service runs)
     Watch,
+    /// Rescue what a target that stood down has not saved (what ccorch-confirm.service has done outside of its sandbox)
+    #[command(hide = true)]
+    Rescue,
     /// The window as JSON; `null` when no cutover ever came here
     Show,
 }
@@ -31,6 +34,7 @@ pub fn run(context: &Context, args: &Args) -> Result<ExitCode> {
     let here = Here::load(context)?;
     match args.what {
         What::Watch => confirm::watch_to_the_end(&here)?,
+        What::Rescue => confirm::rescue(&here)?,
         What::Show => {
             let window = confirm::read(&here)?;
             // Whoever asks has it watched: a watcher that was killed is not missed. Nobody waits for a verdict here: a driver

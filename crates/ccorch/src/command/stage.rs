@@ -12,7 +12,7 @@ use crate::context::{Context, LoadedRig};
 use crate::cutover;
 use crate::error::{Kind, Problem};
 use crate::reach;
-use crate::staging::{self, Cache, Carried, How, Mode, Pass};
+use crate::staging::{self, Cache, Carried, How, Mode, Pass, Uncommitted};
 
 /// Carry the workspace and the agents' state to a host; nothing is started
 ///
@@ -76,7 +76,7 @@ fn from(loaded: &LoadedRig, args: &Args) -> Result<HostName> {
 }
 
 fn prove(loaded: &LoadedRig, source: &Host, target: &Host, args: &Args) -> Result<ExitCode> {
-    let differences = staging::prove(loaded, source, target, false, &Cache::default())?;
+    let differences = staging::prove(loaded, source, target, Uncommitted::None, &Cache::default())?;
     let equal = differences.is_empty();
     if args.json {
         println!(

@@ -17,7 +17,7 @@ use super::{copies, decommission, hosted, legacy, loop_states, preflight, verify
 use crate::context::LoadedRig;
 use crate::error::{Kind, Problem};
 use crate::hints;
-use crate::staging::{self, Cache, How, Mode, Pass};
+use crate::staging::{self, Cache, How, Mode, Pass, Uncommitted};
 
 /// Both hosts, and what is to be done with them.
 #[derive(Debug)]
@@ -226,19 +226,34 @@ impl<'a> Steps<'a> {
     }
 
     fn prove(&self, from: &Side, to: &Side) -> Result<String> {
-        let along = self.asked.unsaved == UnsavedPolicy::Rescue;
-        let work = || staging::prove(self.loaded, &from.host, &to.host, along, &self.cache);
-        let both = self.plan.carries_loops();
-        let loops = || if both { loop_states::differences(from, to) } else { Ok(Vec::new()) };
-        let (work, loops) = staging::both(work, loops)?;
-        let differences: Vec<String> = work.iter().map(ToString::to_string).chain(loops).collect();
+        let changes = match self.asked.unsaved {
+            UnsavedPolicy::Rescue => Uncommitted::Carried,
+            UnsavedPolicy::Refuse => Uncommitted::None,
+        };
+        let differences = self.differences(from, to, changes)?;
         if differences.is_empty() {
-            let kept = if both { ", and what is kept of each loop," } else { "" };
+            let kept = if self.plan.carries_loops() { ", and what is kept of each loop," } else { "" };
             return Ok(format!("every branch and every carried file{kept} is the same on both sides"));
         }
         let list: String = differences.iter().map(|difference| format!("\n  - {difference}")).collect();
         let message = format!("{} and {} differ:{list}", from.name, to.name);
         Err(Problem::new(Kind::Conflict, message).hint("see what changed them; then cut over again").into())
+    }
+
+    fn differences(&self, from: &Side, to: &Side, changes: Uncommitted) -> Result<Vec<String>> {
+        let work = || staging::prove(self.loaded, &from.host, &to.host, changes, &self.cache);
+        let both = self.plan.carries_loops();
+        let loops = || if both { loop_states::differences(from, to) } else { Ok(Vec::new()) };
+        let (work, loops) = staging::both(work, loops)?;
+        Ok(work.iter().map(ToString::to_string).chain(loops).collect())
+    }
+
+    /// What a target's work came back as, where it is not the same: in words, as nobody is kept from going back by it.
+    fn came_back(&self, from: &Side, to: &Side) -> Vec<String> {
+        match self.differences(from, to, Uncommitted::Rescued) {
+            Ok(all) => all.into_iter().map(|one| format!("not as it was on {}: {one}", from.name)).collect(),
+            Err(error) => vec![format!("what came back from {} is not proven: {error:#}", from.name)],
+        }
     }
 
     fn quiesce(&self, side: &Side, safe_point: Option<Seconds>) -> Result<String> {
@@ -370,8 +385,9 @@ impl<'a> Steps<'a> {
             let runs_again = from.kind == SideKind::Legacy && !copies::admit(from, self.journal)?;
             if !self.plan.in_place() && reached && !runs_again {
                 let stamp = staging::stamp(to.name.as_str(), self.journal);
-                kept = staging::rescue_left(self.loaded, &to.host, &from.host, &stamp);
+                kept = staging::rescue_left(self.loaded, &to.host, Some(&from.host), &stamp);
                 self.sync(to, from, Pass::Early)?;
+                kept.extend(self.came_back(to, from));
             }
         }
         if to.kind == SideKind::Ccorch && reached {

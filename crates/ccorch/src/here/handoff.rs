@@ -1,5 +1,7 @@
 //! The handoff note on the host that has just got the rig: kept for people, and told to the orchestrator sessions first.
 
+use std::fs;
+
 use anyhow::Result;
 use ccorch_core::cutover::handoff::Handoff;
 use ccorch_core::cutover::{Entry, Journal, Step};
@@ -7,7 +9,7 @@ use ccorch_io::durable;
 
 use super::runtime::command_as;
 use super::{Here, journals, lease};
-use crate::staging::STAYS;
+use crate::staging::{self, STAYS};
 
 /// Writes the note, and leaves it for the supervisor to tell.
 pub fn write(here: &Here, journal: &str, message: &str, back: &str) -> Result<()> {
@@ -33,6 +35,24 @@ pub fn instead(here: &Here, words: &str) -> Result<()> {
     durable::remove(&here.paths.handoff())
 }
 
+/// Adds to what the orchestrator sessions will hear what other hosts have rescued in the cutover that ended here, as far as
+/// this host's clones know of it. Nothing where they will hear nothing.
+pub fn add_rescued(here: &Here) -> Result<()> {
+    let file = here.paths.handoff();
+    let (Ok(news), Some(lease)) = (fs::read_to_string(&file), lease::file(here)?) else { return Ok(()) };
+    let Some(journal) = lease.lease.journal else { return Ok(()) };
+    let own = staging::rescue_name(here.name.as_str(), &journal);
+    let time = own.rsplit('/').next().unwrap_or_default();
+    let elsewhere = |line: &String| line.contains(&format!("/{time}")) && !line.contains(&own);
+    let all: Vec<String> = rescued(here).into_iter().filter(elsewhere).collect();
+    if all.is_empty() {
+        return Ok(());
+    }
+    let news =
+        format!("{} Rescued elsewhere, as it was not saved there: {}.\n", news.trim_end(), all.join("; "));
+    durable::replace(&file, news.as_bytes(), 0o644)
+}
+
 /// What the safe point says that it left on the source, by this host's copy of the journal.
 fn left_behind(here: &Here, journal: &str) -> Vec<String> {
     let text = journals::read(here, journal).ok().flatten().unwrap_or_default();
@@ -51,7 +71,7 @@ fn rescued(here: &Here) -> Vec<String> {
     for repository in here.rig.workspace.repositories.keys() {
         let dir = here.in_workspace(repository).display().to_string();
         let format = "--format=%(refname:short) at %(objectname:short)";
-        let refs = ["refs/heads/ccorch/rescue", "refs/remotes/*/ccorch/rescue", "refs/ccorch/rescue"];
+        let refs = ["refs/heads/ccorch/rescue", "refs/remotes/*/ccorch/rescue/**", "refs/ccorch/rescue"];
         let argv = [&["git", "-C", &dir, "for-each-ref", format], &refs[..]].concat();
         let text = command_as(&here.rig.workspace.user, &argv).read().unwrap_or_default();
         let mut seen = std::collections::BTreeSet::new();

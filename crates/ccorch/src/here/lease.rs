@@ -232,8 +232,8 @@ fn take_up(
     };
     let given_back = file.pending.is_none();
     if given_back {
-        standby::catch_up_from_lease_unit(here);
         start::tell(here, &format!("The move was taken back by {by}; you are where you were."))?;
+        standby::catch_up_from_lease_unit(here);
     }
     // The mark of a cutover that began since is not this one's to lift.
     if !given_back || super::quiesced_by(&here.paths) == file.lease.journal {

@@ -16,6 +16,7 @@ pub mod lease;
 pub mod leave;
 pub mod letters;
 pub mod loop_state;
+mod outside;
 pub mod phases;
 pub mod receipt;
 pub mod runtime;

@@ -11,7 +11,7 @@ use ccorch_io::durable;
 use ccorch_io::host::{Host, Reach};
 
 use super::runtime::{Runtime, command_as};
-use super::{Here, events, letters};
+use super::{Here, events, handoff, letters, outside};
 
 /// Ends what keeps a standby's workspace read-only. A shell that somebody left in there does not keep it mounted.
 /// Argument: the workspace.
@@ -55,7 +55,7 @@ pub fn catch_up_from_lease_unit(here: &Here) {
     match Runtime::of(here) {
         Runtime::Direct => catch_up(here),
         Runtime::Systemd => {
-            if let Err(error) = outside() {
+            if let Err(error) = leave_outside() {
                 events::record(
                     here,
                     "warning",
@@ -75,7 +75,7 @@ pub fn leave_from_lease_unit(here: &Here) {
     }
     let left = match Runtime::of(here) {
         Runtime::Direct => leave(here).map(|()| catch_up(here)),
-        Runtime::Systemd => outside(),
+        Runtime::Systemd => leave_outside(),
     };
     if let Err(error) = left {
         let why = format!("this host takes over and is still set up as a standby: {error:#}");
@@ -84,17 +84,8 @@ pub fn leave_from_lease_unit(here: &Here) {
     }
 }
 
-fn outside() -> Result<()> {
-    let program = std::env::current_exe().context("find this very program")?;
-    // Without `--wait` and with a oneshot it is the start itself that is waited for.
-    Command::new("systemd-run")
-        .args(["--quiet", "--collect", "--unit=ccorch-leave-standby", "--property=Type=oneshot", "--"])
-        .arg(program)
-        .args(["lease", "leave-standby"])
-        .deadline(LEAVE)
-        .run()
-        .map(drop)
-        .map_err(Into::into)
+fn leave_outside() -> Result<()> {
+    outside::run("ccorch-leave-standby", &["lease", "leave-standby"], LEAVE)
 }
 
 /// Brings the clones of a standby, which are as old as its cutover, to what was pushed since. What cannot follow (a forge
@@ -124,7 +115,8 @@ pub fn catch_up(here: &Here) {
         let pulls: Vec<_> = clones.iter().map(|clone| scope.spawn(|| pull(clone))).collect();
         pulls.into_iter().filter_map(|pull| pull.join().unwrap_or_default()).collect()
     });
-    behind.into_iter().for_each(|why| events::record(here, "warning", None, why));
+    let told = handoff::add_rescued(here).err().map(|error| format!("{error:#}"));
+    behind.into_iter().chain(told).for_each(|why| events::record(here, "warning", None, why));
 }
 
 fn record(here: &Here) -> PathBuf {

@@ -34,7 +34,7 @@ use crate::context::LoadedRig;
 pub use agents::stays_apart;
 pub use cache::{Cache, both};
 use pair::Pair;
-pub use prove::{learn, prove};
+pub use prove::{Uncommitted, learn, prove};
 pub use rescues::lacking;
 pub use safe::{STAYS, look, rescue_all, rescue_name, safe_point, stamp};
 pub use way_back::rescue_left;

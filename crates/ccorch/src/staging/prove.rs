@@ -31,6 +31,17 @@ impl fmt::Display for Difference {
     }
 }
 
+/// What becomes of changes that are not committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Uncommitted {
+    /// Neither host may have any.
+    None,
+    /// They were carried as files, and have to be the same on both.
+    Carried,
+    /// They went as rescues, which are compared; the files stay as they are.
+    Rescued,
+}
+
 /// A folder on both hosts, and what of it is compared.
 struct Place {
     from: String,
@@ -38,22 +49,21 @@ struct Place {
     names: Vec<Vec<u8>>,
 }
 
-/// Compares both hosts; an empty list means that they are equal. Neither may be at work. With `along`, changes that are
-/// not committed were carried as files and have to be the same on both; without, there must be none.
+/// Compares both hosts; an empty list means that they are equal. Neither may be at work.
 pub fn prove(
     loaded: &LoadedRig,
     source: &Host,
     target: &Host,
-    along: bool,
+    changes: Uncommitted,
     cache: &Cache,
 ) -> Result<Vec<Difference>> {
     let pair = Pair::of(&loaded.rig, source, target, cache)?;
     let (ours, theirs) = pair.all_facts()?;
     let mut all = Vec::new();
     for (index, (ours, theirs)) in ours.iter().zip(&theirs).enumerate() {
-        repository(&pair, index, ours, theirs, along, &mut all);
+        repository(&pair, index, ours, theirs, changes, &mut all);
     }
-    let places = places(&pair, &ours, along)?;
+    let places = places(&pair, &ours, changes == Uncommitted::Carried)?;
     let (from, to) = sides(&places);
     let (ours, theirs) = both(|| manifests(source, &from, cache), || manifests(target, &to, cache))?;
     for (place, (ours, theirs)) in places.iter().zip(ours.iter().zip(&theirs)) {
@@ -103,7 +113,7 @@ fn repository(
     index: usize,
     ours: &Facts,
     theirs: &Facts,
-    along: bool,
+    changes: Uncommitted,
     all: &mut Vec<Difference>,
 ) {
     let path = &pair.repositories[index].0;
@@ -155,10 +165,11 @@ fn repository(
         names.filter(|name| !own.contains(name)).collect()
     };
     let (changed, changed_there) = (unclean(ours), unclean(theirs));
-    // One whose commit is a change that goes along is compared with it, as files.
+    // One whose commit is a change that goes along is compared with it.
     let goes_along = |tree: &Tree| {
         let inside = Path::new(&tree.dir).strip_prefix(&pair.clones(path).source.dir);
-        along && inside.is_ok_and(|inside| changed.iter().any(|name| inside.starts_with(name)))
+        changes != Uncommitted::None
+            && inside.is_ok_and(|inside| changed.iter().any(|name| inside.starts_with(name)))
     };
     for tree in ours.modules().filter(|tree| !goes_along(tree)) {
         if !theirs.modules().any(|other| (&other.dir, &other.head) == (&tree.dir, &tree.head)) {
@@ -166,15 +177,17 @@ fn repository(
             say(format!("the submodule {} is not there on {host}, or at another commit", tree.dir));
         }
     }
-    if along {
+    match changes {
+        Uncommitted::Rescued => {}
         // Those of the source are compared as files.
-        for name in changed_there.difference(&changed) {
-            say(format!("uncommitted change of {name} on {} only", pair.target.name));
+        Uncommitted::Carried => changed_there
+            .difference(&changed)
+            .for_each(|name| say(format!("uncommitted change of {name} on {} only", pair.target.name))),
+        Uncommitted::None => {
+            for (host, names) in [(pair.source, &changed), (pair.target, &changed_there)] {
+                names.iter().for_each(|name| say(format!("uncommitted change of {name} on {}", host.name)));
+            }
         }
-        return;
-    }
-    for (host, names) in [(pair.source, &changed), (pair.target, &changed_there)] {
-        names.iter().for_each(|name| say(format!("uncommitted change of {name} on {}", host.name)));
     }
 }
 

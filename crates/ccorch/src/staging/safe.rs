@@ -31,8 +31,11 @@ pub struct Kept {
     pub place: String,
     /// Branches and their commits.
     pub branches: Vec<(String, String)>,
-    /// Why it went to the target alone, as refs below `refs/ccorch/rescue/`; where nothing is said it was pushed.
+    /// Why no remote has it, but a host alone, as refs below `refs/ccorch/rescue/`; where nothing is said it was pushed.
     pub not_pushed: Option<String>,
+    /// The host that got it in place of the remote; without one it is where it was made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub carried_to: Option<String>,
 }
 
 /// How a part of a safe point's words begins that was not carried.
@@ -67,9 +70,10 @@ impl fmt::Display for Kept {
         let names: Vec<String> =
             self.branches.iter().map(|(name, commit)| format!("{name} ({})", short(commit))).collect();
         write!(f, "rescued from {}: {}", self.place, names.join(", "))?;
-        match &self.not_pushed {
-            Some(why) => write!(f, ", carried to the target and not pushed: {why}"),
-            None => write!(f, ", pushed"),
+        match (&self.not_pushed, &self.carried_to) {
+            (Some(why), Some(host)) => write!(f, ", carried to {host} and not pushed: {why}"),
+            (Some(why), None) => write!(f, ", not pushed: {why}"),
+            (None, _) => write!(f, ", pushed"),
         }
     }
 }
@@ -111,14 +115,14 @@ pub fn safe_point(
     cache.take_facts(target);
     let user = loaded.rig.workspace.user.as_str();
     let set_aside = each(&all, |found| locks::set_aside(&found.facts, host, user, stamp))?.concat();
-    let mut proof = rescue_of(loaded, &all, host, target, stamp)?;
+    let mut proof = rescue_of(loaded, &all, host, Some(target), stamp)?;
     proof.left.retain(|left| !set_aside.contains(left));
     Ok(SafePoint { set_aside, ..proof })
 }
 
 /// Rescues what a host has not saved. It may be at work, so its locks are its own.
 pub fn rescue_all(loaded: &LoadedRig, host: &Host, target: &Host, stamp: &str) -> Result<SafePoint> {
-    rescue_of(loaded, &not_saved(loaded, host)?, host, target, stamp)
+    rescue_of(loaded, &not_saved(loaded, host)?, host, Some(target), stamp)
 }
 
 /// The host's repositories that have something unsaved.
@@ -126,12 +130,12 @@ pub fn not_saved(loaded: &LoadedRig, host: &Host) -> Result<Vec<Found>> {
     Ok(find(loaded, host)?.into_iter().filter(|found| !found.unsaved.is_empty()).collect())
 }
 
-/// Rescues what was found.
+/// Rescues what was found. What cannot be pushed goes to `target`; without one it stays in refs on its own host.
 pub fn rescue_of(
     loaded: &LoadedRig,
     all: &[Found],
     host: &Host,
-    target: &Host,
+    target: Option<&Host>,
     stamp: &str,
 ) -> Result<SafePoint> {
     let user = loaded.rig.workspace.user.as_str();
@@ -186,7 +190,7 @@ fn find(loaded: &LoadedRig, host: &Host) -> Result<Vec<Found>> {
     Ok(facts(rig, host)?.into_iter().map(one).collect())
 }
 
-fn rescue(found: &Found, user: &str, host: &Host, target: &Host, stamp: &str) -> Result<Vec<Kept>> {
+fn rescue(found: &Found, user: &str, host: &Host, target: Option<&Host>, stamp: &str) -> Result<Vec<Kept>> {
     let mut kept = Vec::new();
     for (index, tree) in found.facts.trees.iter().enumerate() {
         let wanted = wanted(tree, &found.exempt);
@@ -200,11 +204,13 @@ fn rescue(found: &Found, user: &str, host: &Host, target: &Host, stamp: &str) ->
             Some(why) => Some(why),
             None => push(&clone, &made).err().map(|error| format!("the push failed ({})", error.failure)),
         };
-        if not_pushed.is_some() {
+        let carried_to = target.filter(|_| not_pushed.is_some());
+        if let Some(target) = carried_to {
             let dir = if tree.kind == TreeKind::Submodule { &tree.dir } else { &found.facts.dir };
             bundle(&clone, &made, target, dir).with_context(|| format!("rescue of {}", tree.dir))?;
         }
-        kept.push(Kept { place: tree.dir.clone(), branches: made.branches, not_pushed });
+        let carried_to = carried_to.map(|host| host.name.clone());
+        kept.push(Kept { place: tree.dir.clone(), branches: made.branches, not_pushed, carried_to });
     }
     Ok(kept)
 }

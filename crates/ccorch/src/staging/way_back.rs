@@ -9,8 +9,9 @@ use super::safe::{SHOWN, not_saved, rescue_of};
 use crate::context::LoadedRig;
 
 /// Rescues what `host`, on which nobody works any more, has not saved; `home` is where the rig goes back to. What came of it,
-/// in words for the journal; empty when everything was saved. `stamp` is `HOST/TIME`.
-pub fn rescue_left(loaded: &LoadedRig, host: &Host, home: &Host, stamp: &str) -> Vec<String> {
+/// in words for the journal; empty when everything was saved. `stamp` is `HOST/TIME`. Without `home`, where nobody reaches it,
+/// what cannot be pushed stays in refs of this host's clones.
+pub fn rescue_left(loaded: &LoadedRig, host: &Host, home: Option<&Host>, stamp: &str) -> Vec<String> {
     let found = match not_saved(loaded, host) {
         Ok(found) => found,
         Err(error) => return vec![format!("what {} has not saved is not known: {error:#}", host.name)],

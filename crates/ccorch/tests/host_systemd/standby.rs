@@ -85,3 +85,31 @@ fn a_workspace_that_is_a_mount_of_its_own_stays_read_only_over_boots_until_it_is
     vm.until_holds("mountpoint -q /srv/w");
     vm.tells(writes);
 }
+
+/// The unit that watches a confirm window writes to no workspace: it has that done outside of its sandbox.
+#[test]
+fn what_a_target_that_stood_down_has_not_saved_is_rescued_by_its_own_unit() {
+    let clone = "{ w: { url: /srv/w.git, branch: main } }";
+    let vm = Container::installed(
+        "stood-down",
+        &RIG.replace("repositories: {}", &format!("repositories: {clone}")),
+    );
+    vm.tells("git init -q --bare -b main /srv/w.git; chown -R loops: /srv/w.git");
+    let git = "git -c user.name=a -c user.email=a@b";
+    let clone = format!(
+        "git clone -q /srv/w.git w; cd w; {git} commit -q --allow-empty -m one; git push -q origin main; echo new > draft"
+    );
+    vm.tells(&format!("runuser -u loops -- sh -euc 'cd /srv/w; {clone}' 2>&1"));
+    let terms =
+        r#"{ "timeout": "1s", "settle": "0s", "crashes": 3, "prove_reboot": false, "fallback": "1s" }"#;
+    let window = format!(
+        r#"{{ "journal": "20260101T000000Z-a", "opened": "2026-01-01T00:00:00Z", "terms": {terms}, "stage": "watching",
+           "verdict": "failed", "why": "x", "missing": [], "worked": {{}}, "spent_ms": 0, "stood_down": true }}"#
+    );
+    vm.tells(&format!("mkdir -p /var/lib/ccorch; echo '{window}' > /var/lib/ccorch/confirm.json"));
+    vm.tells("systemctl start ccorch-confirm.service");
+    vm.until_holds(
+        "runuser -u loops -- git -C /srv/w.git show ccorch/rescue/vm/20260101T000000Z:draft | grep -qx new",
+    );
+    vm.until_holds("grep -q work-rescued /var/lib/ccorch/events.jsonl");
+}

@@ -18,10 +18,14 @@ fn by_ann(env: &Env, verb: &[&str]) {
 
 /// A cutover by ann that has just started the rig on `b`, where nothing works: its window of a second fails.
 pub fn on_trial(source: SideKind) -> (Place, Story) {
-    let place = Place::new("");
+    trial(Place::new(""), source)
+}
+
+fn trial(place: Place, source: SideKind) -> (Place, Story) {
     let mut ann = Story::begin_from("j1", source);
     let asked = if source == SideKind::Ccorch { &place.a } else { &place.b };
-    assert_eq!(ann.claim(asked, "ann@desk", None).status, Some(0));
+    let claimed = ann.claim(asked, "ann@desk", None);
+    assert_eq!(claimed.status, Some(0), "{}", claimed.snapshot());
     ann.driver(1, "ann@desk").add(Entry::Started { step: Step::Quiesce });
     if source == SideKind::Ccorch {
         assert_eq!(ann.keep(&place.a).status, Some(0));
@@ -83,6 +87,46 @@ fn a_target_alone_gives_the_lease_back_and_the_source_takes_it_up() {
     assert!(status.contains("the lease was given back to its source"), "{status}");
     // Nothing is in the way of the next one.
     assert_eq!(Story::begin("j2").claim(&place.a, "ann@desk", None).status, Some(0));
+}
+
+/// Nobody carries anything back where no driver is: what can be pushed is, and the source's agents hear of it.
+#[test]
+fn what_a_target_alone_has_not_saved_is_rescued_before_the_source_works_again() {
+    let mut place = Place::new("");
+    place.have_clones();
+    let (place, _) = trial(place, SideKind::Ccorch);
+    place.git(&place.b, &["commit", "-q", "--allow-empty", "-m", "alone"]);
+    place.b.write("ws/w/draft", "by an agent on b\n");
+    ok(&place.b, &["confirm", "watch"]);
+    assert!(window(&place.b).contains(r#""verdict": "fell-back""#), "{}", window(&place.b));
+    ok(&place.a, &["lease", "tick"]);
+    ok(&place.a, &["lease", "check"]);
+    let events = place.b.text(&place.b.root().join("var/lib/ccorch/events.jsonl"));
+    assert!(events.contains("work-rescued") && events.contains("ccorch/rescue/b/j1 ("), "{events}");
+    let rescued = "origin/ccorch/rescue/b/j1";
+    assert_eq!(place.git(&place.a, &["show", &format!("{rescued}:draft")]), "by an agent on b");
+    assert_eq!(
+        place.git(&place.a, &["log", "-1", "--format=%s", &format!("{rescued}-branch-main")]),
+        "alone"
+    );
+    let told = place.a.text(&place.a.root().join("var/lib/ccorch/handoff.txt"));
+    assert!(told.contains("taken back by b") && told.contains(&format!("w: {rescued} at ")), "{told}");
+}
+
+#[test]
+fn what_cannot_be_pushed_stays_with_a_target_alone_and_is_told() {
+    let mut place = Place::new("");
+    let remote = place.have_clones();
+    let (place, _) = trial(place, SideKind::Ccorch);
+    place.b.write("ws/w/draft", "by an agent on b\n");
+    fs::rename(&remote, remote.with_extension("away")).unwrap();
+    ok(&place.b, &["confirm", "watch"]);
+    ok(&place.a, &["lease", "tick"]);
+    ok(&place.a, &["lease", "check"]);
+    assert_eq!(place.git(&place.b, &["show", "refs/ccorch/rescue/b/j1:draft"]), "by an agent on b");
+    let letters = fs::read_dir(place.b.root().join("var/lib/ccorch/notify")).unwrap().flatten();
+    let said = "not pushed: the push failed";
+    assert!(letters.into_iter().any(|one| fs::read_to_string(one.path()).unwrap_or_default().contains(said)));
 }
 
 #[test]

@@ -56,6 +56,54 @@ impl Place {
         )
     }
 
+    /// Both hosts get a clone `w` of one repository, whose remote this is, and agents that are this test's user.
+    pub fn have_clones(&mut self) -> PathBuf {
+        let remote = self.a.work().join("w.git");
+        let user = std::process::Command::new("id").arg("-un").output().unwrap().stdout;
+        let user = String::from_utf8(user).unwrap();
+        let sh = |script: &str, env: &Env| {
+            let done = std::process::Command::new("sh")
+                .args(["-euc", script, "sh"])
+                .args([&remote, &env.work().join("ws/w")])
+                .status();
+            assert!(done.unwrap().success(), "{script}");
+        };
+        sh("git init -q --bare -b main \"$1\"", &self.a);
+        for (env, first) in
+            [(&self.a, "git commit -q --allow-empty -m one; git push -q origin main"), (&self.b, ":")]
+        {
+            let clone = "git clone -q \"$1\" \"$2\" 2>/dev/null; cd \"$2\"; git config user.name a; git config user.email a@b";
+            sh(&format!("{clone}; {first}"), env);
+            let file = env.root().join("etc/ccorch/rig.json");
+            let rig = fs::read_to_string(&file)
+                .unwrap()
+                .replace("/srv/r", &env.work().join("ws").display().to_string());
+            let repository = format!(r#"{{ "w": {{ "url": "{}", "branch": "main" }} }}"#, remote.display());
+            let rig = rig.replace("nobody", user.trim());
+            env.write(
+                file,
+                rig.replace(r#""repositories": {}"#, &format!(r#""repositories": {repository}"#)),
+            );
+        }
+        for env in [&mut self.a, &mut self.b] {
+            // What looks at clones is made of the machine's own programs.
+            env.put(
+                "PATH",
+                format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", env.root().with_file_name("bin").display()),
+            );
+        }
+        remote
+    }
+
+    /// Has git say something in the clone of a host.
+    pub fn git(&self, env: &Env, args: &[&str]) -> String {
+        let said =
+            std::process::Command::new("git").arg("-C").arg(env.work().join("ws/w")).args(args).output();
+        let said = said.unwrap();
+        assert!(said.status.success(), "{args:?}: {}", String::from_utf8_lossy(&said.stderr));
+        String::from_utf8(said.stdout).unwrap().trim().to_owned()
+    }
+
     /// Both hosts lose the remote, or have it again.
     pub fn cut(&self, away: bool) {
         let gone = self.remote.with_extension("away");

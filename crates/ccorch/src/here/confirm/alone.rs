@@ -9,6 +9,7 @@ use ccorch_core::cutover::confirm::{Alone, Event, Verdict, Window, is_its_own, r
 use ccorch_core::cutover::{Journal, Side, SideKind};
 use ccorch_io::durable;
 
+use super::left::rescue_from_confirm_unit;
 use super::{LOOK, file, read, turn};
 use crate::here::runtime::Runtime;
 use crate::here::{Here, driver, events, handoff, journals, lease, letters};
@@ -18,7 +19,7 @@ const AGAIN: Duration = Duration::from_secs(5);
 
 /// Stays with a failed window until somebody has taken the cutover back: a driver, or this host itself.
 pub fn stay(here: &Here) -> Result<()> {
-    let (mut heard, mut since) = (None, Instant::now());
+    let (mut heard, mut since, mut rescued) = (None, Instant::now(), false);
     while let Some(window) = failed(here)? {
         if over(here, &window)? {
             return Ok(());
@@ -36,6 +37,12 @@ pub fn stay(here: &Here) -> Result<()> {
         }
         if !window.stood_down {
             stand_down(here, &window, source.as_ref())?;
+            continue;
+        }
+        if !rescued {
+            // Before the source works again: it looks once for what was pushed meanwhile.
+            rescue_from_confirm_unit(here);
+            rescued = true;
         }
         match source.filter(|_| alone == Alone::GiveBack) {
             None => return Ok(()),

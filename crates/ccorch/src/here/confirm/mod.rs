@@ -4,6 +4,7 @@
 mod alone;
 mod checks;
 mod evidence;
+mod left;
 
 use std::path::PathBuf;
 use std::thread;
@@ -20,6 +21,7 @@ use super::runtime::Runtime;
 use super::status::{LoopWord, Status, parts, word};
 use super::{Here, events, handoff, handover, lease, letters, loop_state};
 use evidence::Baseline;
+pub use left::rescue;
 
 /// The unit that watches.
 const UNIT: &str = "ccorch-confirm.service";
