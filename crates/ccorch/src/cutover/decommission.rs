@@ -24,7 +24,8 @@ pub const RECORD: &str = "/var/lib/ccorch/standby.json";
 const NOTE: &str = "/var/lib/ccorch/STANDBY.txt";
 
 /// Switches off what ccorch would start. Argument: `watch` where the heartbeat of the lease goes on over boots, because the
-/// rig has a term after which this host takes over; else it ends with this boot.
+/// rig has a term after which this host takes over; `alone` where it ends at once, because the host has its rig back from ccorch;
+/// else it ends with this boot.
 const OFF: &str = include_str!("decommission/off.sh");
 
 /// Makes a folder read-only over reboots. Arguments: the folder, the same as unit files write it.
@@ -37,7 +38,12 @@ pub fn perform(steps: &Steps<'_>, source: &Side, target: &Side) -> Result<String
         SideKind::Legacy => legacy::disable(source)?,
         SideKind::Ccorch => {
             let term = steps.rig().lease.as_ref().is_some_and(|lease| lease.term.is_some());
-            source.script("switch ccorch off", OFF, if term { &["watch"] } else { &[] }).run()?;
+            let heartbeat: &[&str] = match (steps.plan().in_place(), term) {
+                (true, _) => &["alone"],
+                (false, true) => &["watch"],
+                (false, false) => &[],
+            };
+            source.script("switch ccorch off", OFF, heartbeat).run()?;
         }
     }
     if steps.plan().in_place() {

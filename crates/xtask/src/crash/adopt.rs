@@ -33,6 +33,8 @@ pub fn in_place(stage: &mut Stage<'_, '_>) -> Result<String> {
     }
     stage.drivers.runs(BACK)?;
     owner_s_unit(stage, true)?;
+    let left = stage.pi.exec(&["systemctl", "is-active", "ccorch-lease.timer"])?.status.success();
+    ensure!(!left, "the heartbeat of the lease goes on on a host that ccorch has given back");
     stage.works_on_the_pi()?;
     Ok("8 kills, 1 reboot, 1 abort: adopted and given back".into())
 }

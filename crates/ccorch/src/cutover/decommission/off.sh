@@ -6,4 +6,6 @@ if [ ! -e /etc/NIXOS ]; then
   systemctl disable --quiet ccorch.target
   if [ "${1-}" = watch ]; then systemctl add-wants --quiet multi-user.target ccorch-lease.timer; fi
 fi
+# Nobody gives anything back to a host that has its own way to run the rig.
+if [ "${1-}" = alone ]; then systemctl stop ccorch-lease.timer; fi
 systemctl stop ccorch.target ccorch-proxy.service ccorch-supervisor.service ccorch-resume.service ccorch-confirm.service
