@@ -20,6 +20,23 @@ pub fn counters(pid: u32, unit: &str) -> Counters {
     read(Path::new(ROOT), &memberships, unit)
 }
 
+/// Every process of the unit that a process is in, without those in cgroups that it made below; `None` where it made some,
+/// or is in no such unit.
+pub fn processes(pid: u32, unit: &str) -> Option<Vec<u32>> {
+    let memberships = process::about(&Path::new("/proc").join(pid.to_string()).join("cgroup")).ok()?;
+    members(Path::new(ROOT), &memberships, unit)
+}
+
+fn members(root: &Path, memberships: &str, unit: &str) -> Option<Vec<u32>> {
+    // systemd's own hierarchy, which has every unit: that of version 1, or the one of version 2.
+    let folder = folder(root, memberships, "name=systemd", unit)
+        .or_else(|| folder(root, memberships, "", unit))
+        .filter(|folder| folder.join("cgroup.procs").exists())?;
+    let below = fs::read_dir(&folder).ok()?.flatten().any(|entry| entry.path().is_dir());
+    let all = fs::read_to_string(folder.join("cgroup.procs")).ok().filter(|_| !below)?;
+    all.lines().map(|line| line.trim().parse().ok()).collect()
+}
+
 fn read(root: &Path, memberships: &str, unit: &str) -> Counters {
     let mut found = Counters::default();
     let number = |folder: &Path, file: &str| -> Option<u64> {
@@ -57,7 +74,8 @@ fn folder(root: &Path, memberships: &str, controller: &str, unit: &str) -> Optio
     let mut up = Path::new(path).ancestors();
     let own = up.find(|path| path.file_name().is_some_and(|name| name == unit))?;
     let hybrid = if root.join("unified").is_dir() { "unified" } else { "" };
-    let mount = root.join(if controller.is_empty() { hybrid } else { controller });
+    let mount =
+        root.join(if controller.is_empty() { hybrid } else { controller.trim_start_matches("name=") });
     Some(mount.join(own.strip_prefix("/").ok()?))
 }
 
@@ -105,6 +123,23 @@ mod tests {
         // Where the controller is not on for the unit, the counters are those of others.
         let shared = "9:memory:/ccorch.slice\n4:pids:/ccorch.slice\n";
         assert_eq!(read(root.path(), shared, UNIT), Counters::default());
+    }
+
+    #[test]
+    fn the_processes_of_a_unit_are_those_of_its_own_hierarchy() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = "ccorch-loops.slice/ccorch-loop@one.service";
+        let first = format!("4:pids:/\n1:name=systemd:/{folder}\n0::/\n");
+        assert_eq!(members(root.path(), &first, UNIT), None);
+        put(root.path(), &format!("systemd/{folder}/cgroup.procs"), "12\n7\n");
+        assert_eq!(members(root.path(), &first, UNIT), Some(vec![12, 7]));
+        assert_eq!(members(root.path(), "1:name=systemd:/other.service\n", UNIT), None);
+        let second = format!("0::/{folder}\n");
+        put(root.path(), &format!("{folder}/cgroup.procs"), "3\n");
+        assert_eq!(members(root.path(), &second, UNIT), Some(vec![3]));
+        // Nobody knows what is in those that it made itself.
+        put(root.path(), &format!("{folder}/own/cgroup.procs"), "9\n");
+        assert_eq!(members(root.path(), &second, UNIT), None);
     }
 
     #[test]

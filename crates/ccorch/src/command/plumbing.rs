@@ -14,11 +14,11 @@ use ccorch_core::stop::LastRun;
 use ccorch_io::clock;
 use ccorch_io::tmux::Tmux;
 use jiff::Timestamp;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use uuid::Uuid;
 
 use crate::context::Context;
 use crate::error::{Kind, Problem};
+use crate::here::again::Terminal;
 use crate::here::exits::{self, Began, Exit, Running};
 use crate::here::leave;
 use crate::here::loop_state::Share;
@@ -99,9 +99,7 @@ pub fn exec(context: &Context, args: &Args) -> Result<ExitCode> {
     let here = Here::load_checked(context)?;
     let name = &args.name;
     // A stop of the unit signals the whole group; the record is written after the agent has left.
-    for signal in [SIGTERM, SIGHUP, SIGINT] {
-        signal_hook::flag::register(signal, std::sync::Arc::default()).context("take signals")?;
-    }
+    let terminal = Terminal::keep()?;
     exits::forget(&here.paths, name)?;
     let started = clock::now();
     let before = isolation::counters(std::process::id(), name);
@@ -139,6 +137,10 @@ pub fn exec(context: &Context, args: &Args) -> Result<ExitCode> {
     exit.screen = last_screen(&here, name, result.as_ref().err());
     exits::record(&here.paths, name, &exit)?;
     exits::forget(&here.paths, name)?;
+    // What the kernel counted against the limits of this unit is not the next agent's.
+    if result.is_ok() && !exit.asked && exit.kernel.is_none() && terminal.wanted(&here.paths, name) {
+        return Err(terminal.again());
+    }
     let code = result?.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1);
     Ok(ExitCode::from(code))
 }

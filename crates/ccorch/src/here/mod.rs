@@ -1,6 +1,7 @@
 //! This machine as a host of the rig: its name, its rig, its durable state.
 
 pub mod access;
+pub mod again;
 pub mod boot;
 pub mod carried;
 pub mod confirm;

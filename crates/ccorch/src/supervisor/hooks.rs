@@ -16,7 +16,7 @@ use ccorch_io::datagrams::{self, Message};
 use ccorch_io::spool::Spool;
 
 use super::{Event, threads};
-use crate::here::{Here, runtime};
+use crate::here::{Here, again, runtime};
 
 /// Lines that wait of one loop.
 const MOST: usize = 64;
@@ -53,6 +53,8 @@ pub struct Hooks {
 #[derive(Debug, Default)]
 struct State {
     loops: BTreeMap<LoopName, Waiting>,
+    /// Whose agent ended, by the word of its parent, who waits.
+    ended: BTreeMap<LoopName, again::Waiting>,
     /// The ids of the loops' users, and when they were looked up.
     users: BTreeMap<String, (Option<u32>, Instant)>,
 }
@@ -83,7 +85,7 @@ impl State {
 pub fn listen(here: &Here, sender: Sender<Event>) -> Result<Hooks> {
     let agents = here.rig.loops.iter().filter(|(_, spec)| spec.agent == Agent::Claude);
     let loops = agents.map(|(name, _)| (name.clone(), Waiting::default())).collect();
-    let state = State { loops, users: BTreeMap::new() };
+    let state = State { loops, ..State::default() };
     let hooks = Hooks { here: here.clone(), state: Arc::new(Mutex::new(state)) };
     let inbox = datagrams::listen(&here.paths.hook_socket())?;
     let hear = hooks.clone();
@@ -116,6 +118,16 @@ impl Hooks {
         // The loop's own user is believed, and root.
         let owner = state.uid(self.here.user_of(&name));
         let believed = message.uid.is_some_and(|uid| uid == 0 || Some(uid) == owner);
+        if line == again::ENDED {
+            let parent = message.pid.zip(message.from.clone());
+            let parent = parent.filter(|_| believed && self.here.rig.loops.contains_key(&name));
+            if let Some(parent) = parent.and_then(|(pid, from)| again::Waiting::of(pid, from))
+                && state.ended.insert(name.clone(), parent).is_none()
+            {
+                let _ = sender.send(Event::AgentEnded(name));
+            }
+            return;
+        }
         // What is sent for a loop that is none, nobody waits for.
         let Some(one) = state.loops.get_mut(&name) else { return };
         if !believed {
@@ -132,6 +144,11 @@ impl Hooks {
         if !mem::replace(&mut one.told, true) {
             let _ = sender.send(Event::Hook(name));
         }
+    }
+
+    /// Who said that a loop's agent ended, once.
+    pub fn take_ended(&self, name: &LoopName) -> Option<again::Waiting> {
+        self.lock().ended.remove(name)
     }
 
     /// Takes what waits of a loop: first what was put aside while nobody listened, then what came by the socket.

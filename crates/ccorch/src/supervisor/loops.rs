@@ -15,6 +15,7 @@ use ccorch_io::clock;
 use jiff::Timestamp;
 
 use super::Event;
+use super::again::Place;
 use super::asked::Asked;
 use super::control::{Reply, Request};
 use super::hears::{Ears, Unsaid};
@@ -46,6 +47,7 @@ pub(super) struct One {
     pub server: Option<u32>,
     /// It is not: there was no thread to be had for that.
     pub unwatched: bool,
+    pub place: Place,
     /// When its latest start was asked for, by the wall clock that the record of its end uses.
     pub began: Timestamp,
     /// Runs of before.
@@ -114,6 +116,7 @@ impl Loops {
                 state,
                 server: None,
                 unwatched: false,
+                place: Place::default(),
                 began: clock::now(),
                 past: Past::default(),
                 fenced: None,

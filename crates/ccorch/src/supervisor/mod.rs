@@ -4,6 +4,7 @@
 //! It owns nothing that its own end would take along: loops are units of their own, and a new supervisor adopts what
 //! runs. Idle, every thread sleeps in the kernel.
 
+mod again;
 mod asked;
 pub mod control;
 pub mod deliver;
@@ -64,6 +65,8 @@ pub enum Event {
     Found(survey::Answer),
     /// Something waits of a loop's hooks.
     Hook(ccorch_core::names::LoopName),
+    /// The parent of a loop's agent says that it ended, and waits for a word.
+    AgentEnded(ccorch_core::names::LoopName),
     /// A loop's inbox has this content, by its hash.
     Inbox(ccorch_core::names::LoopName, String),
     /// The phase index or a loop's state file may say something else now.
@@ -136,6 +139,7 @@ pub fn run(here: &Here) -> Result<()> {
             Ok(Event::Request(control::Request::Again, _)) => return again(here),
             Ok(Event::Request(request, reply)) => loops.request(request, reply),
             Ok(Event::Hook(name)) => loops.hears(&name),
+            Ok(Event::AgentEnded(name)) => loops.agent_ended(&name),
             Ok(Event::Inbox(name, hash)) => loops.inbox(&name, hash),
             Ok(Event::Changed) => loops.ask_what_runs(),
             Ok(Event::Found(answer)) => loops.found(answer),

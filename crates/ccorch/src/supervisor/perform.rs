@@ -11,7 +11,7 @@ use super::deliver;
 use super::loops::Loops;
 use super::threads::What;
 use crate::here::letters::Letter;
-use crate::here::{events, holders, lease, runtime, unattended};
+use crate::here::{again, events, holders, lease, runtime, unattended};
 
 impl Loops {
     /// Does one thing.
@@ -86,16 +86,24 @@ impl Loops {
         let agent = self.here.rig.loops.get(name).map(|spec| spec.agent);
         let (here, runtime, loop_name) = (self.here.clone(), self.runtime, name.clone());
         self.began(name);
+        let place = self.all.get_mut(name).map(|one| &mut one.place);
+        let (parent, left) = place.map_or((None, None), |place| (place.parent.take(), place.left.take()));
         self.in_turn(name, What::Started, move || {
-            if let Err(error) = runtime.end_rest(&here, &loop_name) {
-                eprintln!("warning: loop {loop_name}: {error:#}");
+            if parent.is_none() {
+                again::gone(left);
+                if let Err(error) = runtime.end_rest(&here, &loop_name) {
+                    eprintln!("warning: loop {loop_name}: {error:#}");
+                }
             }
             let alone = match session.filter(|_| agent == Some(Agent::Claude)) {
                 Some(session) => holders::alone(&here, &loop_name, session),
                 None => Ok(()),
             };
             unattended::warn(&here, &loop_name);
-            alone.and_then(|()| runtime.start(&here, &loop_name))
+            alone.and_then(|()| match parent {
+                Some(parent) => again::start(&here, runtime, &loop_name, parent),
+                None => runtime.start(&here, &loop_name),
+            })
         });
     }
 

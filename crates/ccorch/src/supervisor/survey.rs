@@ -175,8 +175,9 @@ impl Loops {
     /// A loop that did not run: the lease may have come, or somebody may have started it by hand.
     fn look_again(&mut self, name: &LoopName, running: &Running) {
         match running.up.get(name) {
-            // systemd has not heard of its end yet.
-            Some(pid) if !lives(*pid) => {}
+            // systemd has not heard of its end yet, or it is about to end.
+            Some(pid)
+                if !lives(*pid) || self.all.get(name).is_some_and(|one| one.place.left == Some(*pid)) => {}
             Some(pid) => {
                 events::record(&self.here, "loop-adopted", Some(name), "started by somebody else");
                 self.up(name, *pid);

@@ -102,7 +102,12 @@ impl Loops {
     pub fn report(&mut self, report: Report) {
         let (name, old) = (report.name, report.life.is_over());
         match report.what {
-            What::Started(Ok(Started::Running(pid))) => self.up(&name, pid),
+            What::Started(Ok(Started::Running(pid))) => {
+                if let Some(one) = self.all.get_mut(&name) {
+                    one.place.ours = Some(pid);
+                }
+                self.up(&name, pid);
+            }
             What::Started(Ok(Started::Over { down })) => self.ended(&name, down),
             What::Started(Ok(Started::Refused)) => {
                 let why = lease::check(&self.here).err();
@@ -111,6 +116,9 @@ impl Loops {
             }
             What::Started(Err(error)) => self.tell(&name, Happens::StartFailed(format!("{error:#}"))),
             What::Ended { server, down } => {
+                if let Some(one) = self.all.get_mut(&name).filter(|one| one.place.watched == Some(server)) {
+                    one.place.watched = None;
+                }
                 // The end of any other is old news.
                 if self.all.get(&name).is_some_and(|one| one.server == Some(server)) {
                     self.ended(&name, down);
@@ -156,6 +164,10 @@ impl Loops {
 
     /// Reports the end of a loop's tmux server.
     pub(super) fn watch(&mut self, name: &LoopName, pid: u32) {
+        if let Some(one) = self.all.get_mut(name).filter(|one| one.place.watched == Some(pid)) {
+            one.server = Some(pid);
+            return;
+        }
         let (sender, life, loop_name) = (self.sender.clone(), self.life(name), name.clone());
         let (here, runtime) = (self.here.clone(), self.runtime);
         let made = self.spawn(name, move || {
@@ -175,6 +187,7 @@ impl Loops {
         });
         let Some(one) = self.all.get_mut(name) else { return };
         one.server = Some(pid);
+        one.place.watched = made.then_some(pid);
         if !std::mem::replace(&mut one.unwatched, !made) && !made {
             let detail = "no thread could be made for that; tried again at every heartbeat";
             events::record(&self.here, "loop-not-watched", Some(name), detail);

@@ -176,13 +176,29 @@ fn failing_agent(vm: &Container) {
     untouched(vm, &before, &["one"]);
 }
 
+/// The next one is started where it was: unit and tmux server stay, and nothing of it is left in them.
 fn killed_agent(vm: &Container) {
     let before = agents(vm);
+    let place = || ["MainPID", "InvocationID"].map(|what| vm.unit("two", what));
+    let processes =
+        "cat $(find /sys/fs/cgroup -path '*ccorch-loop@two.service/cgroup.procs') | sort -u | tr '\\n' ' '";
+    let (at, tmux) = (place(), "runuser -u loops -- tmux -S /run/ccorch-loops/two/tmux");
+    vm.tells(&format!("{tmux} send-keys typed-before-its-end"));
+    let old = vm.tells(processes);
     vm.tells(&format!("kill -9 {}", before["two"]));
     vm.until("a restart of two", || (vm.report("two")["restarts"] == 1).then_some(()));
     vm.until_loop("two", "running");
     let logs = vm.tells("ccorch loops logs two");
     assert!(logs.contains("ended by signal 9") && logs.contains("this is two"), "{logs}");
+    assert_eq!(place(), at, "the unit was started anew");
+    let (old, new) = (old.split(' '), vm.tells(processes));
+    let stayed = old.filter(|pid| new.split(' ').any(|other| other == *pid)).count();
+    assert_eq!(stayed, 2, "others than the tmux server and the agent's parent: {new}");
+    vm.until("its first words", || {
+        vm.tells(&format!("{tmux} capture-pane -p -S -")).contains("this is two").then_some(())
+    });
+    let screen = vm.tells(&format!("{tmux} capture-pane -p -S -"));
+    assert!(screen.matches("this is two").count() == 1 && !screen.contains("typed"), "{screen}");
     untouched(vm, &before, &["two"]);
 }
 
@@ -299,11 +315,13 @@ fn supervisor(vm: &Container) {
         assert_eq!(restarts(), counted);
     }
     assert_eq!(vm.tells("ccorch reboots --json"), "[]", "a restart is no reboot");
-    // It watches what it adopted.
+    // It watches what it adopted; the unit of an agent that another supervisor started may be another rig's.
+    let unit = vm.unit("one", "InvocationID");
     vm.tells(&format!("kill -9 {}", before["one"]));
     let one = counted[0].as_u64().unwrap();
     vm.until("a restart of one", || (vm.report("one")["restarts"] == one + 1).then_some(()));
     vm.until_loop("one", "running");
+    assert_ne!(vm.unit("one", "InvocationID"), unit);
     untouched(vm, &before, &["one"]);
 }
 
