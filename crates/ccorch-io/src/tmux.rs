@@ -71,6 +71,11 @@ impl Tmux {
         self.command(&["send-keys", "-t", &self.target(), key]).run().map(drop)
     }
 
+    /// Types a text as keys, each as it is.
+    pub fn type_text(&self, text: &str) -> Result<(), CommandError> {
+        self.command(&["send-keys", "-t", &self.target(), "-l", "--", text]).run().map(drop)
+    }
+
     /// Pastes a text as one, bracketed where the program asked for that; nothing is submitted by it.
     pub fn paste(&self, text: &str) -> Result<(), CommandError> {
         self.command(&["load-buffer", "-b", "ccorch", "-"]).input(text.to_owned()).run()?;

@@ -139,7 +139,11 @@ pub fn exec(context: &Context, args: &Args) -> Result<ExitCode> {
     exits::forget(&here.paths, name)?;
     // What the kernel counted against the limits of this unit is not the next agent's.
     if result.is_ok() && !exit.asked && exit.kernel.is_none() && terminal.wanted(&here.paths, name) {
-        return Err(terminal.again());
+        terminal.reset();
+        // With the program as it is installed now, and nothing of this run in mind.
+        let mut words = std::env::args_os();
+        let error = Command::new(words.next().unwrap_or_default()).args(words).exec();
+        return Err(error).context("the agent's parent could not begin anew");
     }
     let code = result?.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1);
     Ok(ExitCode::from(code))

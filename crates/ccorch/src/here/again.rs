@@ -3,8 +3,6 @@
 //! does not go, where the kernel ended it for the loop's limits, or where nobody answers, the unit ends as it always did.
 
 use std::io::{Write as _, stdout};
-use std::os::unix::process::CommandExt;
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -68,16 +66,13 @@ impl Terminal {
         nothing_left(name) && ask().unwrap_or(false) && !self.stopped.load(Ordering::SeqCst)
     }
 
-    /// Begins anew, with the program as it is installed now; returns only when that fails.
-    pub fn again(&self) -> anyhow::Error {
+    /// Makes it as new for the next agent.
+    pub fn reset(&self) {
         if let Some(before) = &self.before {
             let _ = tcsetattr(std::io::stdin(), OptionalActions::Now, before);
             let _ = tcflush(std::io::stdin(), QueueSelector::IFlush);
         }
         let _ = stdout().write_all(NEW).and_then(|()| stdout().flush());
-        let mut words = std::env::args_os();
-        let error = Command::new(words.next().unwrap_or_default()).args(words).exec();
-        anyhow::Error::from(error).context("the agent's parent could not begin anew")
     }
 }
 

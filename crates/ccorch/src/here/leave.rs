@@ -1,5 +1,5 @@
-//! A loop's agent is asked to leave: one in the middle of a turn may come to a safe point first, then it gets TERM, and
-//! whatever is left of its unit KILL, by systemd. The supervisor is no part of it: at a shutdown it has left before.
+//! A loop's agent is asked to leave: one in the middle of a turn may come to a safe point first; one that rests ends by itself;
+//! whoever is still there gets TERM, and whatever is left of its unit KILL, by systemd. The supervisor is no part of it: at a shutdown it has left before.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,7 +19,7 @@ use jiff::SignedDuration;
 use super::exits::Stop;
 use super::loop_state::Share;
 use super::runtime::Runtime;
-use super::{Ground, Here, exits};
+use super::{Ground, Here, exits, own_exit};
 use crate::supervisor::deliver::{self, Letter};
 use crate::supervisor::look::{Eyes, look};
 
@@ -58,7 +58,12 @@ pub fn ask(ground: &Ground, rig: Option<&Here>, name: &LoopName, wished: bool) -
             }
         }
     }
-    if !watched.wait(Some(Duration::ZERO))? {
+    let rests = |here: &&Here| wished && is_at_rest(here, name);
+    let ended = rig.filter(rests).map_or(Ok(false), |here| own_exit::ask(here, name, &watched));
+    if let Err(error) = &ended {
+        eprintln!("loop {name}: it does not end by itself: {error:#}");
+    }
+    if !ended.unwrap_or(false) && !watched.wait(Some(Duration::ZERO))? {
         process::terminate(running.pid)?;
     }
     if watched.wait(Some(LEAVE.saturating_sub(began.elapsed()).max(TERM)))?
@@ -82,6 +87,13 @@ fn facts(ground: &Ground, name: &LoopName) -> Facts {
 
 fn share(paths: &HostPaths, name: &LoopName) -> Share {
     Share::read(paths, name).unwrap_or_default()
+}
+
+/// Whether nothing is under way with an agent that can be told something.
+fn is_at_rest(here: &Here, name: &LoopName) -> bool {
+    let claude = here.rig.loops.get(name).is_some_and(|spec| spec.agent == Agent::Claude);
+    let session = share(&here.paths, name).session;
+    claude && Eyes::default().judge(&look(here, name, session), SignedDuration::MAX).verdict == Kind::Idle
 }
 
 /// Tells an agent that is at work, and waits until its turn is over; what came of it, if it could come to one.

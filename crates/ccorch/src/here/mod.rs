@@ -18,6 +18,7 @@ pub mod leave;
 pub mod letters;
 pub mod loop_state;
 mod outside;
+mod own_exit;
 pub mod phases;
 pub mod receipt;
 pub mod runtime;

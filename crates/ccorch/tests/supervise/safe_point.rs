@@ -51,6 +51,34 @@ fn an_agent_finishes_what_it_is_at_before_it_is_stopped() {
     assert_eq!(quiesce(&place, "2m"), "");
 }
 
+/// In this order: its own exit, TERM, KILL. Who is in the middle of something cannot be told to end.
+#[test]
+fn an_agent_at_rest_ends_by_itself_and_one_at_work_by_a_signal() {
+    let place = busy(600);
+    quiesce(&place, "0s");
+    let ended = |name: &str| place.ok(&["loops", "logs", name]);
+    assert!(ended("tester").contains("exit status 0, as asked"), "{}", ended("tester"));
+    assert!(ended("builder").contains("exit status 143, as asked"), "{}", ended("builder"));
+}
+
+/// Half a line of somebody's is no place to type into.
+#[test]
+fn an_agent_whose_input_line_is_not_empty_is_not_told_to_end() {
+    let place = busy(1);
+    place.until("builder", |one| one["life"] == "idle");
+    let socket = place.socket("tester");
+    let typed = std::process::Command::new("tmux")
+        .arg("-S")
+        .arg(&socket)
+        .args(["send-keys", "-l", "half a line"])
+        .status();
+    assert!(typed.unwrap().success());
+    quiesce(&place, "0s");
+    let ended = place.ok(&["loops", "logs", "tester"]);
+    assert!(ended.contains("exit status 143, as asked"), "{ended}");
+    assert!(!place.told("tester", "build").iter().any(|text| text.contains("exit")));
+}
+
 #[test]
 fn who_does_not_come_to_a_safe_point_in_time_is_stopped_as_it_is() {
     let place = busy(600);
