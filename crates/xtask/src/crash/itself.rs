@@ -153,8 +153,8 @@ fn newest(stage: &Stage<'_, '_>) -> Result<(String, String)> {
 /// The source's driver knows that the target was started.
 fn activated(source: &Instance) -> Result<()> {
     let script = format!(
-        r#"grep -qs '"entry":"done","step":"activate"' "$(ls {JOURNALS}/*.jsonl | tail -n 1)" &&
-        ! grep -qs '"entry":"end"' "$(ls {JOURNALS}/*.jsonl | tail -n 1)""#
+        r#"newest=$(ls {JOURNALS}/*.jsonl | tail -n 1)
+        grep -qs '"entry":"done","step":"activate"' "$newest" && ! grep -qs '"entry":"end"' "$newest""#
     );
     wait::until("the target to be activated", PATIENCE, || {
         Ok(source.exec(&["sh", "-c", &script])?.status.success().then_some(()))
