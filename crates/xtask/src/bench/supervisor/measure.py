@@ -145,11 +145,14 @@ def latency(plan, children):
         time.sleep(1.5)
         for rival in plan["rivals"]:
             samples[rival["name"]].append(children.restart(rival["name"], names[turn % len(names)]))
-        # A second end in a row is answered with a pause, which is policy and no cost: every end is a first one.
-        run("systemctl", "stop", "ccorch-supervisor.service")
-        for path in glob.glob("/var/lib/ccorch/loops/*.json"):
-            os.remove(path)
+        # A second end in a row is answered with a pause, which is policy and no cost: every end is a first one, of a loop
+        # that the running supervisor has started, as nearly all are.
+        silence()
+        children.drain()
+        for name in names:
+            children.pids.pop(("ccorch", name))
         run("systemctl", "start", "ccorch-supervisor.service")
+        children.wait(lambda: len(children.of("ccorch")) == len(names), PATIENCE)
         if turn % 10 == 9:
             say(f"{turn + 1} kills each")
     return samples
