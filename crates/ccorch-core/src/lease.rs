@@ -73,7 +73,8 @@ pub struct Lease {
     /// works.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cutover: Option<Owner>,
-    /// Counts the holder's renewals of this epoch, where the rig has a `lease.term`.
+    /// Counts the holder's renewals of this epoch, its acquisition too, where the rig has a `lease.term`; 0: its loops stop at the
+    /// end of no term.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub renewal: u64,
     /// When, by the clock of who made it; for people, never compared.

@@ -4,7 +4,7 @@
 //! the look that renewed: its loops are down a term after that, whatever happens. A standby counts from the end of the
 //! look that first showed it that renewal, which is later; it takes over when a term and a margin have passed. A machine
 //! that is paused counts while it sleeps (CLOCK_BOOTTIME), and stops its loops as the first thing when it wakes: until
-//! then, and only then, two may overlap.
+//! then, and only then, two may overlap. A holder that never renewed counts nothing: nobody takes over from it by time.
 
 use std::time::Duration;
 
@@ -68,6 +68,10 @@ pub fn watch(me: &HostName, lease: &Lease, same_for: Option<Duration>, term: Opt
     }
     if lease.cutover.as_ref().is_some_and(|owner| owner.open) {
         return Watch::Idle("a cutover is under way: a person goes on with it");
+    }
+    if lease.renewal == 0 {
+        // Its rig is its owner's, or it has none yet, or it knows of no term: its loops stop for nothing that is counted here.
+        return Watch::Idle("its holder never renewed it: a person takes over");
     }
     match same_for {
         None => Watch::Renewed,

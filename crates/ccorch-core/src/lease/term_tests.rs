@@ -21,7 +21,7 @@ fn lease(holder: &str, state: Standing) -> Lease {
         nonce: "n".into(),
         journal: None,
         cutover: None,
-        renewal: 0,
+        renewal: 1,
         at: Timestamp::UNIX_EPOCH,
     }
 }
@@ -38,11 +38,14 @@ fn a_standby_waits_for_the_whole_term_and_the_margin() {
     assert_eq!(look(&theirs, Some(12), Some(&TERM)), Watch::TakeOver);
     let mut moving = theirs.clone();
     moving.cutover = Some(Owner { journal: "j".into(), turn: Turn(1), by: "x".into(), open: true });
+    // Scripts and units of its owner's run the rig there, or a ccorch that knows of no term.
+    let never_renewed = Lease { renewal: 0, ..theirs.clone() };
     for (lease, term) in [
         (&theirs, None),
         (&lease("a", Standing::Standby), Some(&TERM)),
         (&lease("b", Standing::Active), Some(&TERM)),
         (&moving, Some(&TERM)),
+        (&never_renewed, Some(&TERM)),
     ] {
         assert!(matches!(look(lease, Some(99), term), Watch::Idle(_)), "{lease:?}");
     }

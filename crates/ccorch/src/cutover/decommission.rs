@@ -37,7 +37,9 @@ pub fn perform(steps: &Steps<'_>, source: &Side, target: &Side) -> Result<String
     match source.kind {
         SideKind::Legacy => legacy::disable(source)?,
         SideKind::Ccorch => {
-            let term = steps.rig().lease.as_ref().is_some_and(|lease| lease.term.is_some());
+            // From a rig that its owner's scripts run nobody takes over by time.
+            let term = target.kind == SideKind::Ccorch
+                && steps.rig().lease.as_ref().is_some_and(|lease| lease.term.is_some());
             let heartbeat: &[&str] = match (steps.plan().in_place(), term) {
                 (true, _) => &["alone"],
                 (false, true) => &["watch"],

@@ -191,7 +191,7 @@ fn acquire(
         epoch,
         boot_id: Some(boot_id.into()),
         nonce: nonce(),
-        renewal: 0,
+        renewal: term::first(here),
         at: clock::now(),
         ..now.clone()
     };

@@ -34,8 +34,11 @@ fn an_old_source_takes_over_after_the_term_with_a_workspace_that_its_loops_can_w
     assert!(!vm.holds(writes), "the workspace of a standby takes writes after a boot");
     assert!(!vm.holds("systemctl is-active -q ccorch-supervisor.service"), "a boot starts the supervisor");
 
-    // The pi holds the lease from here on, and never renews it.
-    vm.operator(&["lease", "init", "--holder", "pi", "--host", "vm"]);
+    // The pi, under a folder of its own, acquires the lease once and never renews it.
+    vm.tells("mkdir -p /root/pi/etc/ccorch; cp /etc/ccorch/rig.json /root/pi/etc/ccorch; echo pi > /root/pi/etc/ccorch/host");
+    vm.tells(
+        "export CCORCH_ROOT=/root/pi; ccorch lease init --holder pi; ccorch lease tick; ccorch lease check",
+    );
     vm.until_holds("systemctl is-active -q ccorch-lease.timer");
     vm.until_holds("ccorch lease show --json | grep -q '\"may_start\": true'");
     vm.until_well();

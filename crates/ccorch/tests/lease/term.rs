@@ -118,3 +118,22 @@ fn a_standby_that_a_cutover_stopped_takes_over_and_may_start() {
     ok(&place.b, &["lease", "check"]);
     assert!(!record.exists(), "it is no standby any more");
 }
+
+/// Scripts and units of its owner's run the rig on `a`: they renew nothing, and stop at the end of no term.
+#[test]
+fn nobody_takes_over_by_time_from_a_rig_that_its_owners_scripts_run() {
+    let place = Place::new(TERM);
+    assert_eq!(Story::begin("j1").claim(&place.a, "ann@desk", None).status, Some(0));
+    let driver = ["--journal", "j1", "--turn", "1"];
+    let write = ["lease", "write", "--about", "a"];
+    ok(&place.a, &[&write[..], &driver].concat());
+    ok(&place.a, &[&write[..], &["--active", "--for-its-owner"], &driver].concat());
+    ok(&place.a, &[&["lease", "close"][..], &driver].concat());
+    let end = Instant::now() + Duration::from_secs(10);
+    while Instant::now() < end {
+        ok(&place.a, &["lease", "tick"]);
+        ok(&place.b, &["lease", "tick"]);
+        assert_eq!(show(&place.b)["arbiter"]["holder"], "a");
+        refused(&place.b.run(&["lease", "check"]), 6, &[]);
+    }
+}

@@ -10,7 +10,7 @@ use ccorch_core::names::HostName;
 use ccorch_io::lease_ref::{Commit, Seen, Swap};
 use ccorch_io::{clock, durable};
 
-use super::{arbiter, file, look, nonce, turn, write_file};
+use super::{arbiter, file, look, nonce, term, turn, write_file};
 use crate::error::{Kind, Problem};
 use crate::here::runtime::Runtime;
 use crate::here::{Here, driver, events};
@@ -33,8 +33,9 @@ pub fn write(here: &Here, about: &HostName, to: To, by: &Driver) -> Result<Lease
     let _act = driver::admit(here, by, "an unknown driver")?;
     let _turn = turn(here)?;
     let (began, boot_id, about_me) = (clock::since_boot(), clock::boot_id()?, *about == here.name);
+    let acquires = about_me && to == To::Active;
     let (old, current) = match current(here) {
-        Err(away) if to == To::Active && about_me && hints::of(&away).0 == Kind::Unreachable => {
+        Err(away) if acquires && hints::of(&away).0 == Kind::Unreachable => {
             return never_left(here)?.ok_or(away);
         }
         current => current?,
@@ -43,7 +44,8 @@ pub fn write(here: &Here, about: &HostName, to: To, by: &Driver) -> Result<Lease
         Change::Done => current.clone(),
         // What a host writes of itself, it acquires with that for this boot.
         Change::Write(epoch) => Lease {
-            boot_id: (about_me && to == To::Active).then(|| boot_id.clone()),
+            boot_id: acquires.then(|| boot_id.clone()),
+            renewal: if acquires { term::first(here) } else { 0 },
             ..next(&current, about, state, epoch, Some(by.journal.clone()))
         },
         refused => return Err(refusal(here, about, state, &refused)),
@@ -54,7 +56,7 @@ pub fn write(here: &Here, about: &HostName, to: To, by: &Driver) -> Result<Lease
     }
     push(here, old.as_ref(), &current, &lease)?;
     match to {
-        To::Active if about_me => {
+        To::Active if acquires => {
             if super::check(here).is_err() {
                 // A heartbeat may come before the cutover's activation, and nothing starts before that.
                 here.set_quiesced(Some(&by.journal))?;

@@ -37,6 +37,11 @@ fn term(here: &Here) -> Option<Term> {
     here.rig.lease.as_ref().and_then(Term::of)
 }
 
+/// The count of renewals with which this host acquires the lease: with a term, the acquisition is the first.
+pub fn first(here: &Here) -> u64 {
+    u64::from(term(here).is_some())
+}
+
 /// Renews a lease that is held, counted from `began`. A renewal that does not arrive is none.
 pub fn renew(here: &Here, seen: Option<&Seen>, began: Duration) -> Result<()> {
     let (Some(_), Some(arbiter), Some(Seen::Holds(old, now))) = (term(here), arbiter(here), seen) else {
