@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 use ccorch_core::cutover::{Said, Step};
 use ccorch_core::safepoint::UnsavedPolicy;
 use machines::Bed;
-use machines::begun::{ID, arbiter, by_hand, claimed, claimed_with, of_its_owner, place, stopped_by};
+use machines::begun::{
+    ID, arbiter, by_hand, claimed, claimed_as, claimed_with, of_its_owner, place, stopped_by,
+};
 
 /// Everything up to the activation is done: the vm holds the lease.
 fn on_trial(bed: &Bed) {
@@ -120,6 +122,40 @@ fn a_submodule_that_is_not_committed_is_no_matter_of_a_rescue() {
     assert_eq!(bed.pi.sh("/srv/w", "git for-each-ref refs/ccorch"), "", "half of it was put away");
     let unsaved = String::from_utf8(bed.ccorch(&["unsaved", "--host", "pi"]).stdout).unwrap();
     assert!(unsaved.contains(said) && unsaved.contains("/srv/w/part: branch `main` at "), "{unsaved}");
+}
+
+/// The way back to an owner's rig, which has worked already: whether it had the lease is the arbiter's word alone, and while that is
+/// away nothing is taken for undone.
+#[test]
+fn a_way_back_that_is_taken_back_waits_for_the_arbiter_and_loses_nothing() {
+    let bed = place();
+    let fenced = of_its_owner(&bed);
+    let url = bed.path("x.git").display().to_string();
+    for machine in [&bed.pi, &bed.vm] {
+        machine.sh("/srv/w", &format!("rm -rf .git * && git clone -q {url} ."));
+    }
+    on_trial(&bed);
+    bed.ok(&["lease", "close", "--journal", ID, "--turn", "1", "--host", "vm"]);
+    fs::remove_file(bed.path(&format!("s/ccorch/demo/journal/{ID}.jsonl"))).unwrap();
+    let back = "20260102T000000Z-fedcba";
+    let all = Step::ALL.into_iter().take_while(|step| *step != Step::Verify);
+    let turn = claimed_as(&bed, back, ["vm", "pi"], &all.collect::<Vec<_>>(), Said::default()).to_string();
+    for (about, active) in [("vm", &[][..]), ("pi", &["--active", "--for-its-owner"])] {
+        let write = ["lease", "write", "--about", about, "--journal", back, "--turn", &turn, "--host", "vm"];
+        bed.ok(&[&write, active].concat());
+    }
+    fs::remove_file(&fenced).unwrap();
+    bed.pi.put("/srv/w/draft", "by an agent on pi\n");
+
+    let (remote, away) = (bed.path("lease.git"), bed.path("lease.away"));
+    fs::rename(&remote, &away).unwrap();
+    let error = bed.fails(&["cutover", "--abort"], 4);
+    assert!(error.contains("the lease's remote cannot be asked whether pi was given the rig"), "{error}");
+    fs::rename(&away, &remote).unwrap();
+    bed.fails(&["cutover", "--abort"], 8);
+    assert_eq!(arbiter(&bed).0, "vm");
+    assert!(fenced.exists(), "the pi's rig may start");
+    assert_eq!(bed.vm.read("/srv/w/draft"), "by an agent on pi\n");
 }
 
 /// The vm worked for a while; its clone has a change, a new file, something put aside and a commit that nobody else has.

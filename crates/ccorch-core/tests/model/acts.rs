@@ -30,6 +30,8 @@ pub enum Act {
     Activate(usize, bool),
     /// The target, asked through this host, gives up what it holds, if it holds anything.
     GiveUp(usize, usize),
+    /// The target, asked through this host, has the lease taken from it, if the arbiter has it as the target's.
+    TakeFrom(usize, usize),
     /// From, to.
     Sync(usize, usize),
     Prove(usize, usize),
@@ -74,7 +76,9 @@ impl World {
             (Step::Quiesce, true) => vec![Act::Unquiesce(from)],
             (Step::Fence, false) if self.is_legacy(from) => vec![Act::PutFence(from), lease(from, Standby)],
             (Step::Fence, false) => vec![lease(from, Standby)],
-            (Step::Fence, true) if self.is_legacy(from) => [lift(from), vec![lease(from, Active)]].concat(),
+            (Step::Fence, true) if self.is_legacy(from) => {
+                [lift(from), vec![Act::TakeFrom(self.writer(from), to), lease(from, Active)]].concat()
+            }
             (Step::Fence, true) => vec![lease(from, Active), Act::Activate(from, false)],
             (Step::FinalSync, false) => vec![Act::Sync(from, to)],
             (Step::Prove, false) => vec![Act::Prove(from, to)],
@@ -110,7 +114,7 @@ impl World {
         let hosts = match &acts[0] {
             Act::Sync(from, to) | Act::Prove(from, to) => vec![*from, *to],
             Act::GiveUp(..) => vec![0, 1],
-            Act::WriteLease(host, ..) | Act::Push(host, ..) => vec![*host],
+            Act::WriteLease(host, ..) | Act::Push(host, ..) | Act::TakeFrom(host, _) => vec![*host],
             Act::Quiesce(host) | Act::Unquiesce(host) | Act::Activate(host, _) | Act::Judge(host) => {
                 vec![*host]
             }
@@ -161,9 +165,16 @@ impl World {
             Act::StartOwners(host) => drop(self.start(*host)),
             Act::GiveUp(writer, host) => {
                 let to = 1 - host;
-                self.reachable.then_some(()).ok_or(No::Away)?;
+                let own = self.hosts[*writer].file.as_ref().map(|file| &file.lease.holder);
+                let holder = if self.reachable { Some(&self.arbiter.holder) } else { own };
+                let had = holder == Some(&name(*host));
+                // A source that is its owner's works again all the same.
+                let asks = !self.is_legacy(to) && !self.is(Mutant::OwnFileCounts);
+                if !had && !self.reachable && asks {
+                    return Err(No::Away);
+                }
                 let mut more = Vec::new();
-                if self.arbiter.holder == name(*host) {
+                if had {
                     more.push(Act::WriteLease(*writer, *host, Standing::Standby));
                     // Nothing is carried into its owner's rig that was started again.
                     let runs_again = self.is_legacy(to) && !self.hosts[to].fenced;
@@ -176,6 +187,12 @@ impl World {
                 }
                 more.append(&mut left);
                 left = more;
+            }
+            Act::TakeFrom(writer, host) => {
+                let theirs = self.arbiter.holder == name(*host) && self.arbiter.state == Standing::Active;
+                if self.reachable && theirs {
+                    left.insert(0, Act::WriteLease(*writer, *host, Standing::Standby));
+                }
             }
             Act::WriteLease(writer, about, state) => {
                 if let Some(push) = self.write_lease(*writer, *about, *state, driver)? {

@@ -36,6 +36,9 @@ const NOTHING: Budget = Budget {
     claims: 2,
 };
 
+/// A cutover that went well, and then another one.
+const BACK: Budget = Budget { cutovers: 2, claims: 4, cuts: 1, aborts: 1, ..NOTHING };
+
 const EVERYTHING: Budget = Budget {
     boots: 2,
     dies: 1,
@@ -61,6 +64,7 @@ fn budgets() -> Vec<(&'static str, Budget, bool)> {
         ("a takeover from a host that lives", Budget { living: 1, commits: 2, ..NOTHING }, false),
         ("the remote away, a person who turns back", Budget { cuts: 1, aborts: 1, ..NOTHING }, false),
         ("a machine cut off from a host, a failure", Budget { splits: 1, fails: 1, ..NOTHING }, true),
+        ("the way back, the remote away, a person who turns back", BACK, true),
         ("a machine cut off, a person who turns back", Budget { splits: 1, aborts: 1, ..NOTHING }, false),
     ]
 }
@@ -140,7 +144,7 @@ fn whatever_happens_one_host_at_most_works_and_nothing_acknowledged_is_lost() {
 #[test]
 fn an_undisturbed_cutover_gets_there() {
     for legacy in [false, true] {
-        settle::gets_there(&World::new(NOTHING, legacy)).unwrap();
+        drop(settle::gets_there(&World::new(NOTHING, legacy)).unwrap());
     }
 }
 
@@ -198,6 +202,7 @@ fn shows(mutant: Mutant) -> Option<World> {
             let budget = Budget { cutovers: 2, dies: 1, takeovers: 1, aborts: 1, claims: 4, ..NOTHING };
             World::new(Budget { commits: 0, ..budget }, false)
         }
+        Mutant::OwnFileCounts => going_back(),
         Mutant::NobodyKeepsIt => cut_off(at(one_fails, true, Step::Quiesce), false),
         Mutant::HearOneHost => cut_off(at(one_fails, false, Step::Fence), true),
         Mutant::AskThenAct => cut_off(failed(at(NOTHING, true, Step::FinalSync)), false),
@@ -206,6 +211,19 @@ fn shows(mutant: Mutant) -> Option<World> {
         }
         _ => return None,
     })
+}
+
+/// The way back to its owner's rig has come to the sign of work there.
+fn going_back() -> World {
+    let once = Budget { cutovers: 1, claims: 1, ..BACK };
+    let mut there = settle::gets_there(&World::new(once, true)).unwrap();
+    // A journal of another name.
+    there.budget.cutovers = 2;
+    there.budget.claims = 3;
+    let mut back = settle::come_to(&there, Step::Verify);
+    assert!(back.hosts[0].runs && !back.hosts[1].runs);
+    back.budget.cutovers = 0;
+    back
 }
 
 /// The machine that drives does not reach the target; if both are cut off, the other one not the source.

@@ -31,6 +31,8 @@ pub enum Mutant {
     PassOverItsOwners,
     /// A driver that takes over from another one is content with what one host tells.
     HearOneHost,
+    /// While the arbiter is away, the way back goes by what the writer's own file says of the target.
+    OwnFileCounts,
     /// A step is begun that only its driver knows of: the host that answers keeps no copies.
     NobodyKeepsIt,
     /// A driver that goes on does not look whether its owner's rig was started again.
@@ -66,6 +68,7 @@ impl Mutant {
         Self::NoDemotion,
         Self::PassOverItsOwners,
         Self::HearOneHost,
+        Self::OwnFileCounts,
         Self::NobodyKeepsIt,
         Self::NoLookAtTheMark,
         Self::AskThenAct,

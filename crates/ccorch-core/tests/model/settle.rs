@@ -122,7 +122,7 @@ pub fn come_to(first: &World, step: Step) -> World {
 }
 
 /// An undisturbed cutover gets there: the target runs, with all the work.
-pub fn gets_there(first: &World) -> Result<(), String> {
+pub fn gets_there(first: &World) -> Result<World, String> {
     let mut world = first.clone();
     for _ in 0..100 {
         hosts(&mut world);
@@ -140,5 +140,5 @@ pub fn gets_there(first: &World) -> Result<(), String> {
     }
     let there = world.hosts[1].runs && world.hosts[1].work == 1 && !world.hosts[0].runs;
     let closed = world.arbiter.cutover.as_ref().is_some_and(|owner| !owner.open);
-    if there && closed { Ok(()) } else { Err(format!("it does not get there, but to {world:#?}")) }
+    if there && closed { Ok(world) } else { Err(format!("it does not get there, but to {world:#?}")) }
 }

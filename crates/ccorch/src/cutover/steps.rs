@@ -1,4 +1,6 @@
-//! What each step does to which kind of host. One row a step: this file reads like the plan.
+//! What each step does to which kind of host. One row a step: this file reads like the plan. The way back is in `steps/back.rs`.
+
+mod back;
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,10 +15,9 @@ use ccorch_core::seconds::Seconds;
 use super::hosted::Start;
 use super::itself::{self, Able};
 use super::side::{Lazy, Side};
-use super::{copies, decommission, hosted, legacy, loop_states, preflight, verify};
+use super::{decommission, hosted, legacy, loop_states, preflight, verify};
 use crate::context::LoadedRig;
 use crate::error::{Kind, Problem};
-use crate::hints;
 use crate::staging::{self, Cache, How, Mode, Pass, Uncommitted};
 
 /// Both hosts, and what is to be done with them.
@@ -248,14 +249,6 @@ impl<'a> Steps<'a> {
         Ok(work.iter().map(ToString::to_string).chain(loops).collect())
     }
 
-    /// What a target's work came back as, where it is not the same: in words, as nobody is kept from going back by it.
-    fn came_back(&self, from: &Side, to: &Side) -> Vec<String> {
-        match self.differences(from, to, Uncommitted::Rescued) {
-            Ok(all) => all.into_iter().map(|one| format!("not as it was on {}: {one}", from.name)).collect(),
-            Err(error) => vec![format!("what came back from {} is not proven: {error:#}", from.name)],
-        }
-    }
-
     fn quiesce(&self, side: &Side, safe_point: Option<Seconds>) -> Result<String> {
         let said = match side.kind {
             SideKind::Legacy => {
@@ -271,39 +264,12 @@ impl<'a> Steps<'a> {
         Ok(said.into_iter().chain([down]).collect::<Vec<_>>().join("; "))
     }
 
-    fn unquiesce(&self, side: &Side) -> Result<()> {
-        match side.kind {
-            SideKind::Legacy => {
-                legacy::unfence(side, self.journal)?;
-                legacy::start(side)
-            }
-            SideKind::Ccorch => hosted::unquiesce(side, self.journal),
-        }
-    }
-
     fn fence(&self, side: &Side) -> Result<String> {
         if side.kind == SideKind::Legacy {
             legacy::fence(side, self.journal)?;
         }
         let lease = hosted::write_lease(self.writer()?, side, Standing::Standby, self.journal)?;
         Ok(format!("{} is standby at epoch {}", side.name, lease.epoch))
-    }
-
-    /// The lease goes back to the source. If it never left, or is back already, that is seen and fine.
-    fn unfence(&self, side: &Side) -> Result<()> {
-        if side.kind == SideKind::Legacy {
-            // It works again even while the lease remote is away: the target becomes active by the newest driver alone, which
-            // is this one by the word of this host, and who takes over finds the fence lifted (see `copies::fence`) and turns
-            // back as well, so nobody else runs; the lease follows when the remote answers.
-            legacy::unfence(side, self.journal)?;
-            legacy::start(side)?;
-        }
-        hosted::write_lease(self.writer()?, side, Standing::Active, self.journal)?;
-        if side.kind == SideKind::Ccorch {
-            let message = "The move was taken back; you are where you were.".into();
-            hosted::activate(side, self.journal, &Start { message, ..Start::default() })?;
-        }
-        Ok(())
     }
 
     fn activate(&self, from: &Side, to: &Side) -> Result<String> {
@@ -342,58 +308,5 @@ impl<'a> Steps<'a> {
             }
         }
         Ok(format!("{} is active at epoch {}", to.name, lease.epoch))
-    }
-
-    /// Whether a target that can keep nothing, as its disk is full, has nothing of the rig to stop: by the word of the arbiter it
-    /// was never made active. A command of a driver before that still makes it so is refused the lease, or this driver is.
-    fn never_had_it(&self, error: &anyhow::Error, from: &Side, to: &Side) -> bool {
-        let asked = if from.kind == SideKind::Ccorch { from } else { to };
-        hints::of(error).0 == Kind::Unfit
-            && to.kind == SideKind::Ccorch
-            && hosted::lease(asked)
-                .is_ok_and(|view| view.arbiter.is_some_and(|lease| lease.holder != to.name))
-    }
-
-    /// Stops the target and carries its work back: nothing done there is thrown away. What is gone with its host is lost by a
-    /// person's word. What was rescued there, in words.
-    fn deactivate(&self) -> Result<String> {
-        let mut kept = Vec::new();
-        let (from, to) = (self.from()?, self.to()?);
-        let reached = match to.is_gone() {
-            true => false,
-            false => match self.quiesce(to, None) {
-                Err(error) if self.never_had_it(&error, from, to) => {
-                    eprintln!(
-                        "warning: {} was never given the lease, and is passed over: {error:#}",
-                        to.name
-                    );
-                    false
-                }
-                quiesced => quiesced.map(|_| true)?,
-            },
-        };
-        let writer = if to.kind == SideKind::Ccorch { to } else { from };
-        let view = hosted::lease(writer)?;
-        let ran = view.counts().is_some_and(|lease| lease.holder == to.name);
-        if to.kind == SideKind::Legacy {
-            legacy::fence(to, self.journal)?;
-        }
-        if ran {
-            hosted::write_lease(writer, to, Standing::Standby, self.journal)?;
-            // A driver that died or was cut off may have had its owner's rig started again, after all of this: nothing is
-            // carried into a rig at work.
-            let runs_again = from.kind == SideKind::Legacy && !copies::admit(from, self.journal)?;
-            if !self.plan.in_place() && reached && !runs_again {
-                let stamp = staging::stamp(to.name.as_str(), self.journal);
-                kept = staging::rescue_left(self.loaded, &to.host, Some(&from.host), &stamp);
-                self.sync(to, from, Pass::Early)?;
-                kept.extend(self.came_back(to, from));
-            }
-        }
-        if to.kind == SideKind::Ccorch && reached {
-            // A standby by the lease from here on; the mark of a cutover that is over would outlive it.
-            hosted::unquiesce(to, self.journal)?;
-        }
-        Ok(kept.join("; "))
     }
 }

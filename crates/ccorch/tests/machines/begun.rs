@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use ccorch_core::cutover::{Entry, Journal, Origin, Said, Step, plan, plan_hash};
-use ccorch_core::lease::Turn;
+use ccorch_core::lease::{Owner, Turn};
 use ccorch_core::names::HostName;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -71,15 +71,21 @@ pub fn claimed(bed: &Bed, done: &[Step]) {
 
 /// The same with what was asked of it.
 pub fn claimed_with(bed: &Bed, done: &[Step], said: Said) {
+    claimed_as(bed, ID, ["pi", "vm"], done, said);
+}
+
+/// The same between other hosts, by another name; the driver's turn.
+pub fn claimed_as(bed: &Bed, id: &str, sides: [&str; 2], done: &[Step], said: Said) -> Turn {
     let rig = ccorch_core::rig::parse(&bed.text("ccorch.yaml")).unwrap();
-    let [pi, vm] = ["pi", "vm"].map(|name| HostName::new(name).unwrap());
-    let plan = plan(&rig, &pi, &vm).unwrap();
+    let [from, to] = sides.map(|name| HostName::new(name).unwrap());
+    let plan = plan(&rig, &from, &to).unwrap();
     let origin = Origin { ccorch: env!("CARGO_PKG_VERSION").into(), plan_hash: plan_hash(&rig, &plan) };
     let (asked, at) = (said.of(None), Timestamp::UNIX_EPOCH);
-    let (mut journal, line) = Journal::begin(ID.into(), rig.rig, plan, origin, asked, at);
+    let (mut journal, line) = Journal::begin(id.into(), rig.rig, plan, origin, asked, at);
     let mut text = format!("{line}\n");
-    bed.says(&["lease", "claim", "--journal", ID, "--by", "ann@desk", "--host", "vm"], &text);
-    let driver = Entry::Driver { turn: Turn(1), by: "ann@desk".into() };
+    let owner = bed.says(&["lease", "claim", "--journal", id, "--by", "ann@desk", "--host", "vm"], &text);
+    let turn = serde_json::from_str::<Owner>(&owner).unwrap().turn;
+    let driver = Entry::Driver { turn, by: "ann@desk".into() };
     let note = String::new();
     let steps = done
         .iter()
@@ -89,7 +95,8 @@ pub fn claimed_with(bed: &Bed, done: &[Step], said: Said) {
     }
     let journals = bed.path("s/ccorch/demo/journal");
     fs::create_dir_all(&journals).unwrap();
-    fs::write(journals.join(format!("{ID}.jsonl")), &text).unwrap();
+    fs::write(journals.join(format!("{id}.jsonl")), &text).unwrap();
+    turn
 }
 
 /// The pi's rig is its owner's, and fenced by the mark whose path this is.

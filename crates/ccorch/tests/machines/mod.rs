@@ -211,12 +211,13 @@ impl Bed {
     }
 
     /// Runs ccorch with a text on standard input, and demands success.
-    pub fn says(&self, args: &[&str], input: &str) {
+    pub fn says(&self, args: &[&str], input: &str) -> String {
         let file = self.path("input");
         fs::write(&file, input).unwrap();
         let mut command = self.command(args);
         let output = command.stdin(fs::File::open(file).unwrap()).output().unwrap();
         assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
     }
 
     /// Runs ccorch and demands success; its standard output.
