@@ -205,9 +205,11 @@ pub fn run(context: &Context, args: &Args) -> Result<ExitCode> {
             told(&change::release(&here)?, *json)?;
         }
         What::Acquire { dry_run: true, .. } => {
+            one_way_to_run(&here)?;
             println!("would make {} the holder at {}", here.name, place(&here));
         }
         What::Acquire { yes_host, dry_run: false, json } => {
+            one_way_to_run(&here)?;
             let question =
                 format!("{} becomes the holder of the lease; no copy of it may be running", here.name);
             person::confirm(&question, &here.name, yes_host.as_ref())?;
@@ -249,7 +251,9 @@ fn one_way_to_run(here: &Here) -> Result<()> {
     let name = &here.name;
     let message = format!("{name} runs the rig by scripts and units of its owner's, and they are not fenced");
     Err(Problem::new(Kind::Rig, message)
-        .hint(format!("`ccorch adopt {name}` has ccorch run it there; only then can it take over"))
+        .hint(format!(
+            "`ccorch adopt {name}` has ccorch run it there; only then can its ccorch have the lease"
+        ))
         .into())
 }
 

@@ -130,6 +130,13 @@ fn a_host_whose_owners_scripts_may_run_the_rig_does_not_take_over() {
     place.b.write(&rig, text.replace(r#"{ "ssh": "root@b" }"#, runs));
     let take = ["lease", "take", "--source", "a"];
     refused(&place.b.run(&take), 3, &["not fenced", "`ccorch adopt b`"]);
+    // Nor by its own word, also not where its file is the only thing that is missing.
+    ok(&place.a, &["lease", "release"]);
+    let acquire = ["lease", "acquire", "--yes-host", "b"];
+    for more in [&[][..], &["--dry-run"]] {
+        refused(&place.b.run(&[&acquire, more].concat()), 3, &["not fenced", "`ccorch adopt b`"]);
+    }
+    ok(&place.a, &["lease", "acquire", "--yes-host", "a"]);
     assert_eq!(show(&place.b)["arbiter"]["holder"], "a");
     place.b.write(place.b.root().join("var/lib/ccorch/fenced"), "");
     ok(&place.b, &take);
