@@ -107,16 +107,55 @@ fn is_token(word: &str) -> bool {
     known || jwt
 }
 
+/// Whether any of the values that a line gives to names looks secret: of an assignment, a header, an option, a login of netrc(5).
 fn assigns_secret(line: &str) -> bool {
-    let Some(at) = line.find(['=', ':']) else { return false };
-    let name: String =
-        line[..at].chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
-    let value = line[at + 1..].trim_matches(|c: char| c.is_whitespace() || "=:\"'`,;".contains(c));
-    if value.is_empty() || value.contains(char::is_whitespace) {
-        return false;
+    let signs: Vec<usize> = line.match_indices(['=', ':']).map(|(at, _)| at).collect();
+    // A path of Rust or C++ gives nothing to anybody.
+    let path = |at: usize| line[at..].starts_with("::") || line[..=at].ends_with("::");
+    let mut from = 0;
+    for (number, sign) in signs.iter().copied().enumerate().filter(|(_, sign)| !path(*sign)) {
+        if is_secret(&line[from..sign], value(&line[sign + 1..])) {
+            return true;
+        }
+        let typed = signs.get(number + 1).is_some_and(|next| {
+            line[sign..].starts_with(':')
+                && line[*next..].starts_with('=')
+                && !line[sign..*next].contains([',', ';', '{', '"', '\'', '`'])
+        });
+        // `name: Type = value` is one name's.
+        from = if typed { from } else { sign + 1 };
     }
+    let mut words = line.split_whitespace().peekable();
+    while let (Some(word), Some(next)) = (words.next(), words.peek()) {
+        let plain = word.trim_matches(|c: char| !c.is_ascii_alphanumeric()).to_ascii_lowercase();
+        let names = word.starts_with("--") || ["password", "passwd", "bearer"].contains(&plain.as_str());
+        // What a scheme of authorization is followed by is its credential.
+        let name = if plain == "bearer" { "token" } else { word };
+        if names && is_secret(name, value(next)) {
+            return true;
+        }
+    }
+    false
+}
+
+/// The value that follows a sign: what is quoted, or a word. More than a word in quotes is a sentence.
+fn value(text: &str) -> &str {
+    let text = text.trim_start_matches(|c: char| c.is_whitespace() || "=:>".contains(c));
+    match text.chars().next().filter(|c| "\"'`".contains(*c)) {
+        Some(quote) => {
+            let inside = text[1..].split(quote).next().unwrap_or_default().trim();
+            if inside.contains(char::is_whitespace) { "" } else { inside }
+        }
+        None => text.split(|c: char| c.is_whitespace() || "\"'`,;".contains(c)).next().unwrap_or_default(),
+    }
+}
+
+fn is_secret(name: &str, value: &str) -> bool {
+    let name: String =
+        name.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
+    let value = value.trim_end_matches(['=', ':']);
     let digits = value.chars().any(|c| c.is_ascii_digit());
-    let reference = value.starts_with(['$', '<', '{', '/', '.']) || value.contains('(');
+    let reference = value.starts_with(['$', '<', '{', '/', '.', '&', '[']) || value.contains('(');
     if NAMES.iter().any(|part| name.contains(part)) {
         return !reference && value.len() >= 8 && (digits || value.len() >= 16) && entropy(value) >= 2.8;
     }
@@ -150,6 +189,14 @@ mod tests {
             ("url = https://me:hunter22@example.org/x", Kind::Url),
             ("DB_PASSWORD=correct7horse", Kind::Assignment),
             ("api_key: 'q8Zr1LmN0pXs'", Kind::Assignment),
+            (r#"{"client_id":"abc","client_secret":"8f3kd93jf0s9dfj3"}"#, Kind::Assignment),
+            ("DB_PASSWORD=correct7horse # prod", Kind::Assignment),
+            ("docker run -e DB_PASSWORD=correct7horse -e X=1 img", Kind::Assignment),
+            ("curl -H 'Authorization: Bearer 8f3kd93jf0s9dfj3' https://example.org", Kind::Assignment),
+            ("mysql --user me --password correct7horse db", Kind::Assignment),
+            ("machine example.org login me password correct7horse", Kind::Assignment),
+            ("if password == \"correct7horse\" { go() }", Kind::Assignment),
+            ("let api_token: &str = \"8f3kd93jf0s9dfj3\";", Kind::Assignment),
             ("x = \"Zm9vYmFyYmF6cXV4MTIzNDU2Nzg5MGFiY2RlZg9Q\"", Kind::Assignment),
         ];
         for (line, kind) in cases {
@@ -167,6 +214,10 @@ mod tests {
             "see https://git@example.com.invalid for ssh://git@host/x".trim_start_matches("see https://git@"),
             "The token is kept elsewhere: ask the operator for it",
             "builder: work 12",
+            "let token: Option<Token> = tokens.next(); // of 32 or more",
+            r#"{"token": "the one of 2024 is kept elsewhere", "commit": "0123456789abcdef0123456789abcdef01234567"}"#,
+            "the bearer of news, whose password is kept elsewhere",
+            "docker run -e DB_PASSWORD=$DB_PASSWORD2 img",
             "sk-learn is a library",
             "",
         ] {

@@ -1,6 +1,7 @@
 # Commits what a work tree holds, and names commits. $1: environment and git. $2: the work tree. $3: what names begin
 # with. $4: lines of `COMMIT SUFFIX`. $5: the committer's address. Standard input: files, each ended by NUL.
-# Prints `COMMIT NAME` lines, an empty line, and the patch of all that no remote has.
+# Prints `COMMIT NAME` lines, an empty line, and all that no remote has: of each commit the message, each line of it behind a
+# blank, and the patch.
 set -eu; umask 077
 eval "$1"
 cd -- "$2"
@@ -40,7 +41,7 @@ if [ -s "$t/files" ]; then
     keep "$commit" "" "$base"
 fi
 printf %s "$4" | while read -r commit suffix; do keep "$commit" "-$suffix" "$3"; done
-git log --patch --text --unified=0 -m --no-color --no-ext-diff --no-textconv --no-renames --format='commit %H' \
+git log --patch --text --unified=0 -m --no-color --no-ext-diff --no-textconv --no-renames --format='commit %H%n%w(0,1,1)%B' \
     $(cat "$t/kept") --not --remotes >"$t/patch"
 echo
 cat "$t/patch"

@@ -2,6 +2,7 @@
 //! The fence holds units that the rig file names; the rest is its owner's to take away, before anything is stopped.
 
 use anyhow::Result;
+use ccorch_core::safepoint;
 
 use super::side::Side;
 use crate::error::{Kind, Problem};
@@ -24,11 +25,21 @@ pub fn check(side: &Side) -> Result<()> {
     if found.trim().is_empty() {
         return Ok(());
     }
-    let list: String = found.lines().map(|line| format!("\n    {line}")).collect();
+    let list: String = found.lines().map(|line| format!("\n    {}", shown(line))).collect();
     let message = format!("on {}: this would start the rig again after it moved:{list}", side.name);
     Err(Problem::new(Kind::Unfit, message)
         .hint("take these away on the source, or name the units in `runs.units` of its entry in the rig file")
         .into())
+}
+
+/// A line of [`LOOK`]'s as it may be told: people put tokens into their crontabs.
+fn shown(line: &str) -> String {
+    match (safepoint::audit_line(line), line.split_once(": ")) {
+        (Some(kind), Some((file, _))) => {
+            format!("{file}: a line that is not shown, as it seems to hold {kind}")
+        }
+        _ => line.to_owned(),
+    }
 }
 
 /// What a line has to hold to name a start command: a program's path, or all of its words. A single word that is no path may
@@ -48,7 +59,7 @@ mod tests {
     use std::path::Path;
     use std::process::Command;
 
-    use super::{LOOK, named};
+    use super::{LOOK, named, shown};
 
     fn look(at: &Path, fenced: &[&str]) -> String {
         let at = at.display().to_string();
@@ -112,6 +123,16 @@ mod tests {
         /var/spool/cron/crontabs/loops: @reboot sleep 9; ~/start
         /home/loops/.config/systemd/user/agent.service starts at boot as agent.service, because loops lingers
         ");
+    }
+
+    #[test]
+    fn what_a_crontab_keeps_secret_is_not_told() {
+        let line = "/etc/cron.d/more: */5 * * * * root TOKEN=8f3kd93jf0s9dfj3 /srv/rig/launch.sh ensure";
+        let told =
+            "/etc/cron.d/more: a line that is not shown, as it seems to hold a random value, likely a secret";
+        assert_eq!(shown(line), told);
+        let plain = "/etc/cron.d/more: */5 * * * * root /srv/rig/launch.sh ensure";
+        assert_eq!(shown(plain), plain);
     }
 
     #[test]
