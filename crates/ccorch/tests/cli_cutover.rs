@@ -189,6 +189,35 @@ fn what_was_asked_at_the_beginning_is_not_asked_otherwise_later() {
     assert!(ran.stderr.contains(&format!("going on with cutover {id}")), "{}", ran.snapshot());
 }
 
+/// Who looks before they take a cutover back is shown that cutover, whatever the command's own direction is.
+#[test]
+fn a_dry_run_of_an_unfinished_cutover_shows_what_is_left_of_it() {
+    let env = Env::new();
+    env.write("ccorch.yaml", RIG);
+    let none = env.run(&["cutover", "--abort", "--dry-run"]);
+    assert_ne!(none.status, Some(0), "{}", none.snapshot());
+    let (env, id, line, file) = begun(Said::default());
+    let mut journal = Journal::read(&format!("{line}\n")).unwrap();
+    let at = Timestamp::from_second(0).unwrap();
+    let mut text = format!("{line}\n");
+    let done = |step| [Entry::Started { step }, Entry::Done { step, note: String::new() }];
+    let entries = [Step::Preflight, Step::Presync, Step::Quiesce].into_iter().flat_map(done);
+    for entry in entries.chain([Entry::Started { step: Step::Fence }]) {
+        text += &(journal.append(at, entry).unwrap() + "\n");
+    }
+    env.write(&file, &text);
+    let back = env.run(&["rollback", "--abort", "--dry-run"]);
+    assert_eq!(back.status, Some(0), "{}", back.snapshot());
+    insta::assert_snapshot!("what_an_abort_would_undo", back.stdout);
+    let on = env.run(&["cutover", "--resume", "--dry-run", "--json"]);
+    let value: serde_json::Value = serde_json::from_str(&on.stdout).unwrap();
+    let steps: Vec<&str> =
+        value["steps"].as_array().unwrap().iter().filter_map(|s| s["step"].as_str()).collect();
+    assert_eq!(steps, ["fence", "final-sync", "prove", "activate", "verify", "decommission"]);
+    assert_eq!((&value["journal"], &value["goes_back"]), (&id.into(), &false.into()));
+    assert_eq!(env.text(&file), text, "a dry run has written");
+}
+
 /// A driver that died in its first line had begun nothing; one that died in a later one is gone on with.
 #[test]
 fn a_journal_cut_off_in_a_letter_is_read_up_to_its_last_whole_line() {

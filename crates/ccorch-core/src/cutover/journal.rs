@@ -156,6 +156,15 @@ pub enum Damage {
     Illegal(usize, Illegal),
 }
 
+/// What is still to come of a cutover.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rest {
+    /// A step, which may have been begun.
+    Perform(Step),
+    /// Its undo, which may have been begun.
+    Undo(Step),
+}
+
 /// A journal in memory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Journal {
@@ -255,6 +264,34 @@ impl Journal {
     /// What comes next.
     pub fn next(&self) -> Next {
         self.progress.next(&self.plan.steps)
+    }
+
+    /// What is left to do if nothing fails; with `back`, if it turns back now. An end that the arbiter may know of already is
+    /// turned back by nobody.
+    pub fn rest(&self, back: bool) -> Vec<Rest> {
+        let mut progress = self.progress.clone();
+        let too_late = self.next() == Next::Close(Outcome::Completed);
+        let mut rest = Vec::new();
+        let mut play = |entries: &[Entry]| {
+            entries.iter().all(|entry| progress.apply(entry).is_ok()).then(|| progress.next(&self.plan.steps))
+        };
+        let turned = [Entry::TurnBack { why: String::new() }];
+        let mut next = play(if back && !too_late && !self.goes_back() { &turned } else { &[] });
+        while let Some(step) = next {
+            let note = String::new();
+            let (one, entries) = match step {
+                Next::Perform(step) | Next::Probe(step) => {
+                    (Rest::Perform(step), [Entry::Started { step }, Entry::Done { step, note }])
+                }
+                Next::Undo(step) => {
+                    (Rest::Undo(step), [Entry::UndoStarted { step }, Entry::UndoDone { step, note }])
+                }
+                Next::Close(_) | Next::Over(_) => break,
+            };
+            rest.push(one);
+            next = play(&entries);
+        }
+        rest
     }
 
     /// Whether it goes back.

@@ -17,7 +17,7 @@ pub mod work;
 use serde::{Deserialize, Serialize};
 
 pub use asked::{Asked, Said};
-pub use journal::{Damage, Entry, Journal, Line, Origin, Outcome};
+pub use journal::{Damage, Entry, Journal, Line, Origin, Outcome, Rest};
 pub use progress::{Illegal, Next, Progress, Status, after};
 pub use timeline::{Timed, timeline};
 

@@ -9,7 +9,7 @@ use ccorch_core::safepoint::UnsavedPolicy;
 use ccorch_core::seconds::Seconds;
 
 use crate::context::{Context, LoadedRig};
-use crate::cutover::{Gone, Options, Wish, drive, dry_run, leave, open};
+use crate::cutover::{Gone, Options, Wish, drive, dry_run, dry_run_of_unfinished, leave, open};
 use crate::error::{Kind, Problem};
 
 /// Move the rig to another host; taken back if it fails
@@ -139,7 +139,10 @@ fn drive_by(loaded: &LoadedRig, plan: Result<Plan, NoPlan>, common: &Common) -> 
         return Err(cannot_prove_reboot(&plan));
     }
     if common.dry_run {
-        dry_run(loaded, &plan, common.json)?;
+        match wish {
+            Wish::Begin => dry_run(loaded, &plan, common.json)?,
+            Wish::GoOn => dry_run_of_unfinished(loaded, &plan, common.abort, common.json)?,
+        }
         return Ok(ExitCode::SUCCESS);
     }
     if let Some(status) = leave(loaded, &plan)? {

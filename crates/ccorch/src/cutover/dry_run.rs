@@ -1,12 +1,13 @@
-//! What a cutover would do: each step with the commands it runs on which host, its undo, and how long nobody would work.
+//! What a cutover would do: each step with the commands it runs on which host, its undo, and how long nobody would work; of an
+//! unfinished one what is left, or what taking it back would undo.
 
 use anyhow::Result;
-use ccorch_core::cutover::{Outcome, Plan, Side, SideKind, Step};
+use ccorch_core::cutover::{Outcome, Plan, Rest, Side, SideKind, Step};
 use ccorch_core::rig::Rig;
 use ccorch_io::quote;
 
 use super::itself::{self, Leaving};
-use super::{log, report, signs, verify};
+use super::{log, open, report, signs, verify};
 use crate::context::LoadedRig;
 
 /// One step of a plan, for people and for scripts.
@@ -35,17 +36,7 @@ pub fn print(loaded: &LoadedRig, plan: &Plan, json: bool) -> Result<()> {
         println!("{}", serde_json::to_string_pretty(&value)?);
         return Ok(());
     }
-    for step in &steps {
-        let took =
-            step.last_ms.map(|ms| format!(" ({:.1} s the last time)", seconds(ms))).unwrap_or_default();
-        println!("{:<13} {}{took}", step.step, step.does);
-        for command in &step.commands {
-            println!("{:<13}   {command}", "");
-        }
-        if let Some(undo) = &step.undo {
-            println!("{:<13}   undo: {undo}", "");
-        }
-    }
+    show(&steps);
     match (last.journal, last.gap_ms) {
         (Some(journal), Some(gap)) => {
             println!("expected downtime: {:.1} s, as in the last one ({journal})", seconds(gap));
@@ -56,6 +47,52 @@ pub fn print(loaded: &LoadedRig, plan: &Plan, json: bool) -> Result<()> {
         ),
     }
     Ok(())
+}
+
+/// Prints what `--resume`, or with `back` what `--abort`, would do now. `plan` tells which hosts to ask where this machine has no
+/// unfinished cutover.
+pub fn print_rest(loaded: &LoadedRig, plan: &Plan, back: bool, json: bool) -> Result<()> {
+    let journal = open::seen(loaded, plan)?;
+    let (id, plan, rig) = (&journal.id, &journal.plan, &loaded.rig);
+    let rest = journal.rest(back);
+    let goes_back = back || journal.goes_back();
+    let steps: Vec<Planned> = rest
+        .into_iter()
+        .map(|one| match one {
+            Rest::Perform(step) => planned(rig, plan, step, &Last::default()),
+            Rest::Undo(step) => {
+                let does =
+                    if step.has_undo() { plan.describe_undo(step) } else { "nothing to take back".into() };
+                Planned { step: step.name(), does, commands: Vec::new(), undo: None, last_ms: None }
+            }
+        })
+        .collect();
+    let (from, to) = (&plan.from.name, &plan.to.name);
+    if json {
+        let value = serde_json::json!({
+            "journal": id, "from": from, "to": to, "goes_back": goes_back, "steps": steps,
+        });
+        println!("{}", serde_json::to_string_pretty(&value)?);
+        return Ok(());
+    }
+    let how = if goes_back { "would be taken back:" } else { "would go on:" };
+    println!("cutover {id} from {from} to {to} {how}");
+    show(&steps);
+    Ok(())
+}
+
+fn show(steps: &[Planned]) {
+    for step in steps {
+        let took =
+            step.last_ms.map(|ms| format!(" ({:.1} s the last time)", seconds(ms))).unwrap_or_default();
+        println!("{:<13} {}{took}", step.step, step.does);
+        for command in &step.commands {
+            println!("{:<13}   {command}", "");
+        }
+        if let Some(undo) = &step.undo {
+            println!("{:<13}   undo: {undo}", "");
+        }
+    }
 }
 
 /// No step of the journal: it comes before there is one.

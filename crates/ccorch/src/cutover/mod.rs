@@ -36,7 +36,7 @@ use crate::context::LoadedRig;
 use crate::error::{Kind, Problem};
 use crate::here::driver::is_refusal as is_stale;
 use crate::hints;
-pub use dry_run::print as dry_run;
+pub use dry_run::{print as dry_run, print_rest as dry_run_of_unfinished};
 pub use gone::Gone;
 use hand::{claim, claim_unheard, may_be_claimed, take_again};
 pub use itself::leave;

@@ -1,7 +1,7 @@
 //! Which journal to drive: this machine's unfinished one, one that another machine left on the hosts, or a new one.
 
 use anyhow::Result;
-use ccorch_core::cutover::{Asked, Entry, Next, Outcome, Plan, Said, plan_hash};
+use ccorch_core::cutover::{Asked, Entry, Journal, Next, Outcome, Plan, Said, plan_hash};
 use ccorch_core::lease::{Owner, ended_by};
 
 use super::ask::owner;
@@ -117,10 +117,26 @@ pub fn end_from_elsewhere(log: &mut Log, owner: Option<&Owner>) -> Result<bool> 
     Ok(true)
 }
 
+/// The unfinished cutover as this machine and the hosts that answer know it. Nothing is written.
+pub fn seen(loaded: &LoadedRig, plan: &Plan) -> Result<Journal> {
+    let own = log::unfinished(loaded)?.map(|log| log.journal);
+    let id = match &own {
+        Some(journal) => journal.id.clone(),
+        None => owner(loaded, plan)?.filter(|owner| owner.open).ok_or_else(none_unfinished)?.journal,
+    };
+    let newer = |copy: &Journal| own.as_ref().is_none_or(|own| copy.turn() > own.turn());
+    let copy = copies::newest(loaded, &id)?.map(|(copy, _)| copy).filter(newer);
+    let open = |journal: &Journal| journal.outcome().is_none();
+    Ok(copy.or(own).filter(open).ok_or_else(none_unfinished)?)
+}
+
+fn none_unfinished() -> Problem {
+    Problem::new(Kind::Conflict, "no cutover is unfinished").hint("run it without this option")
+}
+
 /// A cutover that another machine began: its journal is on the hosts.
 fn elsewhere(loaded: &LoadedRig, plan: &Plan) -> Result<Log> {
-    let none = || Problem::new(Kind::Conflict, "no cutover is unfinished").hint("run it without this option");
-    let Some(owner) = owner(loaded, plan)?.filter(|owner| owner.open) else { return Err(none().into()) };
+    let owner = owner(loaded, plan)?.filter(|owner| owner.open).ok_or_else(none_unfinished)?;
     let Some((copy, text)) = copies::newest(loaded, &owner.journal)? else {
         let message = format!(
             "cutover {} is under way, driven by {}, and no host that answers has a copy of its journal",
