@@ -1,16 +1,17 @@
 //! Is the target at work? A target that runs ccorch judges itself and is only asked here; a legacy target is watched from
-//! here: every worker has written to its conversation since it was started, and its processes stay.
+//! here: every worker has finished a turn or pushed a commit since it was started, and its processes stay.
 
 use std::collections::BTreeSet;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use ccorch_core::cutover::confirm::{Stage, Verdict, Window};
-use ccorch_core::cutover::{Asked, SideKind};
+use ccorch_core::cutover::{Asked, SideKind, work};
 use ccorch_core::launch::project_key;
 use ccorch_core::names::{HostName, LoopName};
 use ccorch_core::rig::{Agent, Rig, Role};
+use jiff::{SignedDuration, Timestamp};
 
 use super::meanwhile::Meanwhile;
 use super::side::Side;
@@ -19,21 +20,24 @@ use super::{legacy, live, signs};
 use crate::error::{Kind, Problem};
 use crate::hints;
 
-/// Made at activation of a legacy target; conversations written to later than this prove work.
+/// Made at activation of a legacy target; what loops did later than this proves work.
 const STAMP: &str = "/var/lib/ccorch/activated";
 /// How often it is looked.
 const LOOK: Duration = Duration::from_millis(500);
 /// A target that was to judge and does not answer is waited for so much longer than its window.
 const GRACE: Duration = Duration::from_secs(120);
 
-/// Prints the names of loops (`NAME WORKDIR-KEY` pairs as arguments) whose conversations were written since the stamp.
+/// Prints when the stamp was made, by the host's clock; then of each loop (`NAME WORKDIR-KEY WORKDIR` as arguments) its name, the
+/// ends of the conversations written to since then, and those of the reflogs of pushes of its clone.
 const WORKED: &str = r#"
+date -r "$1" +%s.%N
 stamp=$1; home=$(getent passwd "$2" | cut -d: -f6); shift 2
 while [ $# -gt 0 ]; do
-  if [ -n "$(find "$home/.claude/projects/$2" -name '*.jsonl' -newer "$stamp" -print -quit 2>/dev/null)" ]; then
-    echo "$1"
-  fi
-  shift 2
+  echo "loop $1"
+  find "$home/.claude/projects/$2" -name '*.jsonl' -newer "$stamp" -exec tail -q -c 262144 {} \; -exec echo \; 2>/dev/null
+  find "$3/.git/logs/refs/remotes" -path "*/ccorch/rescue" -prune -o \
+    -type f -newer "$stamp" -exec tail -q -n 50 {} + 2>/dev/null
+  shift 3
 done
 "#;
 
@@ -198,20 +202,36 @@ fn look(steps: &Steps<'_>, side: &Side) -> Result<(Vec<String>, BTreeSet<String>
     Ok((idle.map(|name| format!("loop {name} has not worked yet")).collect(), worked))
 }
 
-/// Loops whose conversations were written to since the stamp.
+/// Loops that finished a turn or pushed a commit since the stamp.
 fn worked(rig: &Rig, side: &Side) -> Result<BTreeSet<String>> {
     let known = rig.loops.iter().filter(|(_, l)| l.agent == Agent::Claude);
-    let pairs: Vec<(&str, String)> = known
-        .map(|(name, spec)| {
+    let words: Vec<String> = known
+        .flat_map(|(name, spec)| {
             let root = &side.workspace.root;
             let workdir = if spec.workdir == "." { root.clone() } else { format!("{root}/{}", spec.workdir) };
-            (name.as_str(), project_key(&workdir))
+            [name.to_string(), project_key(&workdir), workdir]
         })
         .collect();
-    let mut args = vec![STAMP, &side.workspace.user];
-    args.extend(pairs.iter().flat_map(|(name, key)| [*name, key.as_str()]));
+    let mut args = vec![STAMP, side.workspace.user.as_str()];
+    args.extend(words.iter().map(String::as_str));
     let text = side.script("see which loops have worked", WORKED, &args).read()?;
-    Ok(text.lines().map(str::to_owned).collect())
+    let said = || text.lines().next().unwrap_or_default();
+    since_stamp(&text).with_context(|| format!("{}: when the rig was started there: `{}`", side.name, said()))
+}
+
+/// Reads what [`WORKED`] prints.
+fn since_stamp(text: &str) -> Option<BTreeSet<String>> {
+    let (stamp, rest) = text.split_once('\n')?;
+    let stamp = Timestamp::from_duration(SignedDuration::try_from_secs_f64(stamp.trim().parse().ok()?).ok()?);
+    let stamp = stamp.ok()?;
+    // A push is told to the second: the one in which the rig was started.
+    let since = Timestamp::from_second(stamp.as_second()).ok()?;
+    let loops = rest.split("\nloop ").map(|part| part.strip_prefix("loop ").unwrap_or(part));
+    let worked = loops.filter_map(|part| {
+        let (name, signs) = part.split_once('\n').unwrap_or((part, ""));
+        work::signs(signs).last().filter(|last| **last >= since).map(|_| name.to_owned())
+    });
+    Some(worked.collect())
 }
 
 /// What is known of the loops on a target that ccorch does not run.
@@ -272,5 +292,37 @@ cutover: { from: vm, to: pi, confirm: { health: [{ url: 'http://a' }], handoffs:
         let words = "; not checked on pi, which ccorch does not run: the proxy, the URLs of `cutover.confirm.health`, \
                      the hand-offs between loops";
         assert_eq!(not_checked(&rig, &pi).unwrap(), words);
+    }
+
+    /// A prompt that a start command typed, and an agent that answers with an error of its own, are no work.
+    #[test]
+    fn a_loop_has_worked_that_finished_a_turn_or_pushed_since_the_start() {
+        let record = |kind: &str, at: &str, more: &str| {
+            let head = format!(r#"{{"type":"{kind}","timestamp":"2026-01-01T00:00:{at}Z""#);
+            format!(r#"{head},"message":{{"content":[{{"type":"text","text":"x"}}]{more}}}}}"#)
+        };
+        let zero = "0".repeat(40);
+        let push = |at: i64| format!("{zero} {zero} A B <a@b> {at} +0000\tupdate by push");
+        let begun: Timestamp = "2026-01-01T00:00:30Z".parse().unwrap();
+        let text = [
+            format!("{}.500000000", begun.as_second()),
+            "loop asked".into(),
+            record("user", "40", ""),
+            "loop refused".into(),
+            record("assistant", "40", r#","model":"<synthetic>""#),
+            "loop before".into(),
+            record("assistant", "20", ""),
+            push(begun.as_second() - 1),
+            "loop answered".into(),
+            record("user", "40", ""),
+            record("assistant", "45", ""),
+            String::new(),
+            "loop pushed".into(),
+            push(begun.as_second()),
+            "loop silent".into(),
+        ];
+        let worked = since_stamp(&(text.join("\n") + "\n")).unwrap();
+        assert_eq!(worked.into_iter().collect::<Vec<_>>(), ["answered", "pushed"]);
+        assert_eq!(since_stamp("date: no such file\n"), None);
     }
 }

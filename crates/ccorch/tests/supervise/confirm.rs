@@ -180,6 +180,67 @@ fn health_and_hand_offs_are_waited_for() {
     assert!(!missing.contains("hush-1") && !events.contains("hush-1"), "{missing}{events}");
 }
 
+/// A commit of the clone that is asked for, since the window was opened, with the words that are asked for.
+#[test]
+fn a_hand_off_by_commits_is_waited_for() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let handoffs = "handoffs: [{ commits: handed, matching: to the adversary }]";
+    let confirm = format!("settle: 0s, health: [{{ url: '{url}' }}], {handoffs}");
+    let place = Place::new().rig(|rig| {
+        let clones = "repositories: { handed: { url: 'file:///handed.git', branch: main } }";
+        let rig = rig.replace("repositories: {}", clones);
+        assert!(rig.contains(clones), "{rig}");
+        format!("{rig}cutover: {{ from: there, to: here, confirm: {{ {confirm} }} }}\n")
+    });
+    place.env.link("git");
+    let clone = place.workspace().join("handed");
+    let commit = |words: &str| {
+        let mut git = Command::new("git");
+        git.arg("-C").arg(&clone).args(["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-q"]);
+        assert!(git.args(["--allow-empty", "-m", words]).status().unwrap().success());
+    };
+    assert!(Command::new("git").args(["init", "-q"]).arg(&clone).status().unwrap().success());
+    commit("to the adversary: of the last phase");
+    let place = place.active();
+    place.ok(&["quiesce", "--journal", "j0", "--turn", "1"]);
+    let activate = ["activate", "--journal", "j1", "--turn", "2", "--message", "x", "--confirm-within", "5m"];
+    place.ok(&activate);
+    let place = place.supervised();
+    place.at_work();
+    turn(&place, "builder", "build");
+    turn(&place, "boss", "");
+    let root = place.env.root();
+    let mut watch = place.env.spawn(&["confirm", "watch"], &root.join("watch.out"), &root.join("watch.log"));
+    // Every look asks the URL.
+    let (tell, looks) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let _ = stream.read(&mut [0; 1024]);
+            let _ = write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+            if tell.send(()).is_err() {
+                return;
+            }
+        }
+    });
+    let look = || looks.recv_timeout(Duration::from_secs(60)).unwrap();
+    let missing = until("nothing but the hand-off to be missed", || {
+        look();
+        window(&place)["missing"].as_array().filter(|missing| missing.len() == 1).cloned()
+    });
+    assert!(missing[0].as_str().unwrap().contains("handed"), "{missing:?}");
+    commit("for nobody");
+    for _ in 0..3 {
+        look();
+        assert_eq!(window(&place)["verdict"], "open");
+    }
+    commit("to the adversary: look at this");
+    until("a verdict", || (window(&place)["verdict"] != "open").then_some(()));
+    assert_eq!(window(&place)["verdict"], "confirmed");
+    watch.kill().unwrap();
+    watch.wait().unwrap();
+}
+
 #[test]
 fn a_proxy_that_passes_no_traffic_is_waited_for() {
     let behind = TcpListener::bind("127.0.0.1:0").unwrap();
