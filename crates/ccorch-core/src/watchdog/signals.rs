@@ -77,6 +77,7 @@ const SHOWN: usize = 300;
 /// Reads hooks or a transcript; which of them a line is, it tells itself.
 pub fn read(lines: &str) -> Told {
     let mut told = Told::default();
+    let mut before = None;
     for line in lines.lines() {
         let Ok(value) = serde_json::from_str::<Value>(line.trim()) else { continue };
         let at = time(&value);
@@ -95,6 +96,17 @@ pub fn read(lines: &str) -> Told {
         }
         if let Some(window) = status(body, at, &shown) {
             told.status = Some(window);
+        }
+        match typed(body) {
+            Some(Typed::Command) => before = Some((told.last.clone(), told.event.clone())),
+            // The program answered by itself: nothing of the turn has changed by it.
+            Some(Typed::Answered) => {
+                if let Some((last, event)) = before.take() {
+                    (told.last, told.event) = (last, event);
+                }
+                continue;
+            }
+            None => {}
         }
         let turn = if is_hook { hook(body) } else { record(body) };
         if let Some(turn) = turn {
@@ -257,6 +269,22 @@ fn hook(body: &Value) -> Option<Turn> {
         "SessionEnd" => Turn::Gone,
         _ => return None,
     })
+}
+
+/// What a person's own command leaves in a transcript.
+enum Typed {
+    /// It was typed: `/model`, which the program answers itself, or a command that is a prompt.
+    Command,
+    /// The program's own answer.
+    Answered,
+}
+
+fn typed(body: &Value) -> Option<Typed> {
+    let text = (body["type"] == "user").then(|| text(&body["message"]["content"]))?;
+    if text.starts_with("<local-command-std") {
+        return Some(Typed::Answered);
+    }
+    ["<command-name>", "<command-message>"].iter().any(|tag| text.starts_with(tag)).then_some(Typed::Command)
 }
 
 fn record(body: &Value) -> Option<Turn> {

@@ -265,3 +265,27 @@ fn what_an_agent_left_for_is_the_failure_and_not_its_leaving() {
     let stopped = hook("09:59:00", "Stop", "");
     assert_eq!(kind(&format!("{stopped}{gone}"), "", ""), Kind::Unknown);
 }
+
+#[test]
+fn a_command_that_the_program_answers_itself_opens_no_turn() {
+    let user = |at: &str, text: &str| {
+        let content = serde_json::Value::from(text);
+        format!(r#"{{"type":"user","timestamp":"{at}","message":{{"role":"user","content":{content}}}}}"#)
+            + "\n"
+    };
+    let last = |lines: &str| crate::watchdog::signals::read(lines).last.map(|signal| signal.turn);
+    let before = said("10:00:00", "All of it is done.");
+    let command =
+        user("2026-03-01T10:05:00Z", "<command-name>/model</command-name>\n<command-args></command-args>");
+    let answer =
+        user("2026-03-01T10:05:01Z", "<local-command-stdout>Set model to the newest</local-command-stdout>");
+    assert_eq!(last(&(before.clone() + &command + &answer)), last(&before));
+    // In the middle of a turn it ends none.
+    let open = user("2026-03-01T10:01:00Z", "go on");
+    assert_eq!(last(&(before.clone() + &open + &command + &answer)), Some(Turn::Open));
+    // One that is a prompt of its own has no such answer.
+    let prompt = user("2026-03-01T10:06:00Z", "<command-message>review is running</command-message>");
+    assert_eq!(last(&(before.clone() + &command + &answer + &prompt)), Some(Turn::Open));
+    // The answer of a command that is too far back to be read says nothing.
+    assert_eq!(last(&answer), None);
+}
