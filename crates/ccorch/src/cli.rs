@@ -21,7 +21,8 @@ use crate::context::Context;
   ccorch status --host vm
 
 Exit status: 0 done, 1 failed or degraded, 2 command line, 3 rig file, 4 unreachable, 5 identity,
-6 conflict, 7 unfit machine, 8 taken back, 9 stuck, 10 not in time")]
+6 conflict, 7 unfit machine, 8 taken back, 9 stuck, 10 not in time,
+11 goes on in a unit of its own")]
 struct Cli {
     /// The rig file [default: ./ccorch.yaml, else this host's /etc/ccorch/rig.json]
     #[arg(

@@ -26,7 +26,10 @@ const LOOK: Duration = Duration::from_millis(200);
 /// What ssh and systemd-run say of a driver that did not end by itself.
 const NOT_ITS_OWN: u8 = 255;
 
-/// Starts the unit, with the host's own rights, and follows it; the driver's exit status, or success once it stops this session.
+/// The exit status of a cutover that is on its way: nobody may take it for one that is done.
+const GOES_ON: u8 = 11;
+
+/// Starts the unit, with the host's own rights, and follows it; the driver's exit status, or [`GOES_ON`] once it stops this session.
 pub fn to_the_end(
     loaded: &LoadedRig,
     side: &Side,
@@ -54,7 +57,7 @@ pub fn to_the_end(
                 side.name,
                 unit.name()
             );
-            return Ok(ExitCode::SUCCESS);
+            return Ok(ExitCode::from(GOES_ON));
         }
         thread::sleep(LOOK);
     }
