@@ -87,6 +87,8 @@ struct App {
 
     parser: Parser,
     draft: Draft,
+    /// What is entered goes to a shell.
+    shell: bool,
     pasted_at: Option<Instant>,
     interrupts: u32,
     input_ended: bool,

@@ -29,6 +29,8 @@ pub(crate) struct Config {
     pub paste_settle_ms: u64,
     /// What stands in the input line stays there: no key deletes or submits it.
     pub frozen: bool,
+    /// A `!` in an empty line has the next one go to a shell, as the real agent's does.
+    pub shell_mode: bool,
 }
 
 impl Default for Config {
@@ -42,6 +44,7 @@ impl Default for Config {
             hint: String::new(),
             paste_settle_ms: 0,
             frozen: false,
+            shell_mode: false,
         }
     }
 }

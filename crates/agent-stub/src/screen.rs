@@ -4,6 +4,8 @@
 pub(crate) struct View<'a> {
     /// The spinner's text and step, while something is done.
     pub busy: Option<(String, usize)>,
+    /// In front of the draft.
+    pub prompt: char,
     pub draft: &'a str,
     /// In place of an empty draft.
     pub hint: &'a str,
@@ -28,7 +30,7 @@ pub(crate) fn frame(view: &View<'_>, width: usize) -> Vec<String> {
     let lines: Vec<&str> = view.draft.split('\n').collect();
     let first = lines.len().saturating_sub(DRAFT_ROWS);
     for (at, line) in lines.iter().enumerate().skip(first) {
-        let prompt = if at == first { ">" } else { " " };
+        let prompt = if at == first { view.prompt } else { ' ' };
         rows.push(format!("│ {prompt} {}", tail(line, inner.saturating_sub(2))));
     }
     rows.push(format!("╰{rule}╯"));
@@ -108,6 +110,7 @@ mod tests {
     fn the_box_holds_the_draft() {
         let view = View {
             busy: Some(("Working… (3s)".into(), 1)),
+            prompt: '>',
             draft: "one\ntwo",
             hint: "Try",
             status: "builder",
@@ -130,8 +133,8 @@ mod tests {
     fn no_row_is_wider_than_the_terminal_and_the_end_of_the_draft_shows() {
         let draft = format!("{}\u{1b}[2J日本語 end", "x".repeat(300));
         for width in [1, 5, 20, 80] {
-            let rows =
-                frame(&View { busy: None, draft: &draft, hint: "", status: "a long status line" }, width);
+            let status = "a long status line";
+            let rows = frame(&View { busy: None, prompt: '!', draft: &draft, hint: "", status }, width);
             for row in &rows {
                 assert!(row.chars().map(columns).sum::<usize>() <= width, "{width}: {row:?}");
                 assert!(!row.contains('\u{1b}'));

@@ -84,6 +84,18 @@ impl Tmux {
             .map(drop)
     }
 
+    /// Whether the pane is in copy mode or another one of tmux's own, which takes its keys. Source: `pane_in_mode`, tmux(1).
+    pub fn is_in_mode(&self) -> Result<bool, CommandError> {
+        let modes =
+            self.command(&["display-message", "-p", "-t", &self.target(), "#{pane_in_mode}"]).read()?;
+        Ok(!matches!(modes.as_str(), "" | "0"))
+    }
+
+    /// Leaves every such mode; in none there is nothing to do.
+    pub fn leave_mode(&self) -> Result<(), CommandError> {
+        self.command(&["copy-mode", "-q", "-t", &self.target()]).run().map(drop)
+    }
+
     /// Whether somebody is attached who may type, and who did something no longer ago than `lately`. `now` is in seconds
     /// since 1970, by the clock that tmux reads. Source: `client_readonly` and `client_activity`, tmux(1).
     pub fn has_typist(&self, now: i64, lately: Duration) -> Result<bool, CommandError> {

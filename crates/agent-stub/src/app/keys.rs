@@ -28,6 +28,8 @@ impl App {
         }
         match key {
             Key::Backspace | Key::ClearLine | Key::Enter if self.config.frozen => {}
+            Key::Char('!') if self.config.shell_mode && self.draft.is_empty() => self.shell = true,
+            Key::Backspace if self.shell && self.draft.is_empty() => self.shell = false,
             Key::Char(c) => self.draft.push(c),
             Key::LineBreak => self.draft.push('\n'),
             Key::Backspace => self.draft.backspace(),
@@ -39,6 +41,11 @@ impl App {
             Key::Enter if self.paste_is_unsettled() => self.draft.push('\n'),
             Key::Enter => {
                 let text = self.draft.take();
+                if std::mem::take(&mut self.shell) {
+                    // What it would print is not this stub's business.
+                    self.said.push(format!("! {text}"));
+                    return Ok(None);
+                }
                 return self.submit(text);
             }
             Key::Interrupt => return Ok(self.interrupt()),

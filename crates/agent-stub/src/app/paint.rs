@@ -58,6 +58,7 @@ impl App {
         let text = format!("Working… ({seconds}s · esc to interrupt)");
         let view = View {
             busy: working.then_some((text, self.spin)),
+            prompt: if self.shell { '!' } else { '>' },
             draft: &self.draft.shown(),
             hint: &self.config.hint,
             status: &self.status,

@@ -71,6 +71,7 @@ impl App {
             spin: 0,
             parser: Parser::default(),
             draft: Draft::default(),
+            shell: false,
             pasted_at: None,
             interrupts: 0,
             input_ended: false,

@@ -14,6 +14,8 @@ pub struct Live {
     pub dialog: Option<(DialogKind, String)>,
     /// The input box is there; its draft, which is empty where a hint is shown in its place.
     pub draft: Option<String>,
+    /// What its prompt says where the line is not for the agent: `!` goes to a shell, `#` to its memory.
+    pub mode: Option<char>,
     /// The line of a turn that runs.
     pub busy: Option<String>,
     /// The program's own message, if it is the last block.
@@ -38,7 +40,7 @@ pub fn read(screen: &str) -> Live {
         let hinted = lines[input.bottom + 1..].iter().find(|line| line.contains("esc to interrupt")).cloned();
         let mut live = conversation(&lines[..input.top], true);
         live.busy = live.busy.or(hinted.map(|line| line.trim().to_owned()));
-        return Live { draft: Some(input.draft), ..live };
+        return Live { draft: Some(input.draft), mode: input.mode, ..live };
     }
     if let Some(dialog) = dialog::find(&lines) {
         let live = conversation(&lines[..dialog.top], true);
@@ -77,6 +79,7 @@ fn conversation(lines: &[String], has_foot: bool) -> Live {
 struct InputBox {
     top: usize,
     bottom: usize,
+    mode: Option<char>,
     draft: String,
 }
 
@@ -96,14 +99,14 @@ fn input_box(lines: &[String]) -> Option<InputBox> {
     let inside: Vec<String> =
         lines[top + 1..bottom].iter().map(|line| within(line, boxed)).collect::<Option<_>>()?;
     let first = inside.first()?;
-    let draft =
-        ["> ", "❯ ", ">\u{a0}", "❯\u{a0}", "! ", "# "].iter().find_map(|mark| first.strip_prefix(mark));
-    let draft = match first.as_str() {
-        ">" | "❯" | "!" | "#" => "",
-        _ => draft?,
+    let prompt = first.chars().next().filter(|prompt| ['>', '❯', '!', '#'].contains(prompt))?;
+    let draft = match first.strip_prefix(prompt)? {
+        "" => "",
+        rest => rest.strip_prefix([' ', '\u{a0}'])?,
     };
+    let mode = Some(prompt).filter(|prompt| ['!', '#'].contains(prompt));
     let rest = inside[1..].iter().map(|line| format!("\n{}", line.trim()));
-    Some(InputBox { top, bottom, draft: draft.trim().to_owned() + &rest.collect::<String>() })
+    Some(InputBox { top, bottom, mode, draft: draft.trim().to_owned() + &rest.collect::<String>() })
 }
 
 fn within(line: &str, boxed: bool) -> Option<String> {
@@ -127,4 +130,27 @@ fn rule(line: &str) -> bool {
 
 fn is_conversation(line: &str) -> bool {
     line.starts_with(['●', '⏺', '>', '$', '❯', '╭', '╰', '─']) || line.starts_with("  ⎿")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_is_not_for_the_agent_is_known_by_its_prompt() {
+        let rule = "─".repeat(20);
+        for (prompt, mode) in [("❯", None), (">", None), ("!", Some('!')), ("#", Some('#'))] {
+            for space in [' ', '\u{a0}'] {
+                for draft in ["", "ls"] {
+                    let ruled = format!("{rule}\n{prompt}{space}{draft}\n{rule}\n  builder\n");
+                    let boxed = format!("╭───╮\n│ {prompt}{space}{draft}  │\n╰───╯\n");
+                    for screen in [ruled, boxed] {
+                        let live = read(&screen);
+                        assert_eq!((live.draft.as_deref(), live.mode), (Some(draft), mode), "{screen}");
+                    }
+                }
+            }
+        }
+        assert_eq!(read(&format!("{rule}\n❯ !ls\n{rule}\n")).mode, None);
+    }
 }

@@ -13,6 +13,7 @@ pub mod handover;
 pub mod holders;
 pub mod isolation;
 pub mod journals;
+pub mod keyboard;
 pub mod lease;
 pub mod leave;
 pub mod letters;

@@ -9,8 +9,8 @@ use ccorch_core::names::LoopName;
 use ccorch_core::watchdog::screen;
 use ccorch_io::process::Watched;
 
-use super::Here;
 use super::runtime::tmux;
+use super::{Here, keyboard};
 
 /// What a person types.
 const EXIT: &str = "/exit";
@@ -26,9 +26,9 @@ pub fn ask(here: &Here, name: &LoopName, agent: &Watched) -> Result<bool> {
     let tmux = tmux(here, name);
     let draft = || -> Result<Option<String>> {
         let live = screen::read(&tmux.drawn()?);
-        Ok(live.draft.filter(|_| live.dialog.is_none()))
+        Ok(live.draft.filter(|_| live.dialog.is_none() && live.mode.is_none()))
     };
-    if draft()?.as_deref() != Some("") {
+    if draft()?.as_deref() != Some("") || keyboard::free(&tmux)?.is_some() {
         return Ok(false);
     }
     tmux.type_text(EXIT)?;

@@ -20,7 +20,7 @@ use uuid::Uuid;
 use super::hears::Ears;
 use super::threads::{Life, Lives};
 use crate::here::runtime::tmux;
-use crate::here::{Here, loop_state};
+use crate::here::{Here, keyboard, loop_state};
 
 /// How long a receipt may take.
 const RECEIPT: Duration = Duration::from_secs(10);
@@ -34,8 +34,6 @@ const SETTLE: Duration = Duration::from_millis(400);
 const AGAIN: Duration = Duration::from_secs(2);
 /// An emptied input line is a receipt when nothing better has come for this long.
 const EMPTIED: Duration = Duration::from_secs(3);
-/// Who is attached and has pressed no key for this long left what stands in the input line.
-const TYPING: Duration = Duration::from_secs(10 * 60);
 /// How long an input line may take to follow a key.
 const REDRAWN: Duration = Duration::from_secs(1);
 /// Lines that are taken out of an input line; each may take two rounds.
@@ -145,17 +143,24 @@ impl Try<'_> {
         if let Some(held) = held {
             return Ok(held);
         }
+        if let Some(held) = self.kept()? {
+            return Ok(held);
+        }
         let Some(mut draft) = before.draft else { bail!("the screen shows no input line") };
-        let mut shown = tried && self.is_ours(&draft);
+        let mut shown = tried && before.mode.is_none() && self.is_ours(&draft);
+        let is_left = !draft.is_empty() || before.mode.is_some();
         let mut before = String::new();
         if !shown {
-            if !draft.is_empty() {
-                if self.tmux.has_typist(clock::now().as_second(), TYPING)? {
+            if is_left {
+                if keyboard::has_typist(&self.tmux)? {
                     return Ok(Delivered::InTheWay(
                         "somebody is attached, and the input line is not empty".into(),
                     ));
                 }
                 draft = self.clear(draft)?;
+                if let Some(held) = self.leave_mode()? {
+                    return Ok(held);
+                }
             }
             self.tmux.paste(&self.letter.text)?;
             shown = self.wait_until_shown(&draft)?;
@@ -163,7 +168,11 @@ impl Try<'_> {
         }
         thread::sleep(SETTLE);
         // What came up meanwhile must not get the Enter.
-        if let (_, Some(held)) = self.look()? {
+        let (live, held) = self.look()?;
+        if let Some(held) = held.or_else(|| self.goes_elsewhere(&live)) {
+            return Ok(held);
+        }
+        if let Some(held) = self.kept()? {
             return Ok(held);
         }
         self.tmux.press("Enter")?;
@@ -187,6 +196,35 @@ impl Try<'_> {
             }
         }
         Ok(draft)
+    }
+
+    /// Brings the emptied input line back to the agent, which somebody left in a mode of its own: one key of an empty line does
+    /// that, and is nothing to any other. What is in the way where it stays.
+    fn leave_mode(&self) -> Result<Option<Delivered>> {
+        if self.look()?.0.mode.is_none() {
+            return Ok(None);
+        }
+        self.tmux.press("BSpace")?;
+        let end = Instant::now() + REDRAWN;
+        loop {
+            let (live, held) = self.look()?;
+            let there = held.or_else(|| self.goes_elsewhere(&live));
+            if there.is_none() || Instant::now() >= end {
+                return Ok(there);
+            }
+            thread::sleep(LOOK / 5);
+        }
+    }
+
+    /// That an Enter would give the text to a shell or a memory; words that begin like that were meant so.
+    fn goes_elsewhere(&self, live: &Live) -> Option<Delivered> {
+        let mode = live.mode.filter(|mode| !self.letter.text.starts_with(*mode))?;
+        Some(Delivered::InTheWay(format!("the input line is in its `{mode}` mode, and does not leave it")))
+    }
+
+    /// What keeps the keys from the agent.
+    fn kept(&self) -> Result<Option<Delivered>> {
+        Ok(keyboard::free(&self.tmux)?.map(|what| Delivered::InTheWay(what.into())))
     }
 
     /// The input line when it is another than that, or after a while the same.
@@ -228,12 +266,13 @@ impl Try<'_> {
             }
             looked = Instant::now();
             let (live, held) = self.look()?;
+            let elsewhere = self.goes_elsewhere(&live).is_some();
             let Some(draft) = live.draft.filter(|_| held.is_none()) else { continue };
             // A hint that is not drawn faint is there before and after.
             let submitted = draft.is_empty() || draft == before;
-            other = !submitted && !self.is_ours(&draft);
+            other = !submitted && (elsewhere || !self.is_ours(&draft));
             if !submitted && !other {
-                if pressed.elapsed() >= AGAIN {
+                if pressed.elapsed() >= AGAIN && self.kept()?.is_none() {
                     self.tmux.press("Enter")?;
                     pressed = Instant::now();
                 }

@@ -11,7 +11,7 @@ use super::deliver;
 use super::loops::Loops;
 use super::threads::What;
 use crate::here::letters::Letter;
-use crate::here::{again, events, holders, lease, runtime, unattended};
+use crate::here::{again, events, holders, keyboard, lease, runtime, unattended};
 
 impl Loops {
     /// Does one thing.
@@ -45,7 +45,13 @@ impl Loops {
                 let _ = self.spawn(&name, move || {
                     // Escape leaves a limit menu as it is; a screen that waits for Enter gets that.
                     let key = if kind == DialogKind::PressEnter { "Enter" } else { "Escape" };
-                    What::Pressed(runtime::tmux(&here, &loop_name).press(key).map_err(Into::into))
+                    let tmux = runtime::tmux(&here, &loop_name);
+                    // Who is attached and reads back sees the menu.
+                    let pressed = keyboard::free(&tmux).and_then(|kept| match kept {
+                        Some(_) => Ok(()),
+                        None => tmux.press(key),
+                    });
+                    What::Pressed(pressed.map_err(Into::into))
                 });
             }
             Action::Notify { key, text } => {

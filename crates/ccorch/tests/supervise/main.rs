@@ -17,6 +17,7 @@ mod hardship;
 mod hooks;
 mod in_the_way;
 mod inbox;
+mod keyboard;
 mod lost;
 mod missing;
 mod notify;

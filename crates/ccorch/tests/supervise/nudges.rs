@@ -7,10 +7,10 @@ use serde_json::Value;
 
 use crate::place::{Place, lives, signal, until};
 
-const LOOPS: &str = "  builder: { agent: claude, workdir: build, prompt: builder.md }\n";
+pub const LOOPS: &str = "  builder: { agent: claude, workdir: build, prompt: builder.md }\n";
 
 /// One agent that has read its first words.
-fn place() -> Place {
+pub fn place() -> Place {
     let place = Place::new().with_stub(LOOPS).active().supervised();
     // Behind its first words, whose hooks would else be among those of a test: a session that has just begun is idle too.
     place.until("builder", |one| {
@@ -98,10 +98,11 @@ fn an_agent_that_dies_with_the_draft_hears_it_from_the_next() {
 }
 
 /// Somebody's terminal with a loop's in it.
-struct Attached(std::path::PathBuf);
+pub struct Attached(std::path::PathBuf);
 
 impl Attached {
-    fn to(place: &Place, name: &str, how: &[&str]) -> Self {
+    /// Attaches to the loop, with more words for tmux.
+    pub fn to(place: &Place, name: &str, how: &[&str]) -> Self {
         let own = place.env.root().with_file_name(format!("terminal{}", how.concat()));
         let socket = place.socket(name).display().to_string();
         let attach = [&["env", "-u", "TMUX", "tmux", "-S", &socket, "attach"][..], how].concat();
@@ -116,7 +117,8 @@ impl Attached {
         attached
     }
 
-    fn types(&self, keys: &[&str]) {
+    /// Presses keys there.
+    pub fn types(&self, keys: &[&str]) {
         let done = Command::new("tmux").arg("-S").arg(&self.0).arg("send-keys").args(keys).status();
         assert!(done.unwrap().success());
     }
