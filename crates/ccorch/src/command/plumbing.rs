@@ -85,12 +85,15 @@ pub fn start(context: &Context, args: &Args) -> Result<ExitCode> {
 
 /// Asks the loop's agent to leave (the unit's `ExecStop=`).
 pub fn stop(context: &Context, args: &Args) -> Result<ExitCode> {
-    // systemd runs this too when the main process is gone by itself, and then names none. Source: systemd.exec(5).
-    let wished = std::env::var_os("MAINPID").is_some();
+    let ground = Ground::load(context)?;
+    // systemd runs this too when the main process is gone by itself, and then names none. Source: systemd.exec(5). Nor does it
+    // where it never found out which that is; then a server that is there tells that somebody wished the stop.
+    let server = Tmux::new(ground.paths.tmux_socket(&args.name), args.name.as_str());
+    let wished = std::env::var_os("MAINPID").is_some() || server.is_alive();
     // A rig that cannot be read costs an agent its safe point, and keeps no loop from its stop. One that is gone has none.
     let load = || Here::load_checked(context).inspect_err(|error| eprintln!("warning: {error:#}")).ok();
     let here = if wished { load() } else { None };
-    leave::ask(&Ground::load(context)?, here.as_ref(), &args.name, wished)?;
+    leave::ask(&ground, here.as_ref(), &args.name, wished)?;
     Ok(ExitCode::SUCCESS)
 }
 

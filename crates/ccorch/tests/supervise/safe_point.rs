@@ -4,7 +4,7 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use crate::place::{Place, until};
+use crate::place::{Place, signal, until};
 
 const LOOPS: &str = "  builder: { agent: claude, workdir: build, prompt: builder.md }\n  tester: { agent: claude, workdir: build, prompt: builder.md }\n";
 
@@ -168,6 +168,40 @@ fn what_came_of_a_safe_point_is_told_also_where_nobody_supervises() {
     assert!(told.contains(": its unit was stopped by hand; it was cut off in its turn after "), "{told}");
     until("the spool to be emptied", || (fs::read_dir(&spool).unwrap().count() == 0).then_some(()));
     assert_eq!(place.events("loop-safe-point").len(), 1);
+}
+
+/// systemd may never have known the main process of a unit, and names none at its stop then.
+#[test]
+fn a_stop_is_wished_where_systemd_knows_no_main_process() {
+    let mut place = busy_with(600, "stop_grace: 3s\n");
+    place.end_supervisor();
+    place.ok(&["loop-stop", "builder"]);
+    let why = |place: &Place, name: &str, what: &str| -> serde_json::Value {
+        let file = place.env.root().join("var/lib/ccorch-loops").join(name).join(what);
+        serde_json::from_str(&fs::read_to_string(file).unwrap_or_else(|_| "null".into())).unwrap()
+    };
+    assert_eq!(why(&place, "builder", "last-stop.json")["why"], "outside");
+    assert!(why(&place, "builder", "last-stop.json")["safe_point"]["ran-out"].is_u64());
+    assert_eq!(why(&place, "builder", "last-exit.json")["asked"], true);
+    // Its terminal is gone by itself: what is left of it is nobody's wish.
+    let running = fs::read_to_string(place.env.root().join("run/ccorch-loops/tester/agent.json")).unwrap();
+    let pid = serde_json::from_str::<serde_json::Value>(&running).unwrap()["pid"].as_u64().unwrap();
+    signal(pid, "STOP");
+    let mut server = std::process::Command::new("tmux");
+    server.arg("-S").arg(place.socket("tester")).args(["display-message", "-p", "#{pid}"]);
+    let server = String::from_utf8(server.output().unwrap().stdout).unwrap();
+    signal(server.trim().parse().unwrap(), "KILL");
+    let (out, log) = (place.env.root().join("stop.out"), place.env.root().join("stop.log"));
+    let mut stop = place.env.spawn(&["loop-stop", "tester"], &out, &log);
+    until("its TERM", || {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let pending = status.lines().find_map(|line| line.strip_prefix("ShdPnd:")).unwrap().trim();
+        (u64::from_str_radix(pending, 16).unwrap() >> 14 & 1 == 1).then_some(())
+    });
+    signal(pid, "CONT");
+    assert!(stop.wait().unwrap().success(), "{}", place.env.text(&log));
+    assert_eq!(why(&place, "tester", "last-stop.json"), serde_json::Value::Null);
+    assert_eq!(why(&place, "tester", "last-exit.json")["asked"], false);
 }
 
 #[test]
