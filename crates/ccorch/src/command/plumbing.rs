@@ -4,15 +4,15 @@ use std::fs;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitCode, ExitStatus};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use ccorch_core::kernel::Deed;
 use ccorch_core::launch::{self, Conversation, Start};
 use ccorch_core::lease::{Driver, Turn};
 use ccorch_core::names::LoopName;
 use ccorch_core::rig::{Agent, Role};
 use ccorch_core::stop::LastRun;
-use ccorch_io::clock;
 use ccorch_io::tmux::Tmux;
+use ccorch_io::{clock, process};
 use jiff::Timestamp;
 use uuid::Uuid;
 
@@ -108,13 +108,13 @@ pub fn exec(context: &Context, args: &Args) -> Result<ExitCode> {
     let before = isolation::counters(std::process::id(), name);
     let began = Began { at: started, boot_id: clock::boot_id()? };
     let last = exits::last_run(&here.paths, name, &began);
-    let result = start_agent(&here, name, last);
+    let result = start_agent(&here, name, last, &terminal);
     // The agent does not wait for the disk; a run that no record knows of was over before it could do anything.
     if let Err(error) = exits::set_began(&here.paths, name, &began) {
         // A full disk keeps no agent from its work.
         eprintln!("warning: the beginning of this run is not kept: {error:#}");
     }
-    let result = result.and_then(|(child, session)| stay(&here, name, child, started, session));
+    let result = result.and_then(|(child, session)| stay(&here, name, child, started, session, &terminal));
     let status = result.as_ref().ok();
     // Before the cgroup is gone, and before anything else is started in one that may be full.
     let deed = Deed::between(&before, &isolation::counters(std::process::id(), name));
@@ -143,17 +143,25 @@ pub fn exec(context: &Context, args: &Args) -> Result<ExitCode> {
     // What the kernel counted against the limits of this unit is not the next agent's.
     if result.is_ok() && !exit.asked && exit.kernel.is_none() && terminal.wanted(&here.paths, name) {
         terminal.reset();
-        // With the program as it is installed now, and nothing of this run in mind.
-        let mut words = std::env::args_os();
-        let error = Command::new(words.next().unwrap_or_default()).args(words).exec();
-        return Err(error).context("the agent's parent could not begin anew");
+        // The next one would not know of a signal that came to this one.
+        if !terminal.is_stopped() {
+            // With the program as it is installed now, and nothing of this run in mind.
+            let mut words = std::env::args_os();
+            let error = Command::new(words.next().unwrap_or_default()).args(words).exec();
+            return Err(error).context("the agent's parent could not begin anew");
+        }
     }
     let code = result?.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1);
     Ok(ExitCode::from(code))
 }
 
 /// Starts the agent; with it the conversation that it was given.
-fn start_agent(here: &Here, name: &LoopName, last: Option<LastRun>) -> Result<(Child, Option<Uuid>)> {
+fn start_agent(
+    here: &Here,
+    name: &LoopName,
+    last: Option<LastRun>,
+    terminal: &Terminal,
+) -> Result<(Child, Option<Uuid>)> {
     let spec = here.rig.loops.get(name).with_context(|| format!("the rig has no loop `{name}`"))?;
     let share = Share::read(&here.paths, name)?;
     let workdir = here.in_workspace(&spec.workdir);
@@ -199,6 +207,11 @@ fn start_agent(here: &Here, name: &LoopName, last: Option<LastRun>) -> Result<(C
     command.envs(isolation::git_environment(here, spec));
     // Who speaks, for `ccorch notify`.
     command.env("CCORCH_LOOP", name.as_str());
+    // The stop found no agent that it could ask.
+    if terminal.is_stopped() {
+        exits::set_asked(&here.paths, name, terminal.is_told_to_end())?;
+        bail!("it was stopped before its agent was started");
+    }
     let child = command.spawn().map_err(|error| {
         let message = format!("`{program}` could not be started in {}: {error}", workdir.display());
         Problem::new(Kind::Unfit, message).hint("see that the program is installed")
@@ -214,9 +227,15 @@ fn stay(
     mut child: Child,
     started: Timestamp,
     session: Option<Uuid>,
+    terminal: &Terminal,
 ) -> Result<ExitStatus> {
     let (pid, parent) = (child.id(), Some(std::process::id()));
     exits::set_running(&here.paths, name, &Running { pid, parent, started, session })?;
+    // A stop that came up to now found no agent that it could ask, and its signal may have been too early for this one.
+    if terminal.is_stopped() {
+        process::terminate(pid)?;
+        exits::set_asked(&here.paths, name, terminal.is_told_to_end())?;
+    }
     child.wait().context("wait for the agent")
 }
 

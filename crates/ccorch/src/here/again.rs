@@ -42,17 +42,30 @@ pub struct Terminal {
     /// How it was before the agent, which may end without leaving it so.
     before: Option<Termios>,
     stopped: Arc<AtomicBool>,
+    /// By its unit, and not because tmux is gone.
+    told: Arc<AtomicBool>,
 }
 
 impl Terminal {
     /// Before the agent is started.
     pub fn keep() -> Result<Self> {
-        let stopped = Arc::default();
+        let (stopped, told) = (Arc::default(), Arc::default());
         // A key that reaches this process too is nobody's wish.
-        for (signal, mark) in [(SIGTERM, &stopped), (SIGHUP, &stopped), (SIGINT, &Arc::default())] {
+        let marks = [(SIGTERM, &told), (SIGTERM, &stopped), (SIGHUP, &stopped), (SIGINT, &Arc::default())];
+        for (signal, mark) in marks {
             flag::register(signal, Arc::clone(mark)).context("take signals")?;
         }
-        Ok(Self { before: tcgetattr(std::io::stdin()).ok(), stopped })
+        Ok(Self { before: tcgetattr(std::io::stdin()).ok(), stopped, told })
+    }
+
+    /// Whether no agent is to be started here any more.
+    pub fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::SeqCst)
+    }
+
+    /// Whether that is a stop of the unit; a tmux server that is gone is nobody's wish.
+    pub fn is_told_to_end(&self) -> bool {
+        self.told.load(Ordering::SeqCst)
     }
 
     /// Tells the supervisor that the agent ended; whether it is to be started again here.
@@ -63,7 +76,7 @@ impl Terminal {
             // Anybody may speak to whoever asks.
             Ok(word.uid == Some(0) && word.bytes == AGAIN)
         };
-        nothing_left(name) && ask().unwrap_or(false) && !self.stopped.load(Ordering::SeqCst)
+        nothing_left(name) && ask().unwrap_or(false) && !self.is_stopped()
     }
 
     /// Makes it as new for the next agent.

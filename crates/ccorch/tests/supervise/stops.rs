@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::place::{Place, signal};
+use crate::place::{Place, signal, until};
 
 /// Gives a loop's conversation a transcript, so that it is resumed from now on.
 fn with_transcript(place: &Place, name: &str, workdir: &str) {
@@ -80,4 +80,31 @@ fn one_that_went_without_a_word_hears_that() {
     place.new_agent("builder", pid);
     let words = told(&place, "builder");
     assert!(!words.contains("You were"), "{words}");
+}
+
+#[test]
+fn a_stop_that_comes_before_there_is_an_agent_starts_none() {
+    let place = Place::new().active().supervised();
+    place.at_work();
+    place.words("builder");
+    // The agent's parent waits for somebody to write it.
+    let prompt = place.workspace().join("builder.md");
+    let _ = fs::remove_file(&prompt);
+    assert!(std::process::Command::new("mkfifo").arg(&prompt).status().unwrap().success());
+    signal(place.pid("builder"), "KILL");
+    let writes = fs::File::options().write(true).open(&prompt).unwrap();
+    let mut parent = std::process::Command::new("tmux");
+    parent.arg("-S").arg(place.socket("builder")).args(["display-message", "-p", "#{pane_pid}"]);
+    let parent = String::from_utf8(parent.output().unwrap().stdout).unwrap().trim().parse().unwrap();
+    let ended = || -> Value {
+        let exit = place.env.root().join("var/lib/ccorch-loops/builder/last-exit.json");
+        serde_json::from_str(&fs::read_to_string(exit).unwrap()).unwrap()
+    };
+    let before = ended();
+    signal(parent, "TERM");
+    drop(writes);
+    let exit = until("its end", || Some(ended()).filter(|exit| exit["started"] != before["started"]));
+    assert_eq!(exit["asked"], true, "{exit}");
+    assert!(exit["error"].as_str().unwrap().contains("before its agent"), "{exit}");
+    assert!(!place.env.home().join("argv.builder").exists(), "an agent was started");
 }
