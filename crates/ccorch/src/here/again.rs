@@ -14,7 +14,8 @@ use ccorch_core::units::loop_unit;
 use ccorch_io::datagrams::{self, Inbox};
 use ccorch_io::paths::HostPaths;
 use ccorch_io::{cgroup, process};
-use rustix::termios::{OptionalActions, QueueSelector, Termios, tcflush, tcgetattr, tcsetattr};
+use rustix::process::getpgrp;
+use rustix::termios::{OptionalActions, QueueSelector, Termios, tcflush, tcgetattr, tcgetpgrp, tcsetattr};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 
@@ -33,9 +34,9 @@ const LEFT: Duration = Duration::from_millis(200);
 const LEAVES: Duration = Duration::from_secs(10);
 /// Between two looks at what is left.
 const LOOK: Duration = Duration::from_millis(5);
-/// Everything as in a new terminal: its state, its screen, what was scrolled out of it.
-/// Source: ctlseqs (RIS, and ED 3 of xterm).
-const NEW: &[u8] = b"\x1bc\x1b[3J";
+/// Everything as in a new terminal: its state, its screen, what was scrolled out of it. In tmux RIS alone stays on the alternate
+/// screen. Source: ctlseqs (DECRST 1049, RIS, and ED 3 of xterm).
+const NEW: &[u8] = b"\x1b[?1049l\x1bc\x1b[3J";
 
 /// The terminal of a loop, kept by the agent's parent. A stop of the unit, which signals everybody in it, ends neither.
 pub struct Terminal {
@@ -76,7 +77,13 @@ impl Terminal {
             // Anybody may speak to whoever asks.
             Ok(word.uid == Some(0) && word.bytes == AGAIN)
         };
-        nothing_left(name) && ask().unwrap_or(false) && !self.is_stopped()
+        self.is_ours() && nothing_left(name) && ask().unwrap_or(false) && !self.is_stopped()
+    }
+
+    /// Whether this process's group has the keyboard. An agent that gave it to another one, and ended, has left it to nobody: its
+    /// successor could read nothing, and nobody in the background may take it back. Source: tcsetpgrp(3).
+    fn is_ours(&self) -> bool {
+        self.before.is_none() || tcgetpgrp(std::io::stdin()).is_ok_and(|group| group == getpgrp())
     }
 
     /// Makes it as new for the next agent.
@@ -165,5 +172,38 @@ impl Drop for Waiting {
             // One that is gone needs no word.
             let _ = datagrams::answer(&self.at, b"leave");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ccorch_io::command::Command;
+    use ccorch_io::tmux::Tmux;
+
+    use super::*;
+
+    #[test]
+    fn nothing_of_a_full_screen_view_is_left() {
+        let dir = tempfile::tempdir().unwrap();
+        let new = dir.path().join("new");
+        std::fs::write(&new, NEW).unwrap();
+        let show = "printf 'before\\033[?1049hfull screen\\033[5;9r'; read x; cat \"$0\"; echo next; read x";
+        let tmux = Tmux::new(dir.path().join("s"), "one");
+        let argv = tmux.start_argv(&["sh".into(), "-c".into(), show.into(), new.display().to_string()]);
+        Command::new(&argv[0]).args(&argv[1..]).run().unwrap();
+        let until = Instant::now() + Duration::from_secs(60);
+        let shows = |what: &str| {
+            while !tmux.screen().unwrap().contains(what) {
+                assert!(Instant::now() < until, "{what}: {:?}", tmux.screen());
+                thread::sleep(LOOK);
+            }
+        };
+        shows("full screen");
+        tmux.press("Enter").unwrap();
+        shows("next");
+        let asked = ["display-message", "-p", "#{alternate_on} #{history_size} #{scroll_region_upper}"];
+        let said = Command::new("tmux").arg("-S").arg(tmux.socket()).args(asked).read().unwrap();
+        assert_eq!((said.as_str(), tmux.screen().unwrap().as_str()), ("0 0 0", "next"));
+        tmux.kill().unwrap();
     }
 }
