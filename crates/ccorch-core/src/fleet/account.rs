@@ -64,11 +64,16 @@ pub(super) fn wait(until: Option<Timestamp>, now: Now, seed: u64, who: &str) -> 
     let until = until?;
     let left = (until.as_nanosecond() - now.wall.as_nanosecond()) / 1_000_000;
     let left = u64::try_from(left).ok().filter(|left| *left > 0)?;
-    Some(left + MARGIN + jitter::below(SPREAD, seed, who, until.as_second().unsigned_abs()))
+    Some(left + soon(until, seed, who))
+}
+
+/// How long after a moment it counts as reached, with margin and jitter.
+fn soon(until: Timestamp, seed: u64, who: &str) -> Millis {
+    MARGIN + jitter::below(SPREAD, seed, who, until.as_second().unsigned_abs())
 }
 
 impl Fleet {
-    /// The account of loop `i` cannot work, as that loop shows.
+    /// The account of loop `i` cannot work, as that loop shows. A reset that is past is nothing to wait for.
     pub(super) fn block(
         &mut self,
         now: Now,
@@ -82,15 +87,22 @@ impl Fleet {
         let seed = self.plan.seed;
         let name = self.ones[i].name.clone();
         let old = self.shared.blocks.remove(&account);
+        let past = until.filter(|until| *until <= now.wall);
+        let until = until.filter(|_| past.is_none());
         let probing = old.as_ref().is_some_and(|b| b.probe.as_ref().is_some_and(|(who, _)| *who == name));
         // Another loop that runs into the same limit tells nothing new, unless it lasts longer.
         if let Some(old) = old.clone().filter(|old| !probing && old.login == login && old.until >= until) {
             self.shared.blocks.insert(account.clone(), old);
         } else {
             let tries = old.as_ref().map_or(0, |old| old.tries + u32::from(probing));
-            let (due, tries) = match wait(until, now, seed, &account) {
-                Some(left) => (now.steady + left, 0),
-                None => (now.steady + retry(tries, seed, &account), tries),
+            let at_once = past.filter(|past| !probing && self.is_untried(&account, *past));
+            let (due, tries) = match (wait(until, now, seed, &account), at_once) {
+                (Some(left), _) => (now.steady + left, 0),
+                (None, Some(past)) => {
+                    self.shared.tried.insert(account.clone(), past);
+                    (now.steady + soon(past, seed, &account), 0)
+                }
+                (None, None) => (now.steady + retry(tries, seed, &account), tries),
             };
             let evidence = format!("at loop {name}: {}", verdict.evidence);
             let block = Block {
@@ -120,6 +132,14 @@ impl Fleet {
             self.blocked(now, j);
         }
         self.shared_changed = true;
+    }
+
+    /// Whether a reset that is past is news. One that was tried for is not, whatever became of that, nor one that words without a
+    /// date mean a little later: who ends its turns as if it worked would be asked again and again.
+    fn is_untried(&self, account: &str, past: Timestamp) -> bool {
+        let tried = self.shared.tried.get(account);
+        let pause = i128::from(FIRST_RETRY) * 1_000_000;
+        tried.is_none_or(|tried| past.as_nanosecond() - tried.as_nanosecond() >= pause)
     }
 
     /// Applies the block of its account to a loop that is wanted.

@@ -225,6 +225,9 @@ pub(super) fn content(hash: &str) -> u64 {
 pub struct Shared {
     /// Accounts that cannot work at the moment.
     pub blocks: BTreeMap<String, Block>,
+    /// The latest reset of each account that was past when it was heard of, and was tried for at once.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub tried: BTreeMap<String, Timestamp>,
     /// The phase the loops were told of.
     pub phase: Option<usize>,
     /// The loops that say that this phase is done.

@@ -153,3 +153,58 @@ fn who_could_work_and_is_told_nothing_says_why() {
     place.tell("one", signal(Signal::TurnEnded));
     assert_eq!(said(&place), None);
 }
+
+/// How long it takes until one of the account's loops is asked to try, within that time.
+fn until_tried(place: &mut Place, within: Millis) -> Option<Millis> {
+    let begun = place.now.steady;
+    while place.now.steady < begun + within {
+        let all = place.pass(SECOND);
+        if let Some(Action::Nudge { name, id, .. }) = all.iter().find(|a| matches!(a, Action::Nudge { .. })) {
+            let took = place.now.steady - begun;
+            place.tell(name.as_str(), Happens::Received(id.clone()));
+            return Some(took);
+        }
+    }
+    None
+}
+
+#[test]
+fn a_reset_that_is_past_when_it_is_heard_of_is_tried_soon_and_but_once() {
+    let mut place = Place::new();
+    let past = place.now.wall - SignedDuration::from_hours(1);
+    let limited = |place: &mut Place| {
+        for who in ["boss", "one", "two"] {
+            place.tell(who, Happens::Looked(verdict(Kind::Limited, Some(past))));
+        }
+    };
+    limited(&mut place);
+    let took = until_tried(&mut place, 2 * MINUTE);
+    assert!(took.is_some_and(|took| took > 5 * SECOND), "not all accounts at one moment: {took:?}");
+    // The try meets the limit again.
+    limited(&mut place);
+    assert_eq!(until_tried(&mut place, 5 * MINUTE), None);
+    assert!(until_tried(&mut place, 10 * MINUTE).is_some());
+    // Its turn ends as if it had worked, and the same is heard: that is no loop of tries at once, over supervisors too.
+    for _ in 0..3 {
+        for who in ["boss", "one", "two"] {
+            place.tell(who, signal(Signal::TurnBegan { ago: 0 }));
+            place.tell(who, signal(Signal::TurnEnded));
+        }
+        place.pass(2 * MINUTE);
+        assert!(works(&place));
+        limited(&mut place);
+        assert!(!works(&place));
+        assert_eq!(until_tried(&mut place, 5 * MINUTE), None);
+        place.succeed();
+        for who in ["boss", "one", "two"] {
+            place.tell(who, Happens::Found(Found::Running));
+        }
+    }
+    // A later one is another one.
+    place.tell("one", signal(Signal::TurnBegan { ago: 0 }));
+    place.tell("one", signal(Signal::TurnEnded));
+    place.pass(2 * MINUTE);
+    let past = place.now.wall - SignedDuration::from_mins(1);
+    place.tell("one", Happens::Looked(verdict(Kind::Limited, Some(past))));
+    assert!(until_tried(&mut place, 2 * MINUTE).is_some());
+}

@@ -242,8 +242,8 @@ impl Fleet {
         memory.rung = Rung::None;
         self.ones[i].look = None;
         if verdict.account_wide {
-            let until = until.filter(|until| *until > now.wall);
             self.block(now, i, false, until, verdict);
+            let until = until.filter(|until| *until > now.wall);
             if let Some(block) = self.shared.blocks.get_mut(&self.ones[i].spec.account) {
                 // The moment it stands for may be past, and its words on another loop's screen are no news.
                 block.words = block.words.take().filter(|_| until.is_none()).or(Some(words));
