@@ -72,7 +72,8 @@ pub fn deferred(here: &Here) -> Option<usize> {
     for list in lists {
         any = true;
         let open = |line: &&str| {
-            (line.starts_with("- ") || line.starts_with("* ")) && !line.to_lowercase().starts_with("- [x]")
+            let entry = line.strip_prefix("- ").or_else(|| line.strip_prefix("* "));
+            entry.is_some_and(|entry| !entry.to_lowercase().starts_with("[x]"))
         };
         entries.extend(list.lines().filter(open).map(str::to_owned));
     }

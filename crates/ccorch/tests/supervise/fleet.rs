@@ -74,7 +74,7 @@ fn the_phase_is_moved_by_hand_and_by_the_loops_own_word() {
     assert_eq!(place.run(&["phase", "next"]).status, Some(6));
     place.env.write(
         place.workspace().join("build/machine-docs/DEFERRED.md"),
-        "# Later\n- this\n- [x] done\n* that\n",
+        "# Later\n- this\n- [x] done\n* that\n* [X] done too\n",
     );
     assert_eq!(place.status()["deferred"], 2);
 }
