@@ -105,6 +105,8 @@ pub(crate) struct One {
     pub dialog: Option<String>,
     /// An error ended its turn, and so many looks may still see the last of the turn's spinner.
     pub doubt: u8,
+    /// People heard that a tool shows nothing but its seconds.
+    pub quiet: bool,
     /// The kept time at which something is due, as it stands in the calendar.
     wake: Option<Millis>,
 }
@@ -140,6 +142,7 @@ impl Fleet {
                 gone: false,
                 look: None,
                 keyboard: false,
+                quiet: false,
                 dialog: None,
                 doubt: 0,
                 wake: None,

@@ -20,6 +20,8 @@ const SOON: Millis = 5 * SECOND;
 const DISMISSALS: u32 = 3;
 /// So many looks in a row may find a turn that its agent says has failed.
 const DOUBT: u8 = 6;
+/// A tool that has shown nothing but its seconds for so many times `stall_after` may hang.
+const QUIET: Millis = 6;
 
 impl Fleet {
     pub(super) fn looked(&mut self, now: Now, i: usize, verdict: &Verdict) {
@@ -76,6 +78,7 @@ impl Fleet {
             }
             Kind::Unknown => self.unclear(now, i, &verdict.reason),
         }
+        self.quiet(now, i, verdict);
         if let Some(menu @ (DialogKind::LimitMenu | DialogKind::PressEnter)) = verdict.keyboard
             && self.ones[i].proc == Proc::Up
         {
@@ -87,6 +90,29 @@ impl Fleet {
             memory.evidence.clone_from(&verdict.evidence);
         }
         self.changed_by(i, old, &verdict.reason, &verdict.evidence);
+    }
+
+    /// A tool may run for as long as it likes, but one that hangs for ever is no work: somebody hears of it, and nothing is done.
+    fn quiet(&mut self, now: Now, i: usize, verdict: &Verdict) {
+        let one = &mut self.ones[i];
+        let quiet = verdict.quiet.and_then(|quiet| Millis::try_from(quiet.as_millis()).ok());
+        let quiet = quiet.filter(|quiet| {
+            verdict.verdict == Kind::Working && *quiet >= one.spec.stall_after.saturating_mul(QUIET)
+        });
+        let (known, name) = (std::mem::replace(&mut one.quiet, quiet.is_some()), one.name.clone());
+        let key = format!("quiet:{name}");
+        match quiet {
+            Some(quiet) if !known => {
+                let minutes = quiet / MINUTE;
+                let text = format!(
+                    "{name}: a tool has shown nothing but its seconds for {minutes} minutes; it is left alone, look at it with \
+                     `ccorch loops attach {name}`"
+                );
+                self.notify(now, &key, text);
+            }
+            None if known => self.over(&key),
+            _ => {}
+        }
     }
 
     /// Something holds the keyboard that only a person answers.

@@ -1,6 +1,8 @@
 //! The engine with agents that nobody can read, that ask, or that were told something when the supervisor changed.
 
-use super::tests::{Place, name, signal, verdict};
+use jiff::SignedDuration;
+
+use super::tests::{Place, name, nudges, signal, verdict};
 use super::*;
 use crate::watchdog::{DialogKind, Kind, Verdict};
 
@@ -261,4 +263,30 @@ fn an_agent_that_ended_during_a_stop_that_failed_is_gone_all_the_same() {
     place.end("one");
     let all = place.tell("one", Happens::Stopped(Err("systemd does not answer".into())));
     assert!(all.contains(&Action::Start(name("one"))), "{all:?}");
+}
+
+#[test]
+fn of_a_tool_that_shows_nothing_but_its_seconds_somebody_hears_once() {
+    let mut place = Place::new();
+    let look = |place: &mut Place, minutes: i64| {
+        let quiet = Some(SignedDuration::from_mins(minutes));
+        place.tell("one", Happens::Looked(Verdict { quiet, ..verdict(Kind::Working, None) }))
+    };
+    let told = |all: &[Action]| {
+        let told = |a: &&Action| matches!(a, Action::Notify { text, .. } if text.contains("but its seconds"));
+        all.iter().filter(told).count()
+    };
+    // Six times what an open turn may show no change.
+    let mut all: Vec<Action> = (0..12).flat_map(|n| look(&mut place, n * 10)).collect();
+    assert_eq!(told(&all), 0);
+    for n in 12..60 {
+        all.extend(look(&mut place, n * 10));
+        all.extend(place.pass(10 * MINUTE));
+    }
+    assert_eq!(told(&all), 1, "however long it lasts");
+    assert!(!all.contains(&Action::Stop(name("one"))));
+    assert!(nudges(&all).iter().all(|(who, _)| who != "one"), "it is left alone");
+    // The next tool is another one.
+    place.saw("one", Kind::Working);
+    assert_eq!(told(&look(&mut place, 120)), 1);
 }

@@ -110,6 +110,7 @@ pub(super) fn verdict(verdict: Kind, until: Option<Timestamp>) -> Verdict {
         evidence: format!("line {verdict:?}"),
         reset: None,
         keyboard: None,
+        quiet: None,
     }
 }
 

@@ -71,6 +71,9 @@ pub struct Verdict {
     /// What holds the keyboard, whatever the verdict is: to be answered before anything is typed.
     #[serde(skip)]
     pub keyboard: Option<DialogKind>,
+    /// How long a tool that runs has shown nothing but its seconds, as whoever looked all the while knows.
+    #[serde(skip)]
+    pub quiet: Option<SignedDuration>,
 }
 
 /// No clock is merely this much ahead of another one's reading.
@@ -183,15 +186,9 @@ impl Case<'_> {
         if !event.rejected || event.outdated || newer {
             return None;
         }
-        Some(Verdict {
-            verdict: Kind::Limited,
-            until: event.resets_at,
-            account_wide: true,
-            reason: self.limited_reason("rate limit event: rejected", event.resets_at),
-            evidence: event.line.clone(),
-            reset: None,
-            keyboard: None,
-        })
+        let reason = self.limited_reason("rate limit event: rejected", event.resets_at);
+        let limited = plain(Kind::Limited, &reason, &event.line);
+        Some(Verdict { until: event.resets_at, account_wide: true, ..limited })
     }
 
     fn dialog(&self, turn: Option<&Signal>) -> Option<Verdict> {
@@ -377,6 +374,7 @@ fn plain(verdict: Kind, reason: &str, evidence: &str) -> Verdict {
         evidence: evidence.to_owned(),
         reset: None,
         keyboard: None,
+        quiet: None,
     }
 }
 

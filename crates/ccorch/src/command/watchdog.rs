@@ -107,6 +107,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             evidence: String::new(),
             reset: None,
             keyboard: None,
+            quiet: None,
         },
     };
     let text =

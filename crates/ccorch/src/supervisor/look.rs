@@ -86,6 +86,8 @@ impl Watched {
 #[derive(Debug, Default)]
 pub struct Eyes {
     screen: Watched,
+    /// Its screen without what only ticks.
+    still: Watched,
     transcript: Watched,
     hooks: VecDeque<String>,
     /// When the last of them came.
@@ -198,14 +200,12 @@ impl Eyes {
 
     fn judge_at(&mut self, now: Moment, seen: &Seen, stall_after: SignedDuration) -> Verdict {
         // While a tool runs, whatever moves counts: it may be silent for as long as it likes.
-        let ticks = match signals::tool_runs(&seen.transcript.text) {
-            Some(false) => Cow::Owned(still::without_ticks(&seen.screen)),
-            Some(true) | None => Cow::Borrowed(seen.screen.as_str()),
-        };
-        let since = self.screen.sees(&ticks, now);
-        let moved =
-            self.transcript.sees(&seen.transcript.text, now).max(since).max(self.heard.unwrap_or_default());
-        decide(&Evidence {
+        let (tool, still) = (signals::tool_runs(&seen.transcript.text), still::without_ticks(&seen.screen));
+        let since = self.screen.sees(if tool == Some(false) { &still } else { &seen.screen }, now);
+        let told = self.transcript.sees(&seen.transcript.text, now).max(self.heard.unwrap_or_default());
+        let (moved, stood) = (told.max(since), told.max(self.still.sees(&still, now)));
+        let quiet = (tool == Some(true)).then(|| now.since(stood));
+        let verdict = decide(&Evidence {
             hooks: &self.hooks(),
             transcript: &self.by_clock(&seen.transcript),
             screen: &seen.screen,
@@ -214,7 +214,8 @@ impl Eyes {
             zone: TimeZone::system(),
             stall_after,
             still: Some(now.since(moved)),
-        })
+        });
+        Verdict { quiet, ..verdict }
     }
 }
 
@@ -298,6 +299,25 @@ mod tests {
         assert!(all.iter().all(|(at, kind)| *kind == expected(*at)), "{all:?}");
         // What nobody can read is no proof of anything.
         assert!(works(looks(|at| ticking(at, ""), |_| String::new())));
+    }
+
+    #[test]
+    fn a_tool_that_runs_is_quiet_from_the_last_that_it_or_its_turn_showed() {
+        let mut eyes = Eyes::default();
+        let mut quiet = |at: u64, screen: &str, transcript: &str| {
+            let transcript = Tail { from: 0, text: transcript.into() };
+            let seen = Seen { screen: screen.into(), transcript };
+            eyes.judge_at(moment(at, 0), &seen, STALL).quiet.map(|quiet| quiet.as_mins())
+        };
+        let called = [ASKED, CALLED].concat();
+        assert_eq!(quiet(0, &ticking(0, ""), ASKED), None, "no tool runs");
+        assert_eq!(quiet(5, &ticking(5, ""), &called), Some(0));
+        assert_eq!(quiet(125, &ticking(125, ""), &called), Some(120));
+        assert_eq!(quiet(130, &ticking(130, "· ↓ 1.1k tokens "), &called), Some(0));
+        assert_eq!(quiet(140, &ticking(140, "· ↓ 1.1k tokens "), &called), Some(10));
+        let over = [&called, RESULT].concat();
+        assert_eq!(quiet(150, &ticking(150, "· ↓ 1.1k tokens "), &over), None);
+        assert_eq!(quiet(160, &ticking(160, ""), &[&over, CALLED].concat().replace("t1", "t2")), Some(0));
     }
 
     #[test]

@@ -210,6 +210,7 @@ impl World {
             evidence: if limited { format!("limit until {until}") } else { String::new() },
             reset: None,
             keyboard: if doing == Doing::Asks { Some(DialogKind::Permission) } else { menu },
+            quiet: None,
         }
     }
 }
