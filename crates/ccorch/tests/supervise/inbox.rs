@@ -80,6 +80,40 @@ fn each_content_is_announced_once_whatever_way_it_came() {
     until_announced(&place, 6);
 }
 
+/// What is remembered is noted before anything is typed; this is what the agent got.
+#[test]
+fn an_agent_hears_of_each_content_once() {
+    let loops =
+        "  builder: { agent: claude, workdir: build, prompt: builder.md, inbox: machine-docs/INBOX.md }\n";
+    let mut place = Place::new().with_stub(loops).active().supervised();
+    let at_rest = |place: &Place| {
+        place.until("builder", |one| {
+            one["life"] == "idle" && one["reason"].as_str().is_some_and(|why| why.contains("the turn ended"))
+        });
+    };
+    at_rest(&place);
+    let inbox = place.workspace().join("build/machine-docs/INBOX.md");
+    fs::create_dir_all(inbox.parent().unwrap()).unwrap();
+    let heard = |place: &Place| {
+        let told = place.told("builder", "build");
+        told.iter().filter(|text| text.contains("new content in your inbox")).count()
+    };
+    for (nth, content) in ["one\n", "two\n", "three\n"].into_iter().enumerate() {
+        fs::write(&inbox, content).unwrap();
+        until("the announcement", || (heard(&place) > nth).then_some(()));
+        at_rest(&place);
+        // Only what was told last is looked for where it is typed.
+        place.ok(&["loops", "nudge", "builder", "go on", "--id", &format!("words-{nth}")]);
+        // The same again, for this supervisor and the next.
+        fs::write(&inbox, content).unwrap();
+        place.kill_supervisor();
+        place.supervise();
+    }
+    // Behind whatever else was to be said.
+    place.ok(&["loops", "nudge", "builder", "the last", "--id", "last"]);
+    assert_eq!(heard(&place), 3, "{:?}", place.told("builder", "build"));
+}
+
 #[test]
 fn a_flood_of_changes_is_little_work_and_one_announcement() {
     let (place, inbox) = place();

@@ -80,6 +80,25 @@ fn an_agent_whose_input_line_is_not_empty_is_not_told_to_end() {
 }
 
 #[test]
+fn an_agent_that_stays_where_it_is_told_to_end_gets_a_signal() {
+    let place = Place::new().with_stub(LOOPS);
+    // It shows what is typed, and its Enter does nothing.
+    let config = r#"{ "frozen": true }"#;
+    place.env.write(place.env.home().join(".claude/stub.json"), config);
+    let place = place.active().supervised();
+    place.until("builder", |one| one["life"] == "idle");
+    let (out, log) = (place.env.root().join("stop.out"), place.env.root().join("stop.log"));
+    let began = Instant::now();
+    let mut stop = place.env.spawn(&["loops", "stop", "builder"], &out, &log);
+    until("its own exit to be asked for", || place.screen("builder").contains("> /exit").then_some(()));
+    assert!(stop.wait().unwrap().success(), "{}", place.env.text(&log));
+    let exit = place.env.root().join("var/lib/ccorch-loops/builder/last-exit.json");
+    let exit: serde_json::Value = serde_json::from_str(&fs::read_to_string(exit).unwrap()).unwrap();
+    assert_eq!((&exit["asked"], &exit["code"]), (&true.into(), &143.into()), "{exit}");
+    assert!(began.elapsed() >= Duration::from_secs(3), "it had no time: {:?}", began.elapsed());
+}
+
+#[test]
 fn who_does_not_come_to_a_safe_point_in_time_is_stopped_as_it_is() {
     let place = busy(600);
     let said = quiesce(&place, "3s");
