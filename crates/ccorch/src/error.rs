@@ -27,6 +27,8 @@ pub enum Kind {
     Stuck = 9,
     /// It was still not so at the deadline.
     TimedOut = 10,
+    /// The cutover goes on in a unit of its own, which stops the session that it was typed in.
+    GoesOn = 11,
 }
 
 impl Kind {
@@ -41,6 +43,7 @@ impl Kind {
             Self::RolledBack,
             Self::Stuck,
             Self::TimedOut,
+            Self::GoesOn,
         ];
         kinds.into_iter().find(|kind| *kind as i32 == status)
     }

@@ -26,10 +26,7 @@ const LOOK: Duration = Duration::from_millis(200);
 /// What ssh and systemd-run say of a driver that did not end by itself.
 const NOT_ITS_OWN: u8 = 255;
 
-/// The exit status of a cutover that is on its way: nobody may take it for one that is done.
-const GOES_ON: u8 = 11;
-
-/// Starts the unit, with the host's own rights, and follows it; the driver's exit status, or [`GOES_ON`] once it stops this session.
+/// Starts the unit, with the host's own rights, and follows it; the driver's exit status, or [`Kind::GoesOn`] once it stops this session.
 pub fn to_the_end(
     loaded: &LoadedRig,
     side: &Side,
@@ -57,7 +54,7 @@ pub fn to_the_end(
                 side.name,
                 unit.name()
             );
-            return Ok(ExitCode::from(GOES_ON));
+            return Ok(ExitCode::from(Kind::GoesOn as u8));
         }
         thread::sleep(LOOK);
     }
