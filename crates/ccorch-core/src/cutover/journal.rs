@@ -266,17 +266,21 @@ impl Journal {
         self.progress.next(&self.plan.steps)
     }
 
-    /// What is left to do if nothing fails; with `back`, if it turns back now. An end that the arbiter may know of already is
-    /// turned back by nobody.
+    /// Whether only its last line is missing: the arbiter may know of that end already, and nobody turns it back.
+    pub fn is_done_but_for_its_end(&self) -> bool {
+        self.next() == Next::Close(Outcome::Completed)
+    }
+
+    /// What is left to do if nothing fails; with `back`, if it turns back now.
     pub fn rest(&self, back: bool) -> Vec<Rest> {
         let mut progress = self.progress.clone();
-        let too_late = self.next() == Next::Close(Outcome::Completed);
         let mut rest = Vec::new();
         let mut play = |entries: &[Entry]| {
             entries.iter().all(|entry| progress.apply(entry).is_ok()).then(|| progress.next(&self.plan.steps))
         };
         let turned = [Entry::TurnBack { why: String::new() }];
-        let mut next = play(if back && !too_late && !self.goes_back() { &turned } else { &[] });
+        let mut next =
+            play(if back && !self.is_done_but_for_its_end() && !self.goes_back() { &turned } else { &[] });
         while let Some(step) = next {
             let note = String::new();
             let (one, entries) = match step {

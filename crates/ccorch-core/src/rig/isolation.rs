@@ -53,7 +53,7 @@ impl Rig {
         users.filter(|user| *user != self.workspace.user).collect()
     }
 
-    /// A path of `read_only` or `hidden`: absolute already, or relative to the workspace's root.
+    /// A path that the rig file names: absolute already, or relative to the workspace's root.
     pub fn place(&self, path: &str) -> String {
         let root = self.workspace.root.trim_end_matches('/');
         match path {

@@ -117,10 +117,8 @@ fn still_ours(steps: &Steps<'_>, target: &Side) -> Result<()> {
         return Ok(());
     }
     if steps.rig().lease.is_some() && view.arbiter.is_none() {
-        let why = view.arbiter_note.unwrap_or_else(|| "it does not say".into());
-        let message =
-            format!("the lease's remote cannot be asked whether {} still has the rig: {why}", target.name);
-        return Err(Problem::new(Kind::Unreachable, message)
+        return Err(view
+            .unanswered(&format!("{} still has the rig", target.name))
             .hint("nothing was switched off; see why it does not answer")
             .into());
     }

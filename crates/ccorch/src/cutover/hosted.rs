@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use super::itself::Able;
 use super::side::Side;
+use crate::error::{Kind, Problem};
 
 /// Stopping waits for safe points; a start for the agents.
 const LONG: Duration = Duration::from_secs(180);
@@ -32,6 +33,13 @@ impl LeaseView {
     /// The value that counts: the arbiter's; without an arbiter the host's own.
     pub fn counts(&self) -> Option<&Lease> {
         self.arbiter.as_ref().or(self.file.as_ref())
+    }
+
+    /// That the lease's remote does not tell this.
+    pub fn unanswered(self, whether: &str) -> Problem {
+        let why = self.arbiter_note.unwrap_or_else(|| "it does not say".into());
+        let message = format!("the lease's remote cannot be asked whether {whether}: {why}");
+        Problem::new(Kind::Unreachable, message)
     }
 
     /// Who drives: by the arbiter; without an arbiter by the host's own record.

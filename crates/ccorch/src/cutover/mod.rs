@@ -71,7 +71,7 @@ pub fn drive(loaded: &LoadedRig, log: &mut Log, options: Options) -> Result<Exit
         gone::stand_in(&steps, gone)?;
     }
     // The arbiter may have been told already; a journal that turns back then could never be taken in hand again.
-    let too_late = options.abort && log.journal.next() == Next::Close(Outcome::Completed);
+    let too_late = options.abort && log.journal.is_done_but_for_its_end();
     if options.abort && !too_late && !log.journal.goes_back() {
         turn_back(log, &steps)?;
     }

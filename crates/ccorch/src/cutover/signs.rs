@@ -98,13 +98,9 @@ impl Seen {
 }
 
 fn look(steps: &Steps<'_>, side: &Side) -> Result<Seen> {
-    let workspace = &side.workspace;
-    let path = |relative: &str| match relative {
-        "." => workspace.root.clone(),
-        _ => format!("{}/{relative}", workspace.root),
-    };
-    let keys = steps.rig().loops.values().map(|spec| project_key(&path(&spec.workdir)));
-    let clones = workspace.repositories.keys().map(|repository| path(repository));
+    let (workspace, rig) = (&side.workspace, steps.rig());
+    let keys = rig.loops.values().map(|spec| project_key(&rig.place(&spec.workdir)));
+    let clones = workspace.repositories.keys().map(|repository| rig.place(repository));
     let words = [workspace.user.clone()].into_iter().chain(keys).chain(["--".into()]).chain(clones);
     let words: Vec<String> = words.collect();
     let before = clock::now();

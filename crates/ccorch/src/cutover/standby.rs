@@ -174,8 +174,8 @@ fn paths(loaded: &LoadedRig, source: &Side) -> Result<Vec<String>> {
     let home = home(source)?;
     let mut all = vec![root.clone()];
     for spec in loaded.rig.loops.values() {
-        let workdir = if spec.workdir == "." { root.clone() } else { format!("{root}/{}", spec.workdir) };
-        let path = format!("{home}/.claude/projects/{}", ccorch_core::launch::project_key(&workdir));
+        let key = ccorch_core::launch::project_key(&loaded.rig.place(&spec.workdir));
+        let path = format!("{home}/.claude/projects/{key}");
         if !all.contains(&path) {
             all.push(path);
         }

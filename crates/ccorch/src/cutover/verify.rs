@@ -11,7 +11,7 @@ use ccorch_core::cutover::{Asked, SideKind, work};
 use ccorch_core::launch::project_key;
 use ccorch_core::names::{HostName, LoopName};
 use ccorch_core::rig::{Agent, Rig, Role};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::meanwhile::Meanwhile;
 use super::side::Side;
@@ -30,7 +30,7 @@ const GRACE: Duration = Duration::from_secs(120);
 /// Prints when the stamp was made, by the host's clock; then of each loop (`NAME WORKDIR-KEY WORKDIR` as arguments) its name, the
 /// ends of the conversations written to since then, and those of the reflogs of pushes of its clone.
 const WORKED: &str = r#"
-date -r "$1" +%s.%N
+date -r "$1" +%s
 stamp=$1; home=$(getent passwd "$2" | cut -d: -f6); shift 2
 while [ $# -gt 0 ]; do
   echo "loop $1"
@@ -159,10 +159,10 @@ pub fn view(side: &Side) -> Result<Option<Window>> {
 fn watch(steps: &Steps<'_>, side: &Side, source: &mut Meanwhile<'_>) -> Result<String> {
     let (asked, settle) = (steps.asked(), steps.asked().settle);
     let until = Instant::now() + asked.timeout.duration() + settle.duration();
-    let mut good_since = None;
+    let (mut good_since, mut worked) = (None, BTreeSet::new());
     loop {
         source.look();
-        let (mut missing, worked) = look(steps, side)?;
+        let mut missing = look(steps, side, &mut worked)?;
         if missing.is_empty() {
             let since = *good_since.get_or_insert_with(Instant::now);
             if since.elapsed() >= settle.duration() {
@@ -188,30 +188,33 @@ fn watch(steps: &Steps<'_>, side: &Side, source: &mut Meanwhile<'_>) -> Result<S
     }
 }
 
-/// What is missing, and who has worked.
-fn look(steps: &Steps<'_>, side: &Side) -> Result<(Vec<String>, BTreeSet<String>)> {
+/// What is missing; who has worked is noted, and not asked for again.
+fn look(steps: &Steps<'_>, side: &Side, worked: &mut BTreeSet<String>) -> Result<Vec<String>> {
     if legacy::processes(side)?.is_empty() {
-        return Ok((vec!["no process works in the workspace".into()], BTreeSet::new()));
+        return Ok(vec!["no process works in the workspace".into()]);
     }
-    let worked = worked(steps.rig(), side)?;
+    worked.extend(newly_worked(steps.rig(), side, worked)?);
     // A legacy rig tells its orchestrator session nothing, so that one may have nothing to do; and an agent of which nothing
     // is known cannot be asked.
     let workers =
         steps.rig().loops.iter().filter(|(_, l)| l.agent == Agent::Claude && l.role == Role::Worker);
     let idle = workers.map(|(name, _)| name.as_str()).filter(|name| !worked.contains(*name));
-    Ok((idle.map(|name| format!("loop {name} has not worked yet")).collect(), worked))
+    Ok(idle.map(|name| format!("loop {name} has not worked yet")).collect())
 }
 
-/// Loops that finished a turn or pushed a commit since the stamp.
-fn worked(rig: &Rig, side: &Side) -> Result<BTreeSet<String>> {
-    let known = rig.loops.iter().filter(|(_, l)| l.agent == Agent::Claude);
-    let words: Vec<String> = known
+/// Other loops that finished a turn or pushed a commit since the stamp.
+fn newly_worked(rig: &Rig, side: &Side, known: &BTreeSet<String>) -> Result<BTreeSet<String>> {
+    let asked =
+        rig.loops.iter().filter(|(name, l)| l.agent == Agent::Claude && !known.contains(name.as_str()));
+    let words: Vec<String> = asked
         .flat_map(|(name, spec)| {
-            let root = &side.workspace.root;
-            let workdir = if spec.workdir == "." { root.clone() } else { format!("{root}/{}", spec.workdir) };
+            let workdir = rig.place(&spec.workdir);
             [name.to_string(), project_key(&workdir), workdir]
         })
         .collect();
+    if words.is_empty() {
+        return Ok(BTreeSet::new());
+    }
     let mut args = vec![STAMP, side.workspace.user.as_str()];
     args.extend(words.iter().map(String::as_str));
     let text = side.script("see which loops have worked", WORKED, &args).read()?;
@@ -222,10 +225,8 @@ fn worked(rig: &Rig, side: &Side) -> Result<BTreeSet<String>> {
 /// Reads what [`WORKED`] prints.
 fn since_stamp(text: &str) -> Option<BTreeSet<String>> {
     let (stamp, rest) = text.split_once('\n')?;
-    let stamp = Timestamp::from_duration(SignedDuration::try_from_secs_f64(stamp.trim().parse().ok()?).ok()?);
-    let stamp = stamp.ok()?;
     // A push is told to the second: the one in which the rig was started.
-    let since = Timestamp::from_second(stamp.as_second()).ok()?;
+    let since = Timestamp::from_second(stamp.trim().parse().ok()?).ok()?;
     let loops = rest.split("\nloop ").map(|part| part.strip_prefix("loop ").unwrap_or(part));
     let worked = loops.filter_map(|part| {
         let (name, signs) = part.split_once('\n').unwrap_or((part, ""));
@@ -305,7 +306,7 @@ cutover: { from: vm, to: pi, confirm: { health: [{ url: 'http://a' }], handoffs:
         let push = |at: i64| format!("{zero} {zero} A B <a@b> {at} +0000\tupdate by push");
         let begun: Timestamp = "2026-01-01T00:00:30Z".parse().unwrap();
         let text = [
-            format!("{}.500000000", begun.as_second()),
+            begun.as_second().to_string(),
             "loop asked".into(),
             record("user", "40", ""),
             "loop refused".into(),

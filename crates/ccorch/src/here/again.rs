@@ -42,26 +42,26 @@ const NEW: &[u8] = b"\x1b[?1049l\x1bc\x1b[3J";
 pub struct Terminal {
     /// How it was before the agent, which may end without leaving it so.
     before: Option<Termios>,
-    stopped: Arc<AtomicBool>,
-    /// By its unit, and not because tmux is gone.
+    /// Its unit is being stopped.
     told: Arc<AtomicBool>,
+    /// tmux is gone.
+    hung_up: Arc<AtomicBool>,
 }
 
 impl Terminal {
     /// Before the agent is started.
     pub fn keep() -> Result<Self> {
-        let (stopped, told) = (Arc::default(), Arc::default());
+        let (told, hung_up) = (Arc::default(), Arc::default());
         // A key that reaches this process too is nobody's wish.
-        let marks = [(SIGTERM, &told), (SIGTERM, &stopped), (SIGHUP, &stopped), (SIGINT, &Arc::default())];
-        for (signal, mark) in marks {
+        for (signal, mark) in [(SIGTERM, &told), (SIGHUP, &hung_up), (SIGINT, &Arc::default())] {
             flag::register(signal, Arc::clone(mark)).context("take signals")?;
         }
-        Ok(Self { before: tcgetattr(std::io::stdin()).ok(), stopped, told })
+        Ok(Self { before: tcgetattr(std::io::stdin()).ok(), told, hung_up })
     }
 
     /// Whether no agent is to be started here any more.
     pub fn is_stopped(&self) -> bool {
-        self.stopped.load(Ordering::SeqCst)
+        self.is_told_to_end() || self.hung_up.load(Ordering::SeqCst)
     }
 
     /// Whether that is a stop of the unit; a tmux server that is gone is nobody's wish.

@@ -8,7 +8,7 @@ use super::Steps;
 use crate::cutover::hosted::Start;
 use crate::cutover::side::Side;
 use crate::cutover::{copies, hosted, legacy};
-use crate::error::{Kind, Problem};
+use crate::error::Kind;
 use crate::hints;
 use crate::staging::{self, Pass, Uncommitted};
 
@@ -79,10 +79,8 @@ impl Steps<'_> {
         if ran || view.arbiter.is_some() || self.rig().lease.is_none() || from.kind == SideKind::Legacy {
             return Ok(ran);
         }
-        let why = view.arbiter_note.unwrap_or_else(|| "it does not say".into());
-        let message =
-            format!("the lease's remote cannot be asked whether {} was given the rig: {why}", to.name);
-        Err(Problem::new(Kind::Unreachable, message)
+        Err(view
+            .unanswered(&format!("{} was given the rig", to.name))
             .hint(format!("nothing runs on {} meanwhile; see why the remote does not answer", to.name))
             .into())
     }

@@ -56,7 +56,7 @@ pub fn write(here: &Here, about: &HostName, to: To, by: &Driver) -> Result<Lease
     }
     push(here, old.as_ref(), &current, &lease)?;
     match to {
-        To::Active if acquires => {
+        To::Active if about_me => {
             if super::check(here).is_err() {
                 // A heartbeat may come before the cutover's activation, and nothing starts before that.
                 here.set_quiesced(Some(&by.journal))?;
