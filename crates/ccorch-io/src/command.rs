@@ -22,6 +22,8 @@ use pipes::{collect, drain};
 
 /// How much of a failed command's output an error carries, in lines.
 const TAIL_LINES: usize = 12;
+/// More output than this is taken of no command that was not made for it, in bytes.
+const MOST: usize = 256 << 20;
 /// After a deadline, how long a child may take to leave on TERM before KILL.
 const TERM_GRACE: Duration = Duration::from_secs(2);
 
@@ -37,6 +39,8 @@ pub struct Command {
     secrets: Vec<String>,
     host: Option<String>,
     shown: Option<String>,
+    most: usize,
+    private: bool,
 }
 
 /// What a finished program left: its status and both streams in full.
@@ -71,6 +75,8 @@ pub enum Failure {
     Signal(i32),
     /// It was still running at the deadline and was ended.
     Deadline(Duration),
+    /// It wrote more than this many bytes.
+    TooMuch(usize),
     /// The program does not exist on this machine.
     NotFound,
     /// It could not be started or waited for.
@@ -83,6 +89,7 @@ impl fmt::Display for Failure {
             Self::Exit(code) => write!(f, "exit status {code}"),
             Self::Signal(signal) => write!(f, "ended by signal {signal}"),
             Self::Deadline(after) => write!(f, "not finished after {} s, ended", after.as_secs()),
+            Self::TooMuch(most) => write!(f, "wrote more than {most} bytes"),
             Self::NotFound => write!(f, "no such program"),
             Self::System(error) => write!(f, "{error}"),
         }
@@ -124,6 +131,8 @@ impl Command {
             secrets: Vec::new(),
             host: None,
             shown: None,
+            most: MOST,
+            private: false,
         }
     }
 
@@ -160,6 +169,18 @@ impl Command {
     /// The longest it may take.
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
+        self
+    }
+
+    /// The most that it may write on standard output, in bytes; without a word 256 MiB.
+    pub fn most(mut self, bytes: usize) -> Self {
+        self.most = bytes;
+        self
+    }
+
+    /// What it writes on standard output must not appear in any error.
+    pub fn private(mut self) -> Self {
+        self.private = true;
         self
     }
 
@@ -206,13 +227,14 @@ impl Command {
     pub fn output(&self) -> Result<Output, CommandError> {
         let mut child = self.spawn(Stdio::piped(), Stdio::piped())?;
         let drained = self.feed(child.stdin.take()).and_then(|()| {
-            let stdout = drain(child.stdout.take())?;
-            Ok((stdout, drain(child.stderr.take())?))
+            let stdout = drain(child.stdout.take(), self.most)?;
+            Ok((stdout, drain(child.stderr.take(), MOST)?))
         });
         let (stdout, stderr) = drained.map_err(|error| self.unheard(&mut child, &error))?;
         let status = self.wait(&mut child);
-        let (stdout, stderr) = (collect(&stdout), collect(&stderr));
+        let ((stdout, whole), (stderr, _)) = (collect(&stdout), collect(&stderr));
         match status {
+            _ if !whole => Err(self.error(Failure::TooMuch(self.most), b"", &stderr)),
             Ok(status) => Ok(Output { status, stdout, stderr }),
             Err(failure) => Err(self.error(failure, &stdout, &stderr)),
         }
@@ -288,7 +310,8 @@ impl Command {
     }
 
     fn error(&self, failure: Failure, stdout: &[u8], stderr: &[u8]) -> CommandError {
-        let text = if stderr.iter().all(u8::is_ascii_whitespace) { stdout } else { stderr };
+        let silent = stderr.iter().all(u8::is_ascii_whitespace);
+        let text = if silent && !self.private { stdout } else { stderr };
         let text = String::from_utf8_lossy(text);
         let lines: Vec<&str> = text.trim_end().lines().collect();
         let tail = lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n");
@@ -326,6 +349,23 @@ mod tests {
 
     fn sh(script: &str) -> Command {
         Command::new("sh").args(["-c", script])
+    }
+
+    #[test]
+    fn who_writes_without_end_is_ended_and_told() {
+        let error = Command::new("yes").most(1 << 20).output().unwrap_err();
+        assert_eq!(error.to_string(), "`yes`: wrote more than 1048576 bytes");
+        assert_eq!(sh("printf 1234").most(4).run().unwrap().stdout, b"1234");
+    }
+
+    #[test]
+    fn what_is_private_is_in_no_error() {
+        let told = |command: Command| command.run().unwrap_err().to_string();
+        assert!(told(sh("echo token; exit 3")).contains("| token"));
+        let private = told(sh("echo token; exit 3").shown_as("look").private());
+        assert_eq!(private, "`look`: exit status 3");
+        let private = told(sh("echo token; echo why >&2; exit 3").shown_as("look").private());
+        assert_eq!(private, "`look`: exit status 3\n    | why");
     }
 
     #[test]

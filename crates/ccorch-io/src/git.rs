@@ -191,7 +191,7 @@ impl Clone<'_> {
         let mut revs: String = wanted.iter().map(|id| format!("{id}\n")).collect();
         revs.extend(have.map(|id| format!("^{id}\n")));
         let command = self.git(&["pack-objects", "-q", "--revs", "--thin", "--stdout"]);
-        Ok(command.input(revs).deadline(SLOW).run()?.stdout)
+        Ok(command.input(revs).deadline(SLOW).most(usize::MAX).run()?.stdout)
     }
 
     /// Takes a pack in.
@@ -220,7 +220,7 @@ impl Clone<'_> {
 
     /// The clone's own configuration as `git config --list -z` prints it: key, newline, value, NUL.
     pub fn config(&self) -> Result<Vec<u8>> {
-        Ok(self.git(&["config", "--local", "--list", "-z"]).run()?.stdout)
+        Ok(self.git(&["config", "--local", "--list", "-z"]).private().run()?.stdout)
     }
 }
 

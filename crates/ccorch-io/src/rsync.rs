@@ -33,11 +33,12 @@ const SENDER: &str = r#"list=$1; shift; "$@"; s=$?; if [ -n "$list" ]; then rm -
 /// What to transfer.
 #[derive(Debug, Clone)]
 pub struct Transfer<'a> {
-    /// Read from here, as root.
+    /// Read from here.
     pub source: &'a Host,
     /// Written here.
     pub target: &'a Host,
-    /// The user that writes and owns what is written; no symbolic link leads it further than its own rights.
+    /// The user that reads there, and here writes and owns what is written; no symbolic link leads it further than its own
+    /// rights.
     pub user: &'a str,
     /// Folder on the source.
     pub from: &'a str,
@@ -64,7 +65,7 @@ impl Transfer<'_> {
     /// Transfers. Modes and times are kept, links stay links, devices and sockets are left out; what the source does
     /// not have is deleted on the target, inside transferred folders only.
     pub fn run(&self) -> Result<Stats> {
-        let list = self.list.map(|list| ListFile::write(self.source, list)).transpose()?;
+        let list = self.list.map(|list| ListFile::write(self.source, self.user, list)).transpose()?;
         let result = self.connect(list.as_ref().map(|file| file.path.as_str()));
         if let (Err(_), Some(file)) = (&result, list) {
             // The sender removes it when it ends; it may never have begun.
@@ -120,7 +121,10 @@ impl Transfer<'_> {
             argv.extend(["--ignore-missing-args", "--files-from", list, "--from0"]);
         }
         argv.extend([".", from]);
-        self.source.command(&argv).shown_as(format!("rsync --server --sender {from}")).deadline(LONGEST)
+        self.source
+            .command_as(self.user, "/", &argv)
+            .shown_as(format!("rsync --server --sender {from}"))
+            .deadline(LONGEST)
     }
 }
 
@@ -178,24 +182,25 @@ fn stats(text: &str) -> Result<Stats> {
     })
 }
 
-/// A list of names on the source, readable by root alone, while it is needed.
+/// A list of names on the source, readable by the sender alone, while it is needed.
 struct ListFile<'a> {
     host: &'a Host,
+    user: &'a str,
     path: String,
 }
 
 impl<'a> ListFile<'a> {
-    fn write(host: &'a Host, names: &[Vec<u8>]) -> Result<Self, CommandError> {
+    fn write(host: &'a Host, user: &'a str, names: &[Vec<u8>]) -> Result<Self, CommandError> {
         let script =
             r#"set -eu; umask 077; f=$(mktemp /tmp/ccorch-list.XXXXXXXX); cat >"$f"; printf %s "$f""#;
         let input: Vec<u8> = names.iter().flat_map(|name| [name, &b"\0"[..]].concat()).collect();
-        let path =
-            host.command(&["sh", "-c", script]).shown_as("write a list of files").input(input).read()?;
-        Ok(Self { host, path })
+        let command = host.command_as(user, "/", &["sh", "-c", script]);
+        let path = command.shown_as("write a list of files").input(input).read()?;
+        Ok(Self { host, user, path })
     }
 
     fn remove(self) -> Result<(), CommandError> {
-        self.host.command(&["rm", "-f", "--", &self.path]).run().map(drop)
+        self.host.command_as(self.user, "/", &["rm", "-f", "--", &self.path]).run().map(drop)
     }
 }
 

@@ -65,6 +65,7 @@ fn names_of_every_kind_arrive_with_mode_and_time_and_only_once() {
     two.put("from/other", "not listed");
     let run = two.path("from/d/a b");
     fs::set_permissions(&run, fs::Permissions::from_mode(0o750)).unwrap();
+    crate::command::Command::new("chown").arg(USER).arg(&run).run().unwrap();
     symlink("/nowhere/at all", two.path("from/d/link")).unwrap();
     let mut list: Vec<Vec<u8>> = names.iter().map(|n| [b"d/", *n].concat()).collect();
     list.extend([b"d/link".to_vec(), b"d/missing".to_vec()]);
@@ -86,6 +87,17 @@ fn names_of_every_kind_arrive_with_mode_and_time_and_only_once() {
         .filter(|e| e.file_name().to_string_lossy().starts_with("ccorch-list."));
     let ours = left.filter(|e| fs::read(e.path()).is_ok_and(|text| text.starts_with(b"d/a b\0")));
     assert_eq!(ours.count(), 0, "the list is left behind");
+}
+
+#[test]
+fn what_the_user_may_not_read_there_is_not_carried_whatever_leads_to_it() {
+    let two = Two::new();
+    two.put("roots/.claude/settings.json", "a token");
+    fs::set_permissions(two.path("roots"), fs::Permissions::from_mode(0o700)).unwrap();
+    symlink(two.path("roots/.claude"), two.path("from/.claude")).unwrap();
+    let error = two.run(Some(&[b".claude/settings.json".to_vec()])).unwrap_err().to_string();
+    assert!(error.contains("Permission denied"), "{error}");
+    assert!(!two.path("to/.claude/settings.json").exists());
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crate::command::{Command, CommandError};
 /// The value at a top-level key of a sops file, as bytes.
 pub fn decrypt(file: &Path, key: &str, identity: &Path) -> Result<Vec<u8>, CommandError> {
     let command = Command::new("sops").args(["--decrypt", "--extract"]).arg(path_of(key)).arg(file);
-    Ok(command.env("SOPS_AGE_KEY_FILE", identity).deadline(Duration::from_secs(30)).run()?.stdout)
+    Ok(command.env("SOPS_AGE_KEY_FILE", identity).deadline(Duration::from_secs(30)).private().run()?.stdout)
 }
 
 /// sops names values by a Python-like path.

@@ -10,6 +10,9 @@ use crate::command::{Command, CommandError};
 /// The size agents see until a person attaches: wide enough that messages are not broken.
 const SIZE: [&str; 4] = ["-x", "200", "-y", "50"];
 
+/// No screen that a person could read is larger, in bytes; an agent may make its window as large as it likes.
+const LARGEST: usize = 1 << 20;
+
 /// One loop's tmux server.
 #[derive(Debug, Clone)]
 pub struct Tmux {
@@ -48,11 +51,12 @@ impl Tmux {
 
     /// The argv that attaches this terminal.
     pub fn attach_argv(&self, read_only: bool) -> Vec<OsString> {
-        let mut words = self.client(&["attach-session", "-t", &self.target()]);
-        if read_only {
-            words.push("-r".into());
-        }
-        words
+        // With a terminal of its own: what an agent's server has its client run could type into root's, for root's shell to read
+        // (TIOCSTI, on kernels before 6.2). Source: `--pty`, runuser(1).
+        let become_user = self.user.iter().flat_map(|user| ["runuser", "--pty", "-u", user, "--"]);
+        let attach = self.words(&["attach-session", "-t", &self.target()]);
+        let read_only = read_only.then(|| OsString::from("-r"));
+        become_user.map(OsString::from).chain(attach).chain(read_only).collect()
     }
 
     /// What the screen shows now, without trailing blank lines.
@@ -137,13 +141,17 @@ impl Tmux {
 
     fn client(&self, args: &[&str]) -> Vec<OsString> {
         let become_user = self.user.iter().flat_map(|user| ["runuser", "-u", user, "--"]);
-        let words = become_user.chain(["tmux", "-f", "/dev/null", "-S"]).map(OsString::from);
+        become_user.map(OsString::from).chain(self.words(args)).collect()
+    }
+
+    fn words(&self, args: &[&str]) -> Vec<OsString> {
+        let words = ["tmux", "-f", "/dev/null", "-S"].map(OsString::from).into_iter();
         words.chain([self.socket.clone().into_os_string()]).chain(args.iter().map(Into::into)).collect()
     }
 
     fn command(&self, args: &[&str]) -> Command {
         let words = self.client(args);
-        Command::new(&words[0]).args(&words[1..]).deadline(Duration::from_secs(10))
+        Command::new(&words[0]).args(&words[1..]).deadline(Duration::from_secs(10)).most(LARGEST)
     }
 }
 

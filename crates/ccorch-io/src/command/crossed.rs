@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::{Command, CommandError, Failure, Output, collect, drain};
+use super::{Command, CommandError, Failure, MOST, Output, collect, drain};
 
 /// How long the first command may take to say its words.
 const FIRST_WORDS: Duration = Duration::from_secs(60);
@@ -24,7 +24,7 @@ impl Command {
         second: impl FnOnce(&[String]) -> Result<Command, String>,
     ) -> Result<(Output, Command, Output), CommandError> {
         let mut first = self.spawn(Stdio::piped(), Stdio::piped())?;
-        let errors = drain(first.stderr.take()).map_err(|error| self.unheard(&mut first, &error))?;
+        let errors = drain(first.stderr.take(), MOST).map_err(|error| self.unheard(&mut first, &error))?;
         let (stdin, stdout) = (first.stdin.take(), first.stdout.take());
         let begun = match (stdin, stdout) {
             (Some(stdin), Some(mut stdout)) => {
@@ -37,7 +37,7 @@ impl Command {
             // Its pipes are closed by now, so it ends; what it says then is better than what was missing.
             Err(why) => {
                 let status = self.wait(&mut first);
-                let stderr = collect(&errors);
+                let (stderr, _) = collect(&errors);
                 return Err(match status {
                     Ok(status) if !status.success() => {
                         self.failed(&Output { status, stdout: Vec::new(), stderr })
@@ -49,10 +49,11 @@ impl Command {
         let other = command.spawn(Stdio::from(stdout), Stdio::from(stdin));
         let status = self.wait(&mut first);
         let mut other = other?;
-        let other_errors = drain(other.stderr.take()).map_err(|error| command.unheard(&mut other, &error))?;
+        let other_errors =
+            drain(other.stderr.take(), MOST).map_err(|error| command.unheard(&mut other, &error))?;
         let after = Command { deadline: AFTER, ..command.clone() };
         let other_status = after.wait(&mut other);
-        let (stderr, other_stderr) = (collect(&errors), collect(&other_errors));
+        let ((stderr, _), (other_stderr, _)) = (collect(&errors), collect(&other_errors));
         let status = status.map_err(|failure| self.error(failure, b"", &stderr))?;
         let other_status = other_status.map_err(|failure| command.error(failure, b"", &other_stderr))?;
         let output = |status, stderr| Output { status, stdout: Vec::new(), stderr };

@@ -107,7 +107,7 @@ impl Repositories<'_> {
         };
         let input: Vec<u8> = wanted.iter().enumerate().flat_map(field).collect();
         let command = self.many(PACK, 5, AT_ONCE, "archive").input(input);
-        Ok(command.shown_as("pack what the other host lacks").deadline(SLOW).run()?.stdout)
+        Ok(command.shown_as("pack what the other host lacks").deadline(SLOW).most(usize::MAX).run()?.stdout)
     }
 
     /// Takes packs in, and moves branches; the branch that is checked out moves with its work tree, and only when no
@@ -147,7 +147,8 @@ $2" ccorch >&2"#;
         let identity = format!("ccorch@{}", self.host.name);
         let argv = ["sh", "-c", RESCUE, "rescue", &git_function(), &one.dir, stamp, &commits, &identity];
         let command = self.host.command_as(self.user, "/", &argv).input(files);
-        let output = command.shown_as(format!("rescue what {} holds", one.dir)).deadline(SLOW).run()?.stdout;
+        let output = command.shown_as(format!("rescue what {} holds", one.dir)).deadline(SLOW);
+        let output = output.private().most(usize::MAX).run()?.stdout;
         // First the names, a line each, then an empty line, then the patch.
         let end = output.windows(2).position(|two| two == b"\n\n").unwrap_or(output.len());
         let names = String::from_utf8_lossy(&output[..end]).into_owned();

@@ -64,7 +64,7 @@ pub fn run(context: &Context, args: &Args) -> Result<ExitCode> {
             go(&here, index, *dry_run, args.json)?;
         }
         What::Next { dry_run } => {
-            let index = here.phase_index()? + 1;
+            let index = here.phase_index()?.saturating_add(1);
             if index > here.rig.phases.len() {
                 return Err(Problem::new(Kind::Conflict, "every phase is done already").into());
             }

@@ -119,7 +119,9 @@ fn closed(here: &Here, file: &Path, name: &str, identity: &Path, error: CommandE
 /// root astray. Whole or not there at all.
 fn write(here: &Here, item: &SecretItem, value: Vec<u8>) -> Result<()> {
     let owner = item.owner.as_deref().unwrap_or(&here.rig.workspace.user);
-    let script = r#"set -eu; umask 077; mkdir -p "${1%/*}"; cat > "$1.new"; chmod "$2" "$1.new"; mv -f -T "$1.new" "$1""#;
+    // A new file, and not one that somebody put there beforehand.
+    let script = r#"set -euC; umask 077; mkdir -p "${1%/*}"; rm -f -- "$1.new"; cat > "$1.new"; chmod "$2" "$1.new"
+mv -f -T "$1.new" "$1""#;
     let argv = ["sh", "-c", script, "ccorch", &item.path, &item.mode];
     runtime::command_as(owner, &argv).input(value).run()?;
     Ok(())

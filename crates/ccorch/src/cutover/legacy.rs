@@ -29,7 +29,8 @@ const PROCESSES: &str = r#"
 root=$(printf %s "$1" | sed 's/[][*?\\]/\\&/g')
 find /proc/[0-9]*/cwd /proc/[0-9]*/exe /proc/[0-9]*/fd -maxdepth 1 \( -lname "$root" -o -lname "$root/*" \) \
   -printf '%p\n' 2>/dev/null | cut -d / -f 3 | sort -nu | while read -r pid; do
-  line=$(tr '\0' ' ' < "/proc/$pid/cmdline" 2>/dev/null | cut -c 1-80)
+  # One line each, whatever stands in an argument.
+  line=$(tr '\000-\037\177' '[ *]' < "/proc/$pid/cmdline" 2>/dev/null | cut -c 1-80)
   # What has just ended has none any more.
   if [ -n "$line" ]; then printf '%s %s\n' "$pid" "$line"; fi
 done
@@ -203,7 +204,8 @@ fn left_after(side: &Side, patience: Duration) -> Result<Vec<String>> {
 
 fn signal(side: &Side, signal: &str) -> Result<()> {
     let left = processes(side)?;
-    let pids: Vec<&str> = left.iter().filter_map(|line| line.split(' ').next()).collect();
+    let pids = left.iter().filter_map(|line| line.split(' ').next());
+    let pids: Vec<&str> = pids.filter(|pid| pid.parse().is_ok_and(|pid: u32| pid > 1)).collect();
     // Some may be gone by now; what is left is looked at again.
     side.host.command(&with_str(&["kill", "-s", signal, "--"], &pids)).output()?;
     Ok(())

@@ -39,6 +39,26 @@ fn a_process_of_the_rig_is_known_by_its_folder_its_program_or_an_open_file() {
     assert_eq!(found.lines().collect::<Vec<_>>(), wanted);
 }
 
+#[test]
+fn a_process_is_one_line_whatever_its_arguments_hold() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = Command::new("sh");
+    command.args(["-c", "read -r line", "you are\n-1 a\tbuilder\u{7f}"]).current_dir(folder.path());
+    let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+    // Its own command line is there when its program is.
+    let line = format!("/proc/{}/cmdline", child.id());
+    let until = Instant::now() + Duration::from_secs(20);
+    while !fs::read(&line).unwrap().starts_with(b"sh\0-c") {
+        assert!(Instant::now() < until, "it does not begin");
+        thread::sleep(Duration::from_millis(10));
+    }
+    let output = Command::new("sh").args(["-c", PROCESSES, "ccorch"]).arg(folder.path()).output().unwrap();
+    let found = String::from_utf8(output.stdout).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(found, format!("{} sh -c read -r line you are -1 a builder  \n", child.id()));
+}
+
 /// A host's folders, with a `systemctl` that waits as long as there is a file `busy`.
 fn host() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();

@@ -134,8 +134,10 @@ impl Here {
                 ),
             },
         };
-        let index = text.trim();
-        index.parse().map_err(|_| anyhow!("the phase file {} holds no index: {index:.40?}", file.display()))
+        // What stands there instead may be anything that root can read: the file is the agents', and so is where it leads.
+        let none =
+            || anyhow!("the phase file {} holds no index; write one with `ccorch phase set`", file.display());
+        text.trim().parse().map_err(|_| none())
     }
 
     /// The Unix user a loop runs as.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use ccorch_io::command::Command;
 use ccorch_io::durable;
+use ccorch_io::git::Clone;
 use ccorch_io::host::{Host, Reach};
 
 use super::runtime::{Runtime, command_as};
@@ -105,7 +106,9 @@ pub fn catch_up(here: &Here) {
         .collect();
     let pull = |clone: &PathBuf| {
         let dir = clone.display().to_string();
-        host.command_as(&here.rig.workspace.user, &dir, &["git", "pull", "--quiet", "--ff-only"])
+        let clone = Clone { host: &host, user: &here.rig.workspace.user, dir: dir.clone() };
+        clone
+            .git(&["pull", "--quiet", "--ff-only"])
             .deadline(FETCH)
             .run()
             .err()

@@ -58,7 +58,8 @@ pub fn manifests(host: &Host, places: &[Below<'_>], cache: &Cache) -> Result<Vec
         }
     }
     let command = host.command(&["sh", "-ec", LIST, "list"]).input(input);
-    let listed = command.shown_as("list the files that are carried").deadline(LONG).run()?.stdout;
+    let listed =
+        command.shown_as("list the files that are carried").deadline(LONG).most(usize::MAX).run()?.stdout;
     let torn = || format!("{}: the list of files is torn", host.name);
     let listed = listed.strip_suffix(b"\0").unwrap_or(&listed);
     let fields: Vec<&[u8]> = if listed.is_empty() { Vec::new() } else { listed.split(|b| *b == 0).collect() };
@@ -92,7 +93,8 @@ fn learn(host: &Host, unknown: Vec<Unknown>, cache: &Cache, all: &mut [BTreeSet<
     }
     let input: Vec<u8> = unknown.iter().flat_map(|one| [one.file.as_slice(), b"\0"].concat()).collect();
     let command = host.command(&["sh", "-ec", HASH, "hash"]).input(input);
-    let hashed = command.shown_as("hash the files that are carried").deadline(LONG).run()?.stdout;
+    let hashed =
+        command.shown_as("hash the files that are carried").deadline(LONG).most(usize::MAX).run()?.stdout;
     let hashes: Vec<&[u8]> = hashed.split(|b| *b == 0).filter(|r| !r.is_empty()).collect();
     let fit = || format!("{}: the hashes do not fit the list of files", host.name);
     anyhow::ensure!(hashes.len() == unknown.len(), fit());

@@ -215,7 +215,11 @@ impl Clerk {
         let here = self.here.clone();
         let write = || -> Result<()> {
             // Somebody else's hand in the file counts: what was decided before it is old.
-            if here.phase_index()? + 1 == index { phases::write_index(&here, index) } else { Ok(()) }
+            if here.phase_index()?.checked_add(1) == Some(index) {
+                phases::write_index(&here, index)
+            } else {
+                Ok(())
+            }
         };
         let Err(error) = self.at_the_disk(write) else {
             if self.failed.take().is_some() {

@@ -11,6 +11,7 @@ use ccorch_core::rig::Notify;
 use ccorch_io::durable;
 use ccorch_io::sink::{Message, Sink, SinkError};
 
+use super::threads;
 use crate::here::letters::{self, Letter};
 use crate::here::runtime::command_as;
 use crate::here::{Here, events};
@@ -23,8 +24,6 @@ const TRIES: u32 = 24;
 const LONGEST: Duration = Duration::from_secs(300);
 /// Between two messages to one sink.
 const PAUSE: Duration = Duration::from_secs(1);
-/// TLS needs more than threads that only wait.
-const STACK: usize = 1 << 20;
 
 /// A message on its way; its file goes when nobody has to send it any more.
 #[derive(Debug)]
@@ -74,7 +73,7 @@ impl Post {
                     serve(&here, &sink, &desk);
                 }
             };
-            if let Err(error) = thread::Builder::new().stack_size(STACK).spawn(work) {
+            if let Err(error) = thread::Builder::new().stack_size(threads::STACK).spawn(work) {
                 eprintln!("warning: no thread to notify people: {error}");
             }
         }

@@ -187,7 +187,8 @@ fn a_phase_file_without_an_index_is_said_and_stops_nothing() {
     assert_eq!(degraded.len(), 1, "{degraded:?}");
     let said = degraded[0].as_str().unwrap();
     assert!(
-        said.starts_with("the phase file ") && said.ends_with("/srv/w/phase holds no index: \"two\""),
+        said.starts_with("the phase file ")
+            && said.ends_with("/srv/w/phase holds no index; write one with `ccorch phase set`"),
         "{said}"
     );
     // Past the last phase all work is done, which is no fault.

@@ -1,6 +1,6 @@
 //! Rules for addresses, URLs, host keys and fingerprints.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::{Verdict, expected, has_control};
 
@@ -89,6 +89,17 @@ pub(in crate::rig) fn shown_url(url: &str) -> String {
     format!("{scheme}://{}{path}", authority.rsplit('@').next().unwrap_or(authority))
 }
 
+/// Whether what is sent to a URL can be read on its way: `http://` to another machine.
+pub(in crate::rig) fn crosses_in_clear(url: &str) -> bool {
+    let Some(rest) = url.strip_prefix("http://") else { return false };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let host = authority.rsplit('@').next().unwrap_or(authority);
+    let port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
+    let host = host.rsplit_once(':').filter(|(_, end)| port(end)).map_or(host, |(host, _)| host);
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    host != "localhost" && !address.is_ok_and(|address| address.is_loopback())
+}
+
 /// The password itself is not repeated in the message.
 pub(super) fn no_password(url: &str) -> Verdict {
     let Some((_, rest)) = url.split_once("://") else { return Ok(()) };
@@ -119,6 +130,28 @@ mod tests {
         }
         for text in bad {
             assert!(rule(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn only_another_machine_is_reached_in_clear() {
+        for url in [
+            "https://h/x",
+            "http://localhost/x",
+            "http://127.0.0.1:80/x",
+            "http://[::1]:8080",
+            "http://[::1]/",
+        ] {
+            assert!(!crosses_in_clear(url), "{url}");
+        }
+        for url in [
+            "http://h/x",
+            "http://192.0.2.1:80",
+            "http://[2001:db8::1]:80/",
+            "http://127.0.0.1@h/",
+            "http://localhost.h",
+        ] {
+            assert!(crosses_in_clear(url), "{url}");
         }
     }
 

@@ -51,6 +51,13 @@ fn tell(notify: &Notify, index: &str, report: &mut Report) {
             "expected one of `ntfy`, `webhook` and `command`; make each an entry of its own",
         ),
     }
+    let url = notify.ntfy.as_deref().or(notify.webhook.as_deref()).unwrap_or_default();
+    if notify.token_file.is_some() && rules::crosses_in_clear(url) {
+        report.error(
+            &at("token_file"),
+            "the token would cross the network in clear; expected an `https://` URL beside it",
+        );
+    }
     if notify.token_file.is_some() && !notify.command.is_empty() {
         report.warn(&at("token_file"), "has no effect with `command`, which reads files of its own");
     }
