@@ -24,12 +24,14 @@ pub struct Host {
     pub name: String,
     reach: Reach,
     sudo: bool,
+    /// What every command is handed to as root, which runs it or refuses it.
+    gate: Vec<String>,
 }
 
 impl Host {
     /// Reaches the host and finds out whether the login is root or needs `sudo`.
     pub fn connect(name: impl Into<String>, reach: Reach) -> Result<Self> {
-        let mut host = Self { name: name.into(), reach, sudo: false };
+        let mut host = Self { name: name.into(), reach, sudo: false, gate: Vec::new() };
         let uid = host.command(&["id", "-u"]).deadline(Duration::from_secs(30)).read()?;
         if uid != "0" {
             host.sudo = true;
@@ -42,7 +44,12 @@ impl Host {
 
     /// This machine, as whoever runs this program on it; nothing is asked and nobody becomes root.
     pub fn here(name: impl Into<String>) -> Self {
-        Self { name: name.into(), reach: Reach::Local, sudo: false }
+        Self { name: name.into(), reach: Reach::Local, sudo: false, gate: Vec::new() }
+    }
+
+    /// The same host, each command of which goes through `gate`: an argv that gets the command's own behind it.
+    pub fn gated(&self, gate: Vec<String>) -> Self {
+        Self { gate, ..self.clone() }
     }
 
     /// How the host is reached.
@@ -58,8 +65,9 @@ impl Host {
     /// A command as root.
     pub fn command<S: AsRef<str>>(&self, argv: &[S]) -> Command {
         let sudo: &[&str] = if self.sudo { &["sudo", "-n", "--"] } else { &[] };
+        let gate = self.gate.iter().map(String::as_str);
         let words: Vec<String> =
-            sudo.iter().copied().chain(argv.iter().map(AsRef::as_ref)).map(Into::into).collect();
+            sudo.iter().copied().chain(gate).chain(argv.iter().map(AsRef::as_ref)).map(Into::into).collect();
         let command = match &self.reach {
             Reach::Ssh(ssh) => ssh.command(&words),
             Reach::Local => Command::new(&words[0]).args(&words[1..]),

@@ -10,6 +10,11 @@ printf %s "$3" | while read -r new old name; do
         if [ -n "${old##*0000000000}" ] && ! git -C "$2" merge-base --is-ancestor "$old" "$new" </dev/null; then continue; fi ;;
     esac
     if [ "$name" = "$current" ]; then
+        # A commit that was made since is nobody's to leave behind.
+        case $(git -C "$2" rev-parse -q --verify "$name" </dev/null || :) in
+            "$new" | "${old##*0000000000}") ;;
+            *) echo "$name of $2 has moved meanwhile" >&2; exit 1 ;;
+        esac
         # Files with other inodes or times than the index knows would count as changed.
         git -C "$2" update-index -q --refresh </dev/null || :
         git -C "$2" reset -q --keep "$new" </dev/null

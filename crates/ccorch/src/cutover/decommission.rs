@@ -45,7 +45,7 @@ pub fn perform(steps: &Steps<'_>, source: &Side, target: &Side) -> Result<String
                 (false, true) => &["watch"],
                 (false, false) => &[],
             };
-            source.script("switch ccorch off", OFF, heartbeat).run()?;
+            source.act("switch ccorch off", OFF, heartbeat).run()?;
         }
     }
     if steps.plan().in_place() {
@@ -61,8 +61,8 @@ pub fn perform(steps: &Steps<'_>, source: &Side, target: &Side) -> Result<String
         workspace: source.workspace.root.clone(),
     };
     let note = record.note();
-    source.host.write_file(RECORD, &serde_json::to_vec_pretty(&record)?, "0644")?;
-    source.host.write_file(NOTE, note.as_bytes(), "0644")?;
+    source.acting().write_file(RECORD, &serde_json::to_vec_pretty(&record)?, "0644")?;
+    source.acting().write_file(NOTE, note.as_bytes(), "0644")?;
     // By its own stop command, which cannot be run any more once the workspace is read-only.
     let legacy = source.kind == SideKind::Legacy;
     let stopped = if legacy { legacy::started_since(source, steps.journal())? } else { Vec::new() };
@@ -84,10 +84,10 @@ pub fn undo(source: &Side) -> Result<()> {
 /// Lets a host's workspace be written to again; first of all that a rollback does there.
 pub fn reopen(side: &Side) -> Result<()> {
     let root = &side.workspace.root;
-    side.script("make the workspace writable", WRITABLE, &[root]).run()?;
+    side.act("make the workspace writable", WRITABLE, &[root]).run()?;
     let note = format!("{root}/{WORKSPACE_NOTE}");
     if side.host.exists(RECORD)? && side.host.exists(&note)? {
-        side.host.command_as(&side.workspace.user, "/", &["rm", "-f", "--", &note]).run()?;
+        side.acting().command_as(&side.workspace.user, "/", &["rm", "-f", "--", &note]).run()?;
     }
     Ok(())
 }
@@ -99,10 +99,10 @@ fn close(source: &Side, note: &str) -> Result<String> {
     // A second run finds it read-only already, with the note of the first.
     if source.host.command_as(user, "/", &["test", "-w", root]).output()?.status.success() {
         let path = format!("{root}/{WORKSPACE_NOTE}");
-        source.host.command_as(user, "/", &["tee", "--", &path]).input(note).run()?;
+        source.acting().command_as(user, "/", &["tee", "--", &path]).input(note).run()?;
     }
     let in_unit = root.replace('%', "%%");
-    Ok(source.script("make the workspace read-only", READ_ONLY, &[root, &in_unit]).read()?)
+    Ok(source.act("make the workspace read-only", READ_ONLY, &[root, &in_unit]).read()?)
 }
 
 /// A driver that slept while the rig went on elsewhere must not switch anything off.
@@ -130,7 +130,7 @@ fn still_ours(steps: &Steps<'_>, target: &Side) -> Result<()> {
 
 /// A host that runs the rig is no standby.
 pub fn forget(side: &Side) -> Result<()> {
-    side.host.command(&["rm", "-f", "--", NOTE, RECORD]).run()?;
+    side.acting().command(&["rm", "-f", "--", NOTE, RECORD]).run()?;
     Ok(())
 }
 

@@ -61,8 +61,12 @@ ConditionPathExists=!/var/lib/ccorch/fenced'
   fi
   mkdir -p "/etc/systemd/system/$unit.d"
   printf '%s\n' "$text" > "$file"
+  # A source that loses its power from here on must not start what is fenced.
+  sync "$file" "/etc/systemd/system/$unit.d"
   reload=yes
 done
+sync /var/lib/ccorch
+if [ -d /etc/systemd/system ]; then sync /etc/systemd/system; fi
 if [ "$reload" ]; then systemctl daemon-reload; fi
 "#;
 
@@ -76,6 +80,7 @@ if [ -e "$file" ]; then
   while read -r unit; do systemctl enable --quiet "$unit"; done < "$file"
   rm -f "$file"
 fi
+sync -f /etc/systemd/system; sync /var/lib/ccorch
 systemctl daemon-reload
 "#;
 
@@ -87,8 +92,7 @@ pub fn safe_point(side: &Side, within: Seconds) -> Option<String> {
         return None;
     }
     let began = Instant::now();
-    let (user, root) = (&side.workspace.user, &side.workspace.root);
-    let ran = side.host.command_as(user, root, command).deadline(within.duration()).run();
+    let ran = side.owners(command).deadline(within.duration()).run();
     let waited = format!("waited {:.1} s for a safe point", began.elapsed().as_secs_f64());
     Some(match ran {
         Ok(_) => waited,
@@ -103,10 +107,9 @@ pub fn safe_point(side: &Side, within: Seconds) -> Option<String> {
 pub fn quiesce(side: &Side) -> Result<()> {
     let runs = runs(side)?;
     if !runs.units.is_empty() {
-        side.host.command(&with(&["systemctl", "stop", "--"], &runs.units)).deadline(STOP).run()?;
+        side.acting().command(&with(&["systemctl", "stop", "--"], &runs.units)).deadline(STOP).run()?;
     }
-    let user = &side.workspace.user;
-    side.host.command_as(user, &side.workspace.root, &runs.stop).deadline(STOP).run()?;
+    side.owners(&runs.stop).deadline(STOP).run()?;
     if left_after(side, LEAVE)?.is_empty() {
         return Ok(());
     }
@@ -127,9 +130,9 @@ pub fn quiesce(side: &Side) -> Result<()> {
 pub fn start(side: &Side) -> Result<()> {
     let runs = runs(side)?;
     if runs.units.is_empty() {
-        side.host.command_as(&side.workspace.user, &side.workspace.root, &runs.start).deadline(STOP).run()?;
+        side.owners(&runs.start).deadline(STOP).run()?;
     } else {
-        side.host.command(&with(&["systemctl", "start", "--"], &runs.units)).deadline(STOP).run()?;
+        side.acting().command(&with(&["systemctl", "start", "--"], &runs.units)).deadline(STOP).run()?;
     }
     Ok(())
 }
@@ -159,7 +162,7 @@ pub fn is_fenced(side: &Side) -> Result<bool> {
 pub fn disable(side: &Side) -> Result<()> {
     let units = &runs(side)?.units;
     if !units.is_empty() {
-        side.host.command(&with(&["systemctl", "disable", "--quiet", "--"], units)).run()?;
+        side.acting().command(&with(&["systemctl", "disable", "--quiet", "--"], units)).run()?;
     }
     Ok(())
 }
@@ -207,7 +210,8 @@ fn signal(side: &Side, signal: &str) -> Result<()> {
     let pids = left.iter().filter_map(|line| line.split(' ').next());
     let pids: Vec<&str> = pids.filter(|pid| pid.parse().is_ok_and(|pid: u32| pid > 1)).collect();
     // Some may be gone by now; what is left is looked at again.
-    side.host.command(&with_str(&["kill", "-s", signal, "--"], &pids)).output()?;
+    let script = r#"signal=$1; shift; kill -s "$signal" -- "$@" || true"#;
+    side.act("end processes in the workspace", script, &with_str(&[signal], &pids)).run()?;
     Ok(())
 }
 

@@ -10,6 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::super::copies::{ADMIT, IS_FENCED};
+use super::super::side::GATE;
 use super::{FENCE, PROCESSES, UNFENCE};
 
 #[test]
@@ -69,18 +70,31 @@ fn host() -> tempfile::TempDir {
     folder
 }
 
-/// One act of the driver of this turn.
-fn act(host: &Path, turn: u32, script: &str, args: &[&str]) -> Command {
+/// A script on that host.
+fn script(host: &Path, text: &str, args: &[&str]) -> Command {
     let at = |text: &str| {
         let root = host.display().to_string();
         text.replace("/var/lib/ccorch", &format!("{root}/state"))
             .replace("/etc/systemd/system", &format!("{root}/units"))
     };
     let mut command = Command::new("sh");
-    command.args(["-c", &at(&format!("{ADMIT}{script}")), "ccorch", &turn.to_string(), "j1", "stale"]);
-    command.args(args.iter().map(|arg| at(arg))).env("PATH", format!("{}:/usr/bin:/bin", host.display()));
+    command.args(["-c", &at(text), "ccorch"]).args(args.iter().map(|arg| at(arg)));
+    command.env("PATH", format!("{}:/usr/bin:/bin", host.display()));
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     command
+}
+
+/// One act of the driver of this turn.
+fn act(host: &Path, turn: u32, text: &str, args: &[&str]) -> Command {
+    let turn = turn.to_string();
+    let args = [&[&turn, "j1", "stale"], args].concat();
+    script(host, &format!("{ADMIT}{text}"), &args)
+}
+
+/// A command of the driver of this turn that changes something.
+fn gated(host: &Path, turn: u32, argv: &[&str]) -> Command {
+    let turn = turn.to_string();
+    script(host, GATE, &[&["driver-turn.lock", &turn, "stale"], argv].concat())
 }
 
 fn said(mut command: Command) -> (Option<i32>, String) {
@@ -104,6 +118,48 @@ fn a_driver_that_was_replaced_neither_fences_nor_lifts_a_fence() {
     assert_eq!(said(act(host, 3, IS_FENCED, &[])).1, "fenced");
     assert_eq!(said(act(host, 3, UNFENCE, &UNITS)).0, Some(0));
     assert_eq!(said(act(host, 4, IS_FENCED, &[])).1, "open");
+}
+
+#[test]
+fn nothing_is_changed_for_a_driver_that_was_replaced_on_either_kind_of_host() {
+    let host = host();
+    let host = host.path();
+    let says = |turn| said(gated(host, turn, &["echo", "done  so"]));
+    assert_eq!(says(1), (Some(0), "done  so".into()), "nobody was ever here");
+    assert_eq!(said(act(host, 3, IS_FENCED, &[])).0, Some(0));
+    let refused = |turn, newest: u32| {
+        let (status, text) = says(turn);
+        let told = text == format!("error: stale: a newer driver has taken over (turn {newest})");
+        assert!(status == Some(6) && told, "{status:?} {text}");
+    };
+    refused(2, 3);
+    assert_eq!(says(3).0, Some(0));
+    let driver = serde_json::json!({"journal": "j2", "turn": 12, "by": "9 \"turn\": 99", "open": true});
+    fs::write(host.join("state/driver.json"), serde_json::to_vec_pretty(&driver).unwrap()).unwrap();
+    refused(3, 12);
+    assert_eq!(says(12).0, Some(0));
+    assert_eq!(said(gated(host, 12, &["sh", "-c", "exit 9"])).0, Some(9));
+}
+
+#[test]
+fn who_takes_over_waits_for_what_is_being_changed() {
+    let host = host();
+    let host = host.path();
+    assert_eq!(said(act(host, 2, IS_FENCED, &[])).0, Some(0));
+    let busy = host.join("busy");
+    fs::write(&busy, "").unwrap();
+    let waits = format!("echo; while [ -e {} ]; do sleep 0.02; done", busy.display());
+    let mut changes = gated(host, 2, &["sh", "-c", &waits]).spawn().unwrap();
+    let mut begun = [0];
+    std::io::Read::read_exact(changes.stdout.as_mut().unwrap(), &mut begun).unwrap();
+    let mut takes_over = act(host, 3, IS_FENCED, &[]).spawn().unwrap();
+    // Another act of the same driver does not wait.
+    assert_eq!(said(gated(host, 2, &["true"])).0, Some(0));
+    thread::sleep(Duration::from_millis(300));
+    assert!(takes_over.try_wait().unwrap().is_none(), "it does not wait");
+    fs::remove_file(&busy).unwrap();
+    assert!(changes.wait().unwrap().success() && takes_over.wait().unwrap().success());
+    assert_eq!(said(gated(host, 2, &["true"])).0, Some(6));
 }
 
 /// A driver that lifts the fence in the very moment in which another one takes over: that one hears of it.

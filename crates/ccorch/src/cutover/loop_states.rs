@@ -47,6 +47,6 @@ pub fn carry(rig: &Rig, from: &Side, to: &Side) -> Result<()> {
     let pack: Vec<&str> = words(PACK_SESSIONS).collect();
     let archive = from.host.command(&pack).shown_as("read the loops' states").run()?.stdout;
     let take: Vec<&str> = words(TAKE_SESSIONS).collect();
-    to.host.command(&take).shown_as("write the loops' states").input(archive).run()?;
+    to.acting().command(&take).shown_as("write the loops' states").input(archive).run()?;
     Ok(())
 }

@@ -179,7 +179,14 @@ fn perform(
 ) -> Result<()> {
     let began = Instant::now();
     report::begins(step, &steps.plan().describe(step));
-    let performed = patience::with(steps, step, || steps.perform(step));
+    let mut again = false;
+    let performed = patience::with(steps, step, || {
+        // This machine may have slept while it was not answered.
+        if std::mem::replace(&mut again, true) && step.changes_a_host() {
+            log.send(steps)?;
+        }
+        steps.perform(step)
+    });
     let performed = match step {
         // The last of the looks: nobody else drives, and from here on nobody else will.
         Step::Preflight if log.journal.turn().is_none() => performed

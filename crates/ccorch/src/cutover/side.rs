@@ -12,13 +12,34 @@ use ccorch_core::names::HostName;
 use ccorch_core::rig::{LegacyRuns, Workspace};
 use ccorch_io::command::Command;
 use ccorch_io::host::Host;
+use ccorch_io::quote;
 use serde::de::DeserializeOwned;
 
 use crate::context::LoadedRig;
+use crate::here::driver::STALE;
 use crate::{reach, remote};
 
 /// Time to say that it is there.
 const ANSWER: Duration = Duration::from_secs(20);
+
+/// Runs a command unless a newer driver was here: its record is `TURN ID` on a host without ccorch, else JSON. Under a lock that
+/// acts share and a driver that takes over does not.
+pub const GATE: &str = r#"
+state=/var/lib/ccorch; lock=$state/$1; turn=$2; stale=$3; shift 3
+if [ -e "$lock" ]; then
+  exec 9< "$lock"
+  if ! flock -s -w 120 9; then echo "error: $stale: another driver's act goes on here" >&2; exit 6; fi
+fi
+for seen in $(sed -n 's/^\([0-9][0-9]*\) .*/\1/p; s/^.*"turn": *\([0-9][0-9]*\).*/\1/p' \
+  "$state/driver-turn" "$state/driver.json" 2> /dev/null); do
+  if [ "$seen" -gt "$turn" ]; then
+    echo "error: $stale: a newer driver has taken over (turn $seen)" >&2; exit 6
+  fi
+done
+exec "$@"
+"#;
+/// Without the lock of [`GATE`].
+const LEAVES: &str = r#"exec 9<&-; exec "$@""#;
 
 /// One of the two hosts, reached when the first thing is to be done there: what needs the other one alone goes on without it.
 #[derive(Debug)]
@@ -146,10 +167,37 @@ impl Side {
             .with_context(|| format!("{} does not answer as expected", self.name))
     }
 
-    /// A small script as root, with arguments; its text is this program's own.
+    /// A small script as root, with arguments, that changes nothing; its text is this program's own.
     pub fn script(&self, shown: &str, script: &str, args: &[&str]) -> Command {
-        let argv: Vec<&str> =
-            ["sh", "-c", script, "ccorch"].into_iter().chain(args.iter().copied()).collect();
-        self.host.command(&argv).shown_as(shown)
+        self.host.command(&words(script, args)).shown_as(shown)
     }
+
+    /// The host for what changes something on it: every command is refused once a newer driver was there, and that waits until the
+    /// command is over. Before there is a turn it is the host itself.
+    pub fn acting(&self) -> Host {
+        let turn = self.turn();
+        let lock = match self.kind {
+            SideKind::Ccorch => "driver.lock",
+            SideKind::Legacy => "driver-turn.lock",
+        };
+        let gate = ["sh", "-c", GATE, "gate", lock, &turn.0.to_string(), STALE].map(Into::into);
+        if turn.0 == 0 || self.is_gone() { self.host.clone() } else { self.host.gated(gate.into()) }
+    }
+
+    /// A script that changes something.
+    pub fn act(&self, shown: &str, script: &str, args: &[&str]) -> Command {
+        self.acting().command(&words(script, args)).shown_as(shown)
+    }
+
+    /// A command of the rig's owner, as its user in its workspace. What that leaves running holds no newer driver up.
+    pub fn owners(&self, command: &[String]) -> Command {
+        let argv: Vec<&str> =
+            ["sh", "-c", LEAVES, "owner"].into_iter().chain(command.iter().map(String::as_str)).collect();
+        let (user, root) = (&self.workspace.user, &self.workspace.root);
+        self.acting().command_as(user, root, &argv).shown_as(quote::argv(command))
+    }
+}
+
+fn words<'a>(script: &'a str, args: &[&'a str]) -> Vec<&'a str> {
+    ["sh", "-c", script, "ccorch"].into_iter().chain(args.iter().copied()).collect()
 }

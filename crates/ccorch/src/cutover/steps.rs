@@ -20,6 +20,11 @@ use crate::context::LoadedRig;
 use crate::error::{Kind, Problem};
 use crate::staging::{self, Cache, How, Mode, Pass, Uncommitted};
 
+/// Arguments: the workspace's user, and the folders besides its home. Each file system is done once, and quickly the second time.
+const SETTLE: &str = r#"
+home=$(getent passwd "$1" | cut -d : -f 6); shift
+for dir in /var/lib/ccorch "$home" "$@"; do if [ -e "$dir" ]; then sync -f -- "$dir" || exit 1; fi; done"#;
+
 /// Both hosts, and what is to be done with them.
 #[derive(Debug)]
 pub struct Steps<'a> {
@@ -207,8 +212,8 @@ impl<'a> Steps<'a> {
         let within = self.rig().safe_point();
         let (stopped, ()) = staging::both(|| self.quiesce(source, Some(within)), ahead)?;
         let stamp = staging::stamp(source.name.as_str(), self.journal);
-        let (from, to) = (&source.host, &target.host);
-        let proof = staging::safe_point(self.loaded, from, to, self.asked.unsaved, &stamp, &self.cache)?;
+        let (from, to) = (source.acting(), target.acting());
+        let proof = staging::safe_point(self.loaded, &from, &to, self.asked.unsaved, &stamp, &self.cache)?;
         Ok(format!("{stopped}; {proof}"))
     }
 
@@ -220,7 +225,7 @@ impl<'a> Steps<'a> {
         let name = staging::rescue_name(from.name.as_str(), self.journal);
         let rescue = (self.asked.unsaved == UnsavedPolicy::Rescue).then_some(name.as_str());
         let how = How { mode: Mode::Carry, pass, rescue };
-        let sync = || staging::sync(self.loaded, &from.host, &to.host, how, &self.cache);
+        let sync = || staging::sync(self.loaded, &from.acting(), &to.acting(), how, &self.cache);
         let carry =
             || if self.plan.carries_loops() { loop_states::carry(self.rig(), from, to) } else { Ok(()) };
         Ok(staging::both(sync, carry)?.0.to_string())
@@ -231,7 +236,8 @@ impl<'a> Steps<'a> {
             UnsavedPolicy::Rescue => Uncommitted::Carried,
             UnsavedPolicy::Refuse => Uncommitted::None,
         };
-        let differences = self.differences(from, to, changes)?;
+        // Nobody is to work with what a power cut could still take back.
+        let (differences, ()) = staging::both(|| self.differences(from, to, changes), || self.settle(to))?;
         if differences.is_empty() {
             let kept = if self.plan.carries_loops() { ", and what is kept of each loop," } else { "" };
             return Ok(format!("every branch and every carried file{kept} is the same on both sides"));
@@ -239,6 +245,17 @@ impl<'a> Steps<'a> {
         let list: String = differences.iter().map(|difference| format!("\n  - {difference}")).collect();
         let message = format!("{} and {} differ:{list}", from.name, to.name);
         Err(Problem::new(Kind::Conflict, message).hint("see what changed them; then cut over again").into())
+    }
+
+    /// Has a host write to its disks what was carried there.
+    fn settle(&self, side: &Side) -> Result<()> {
+        if self.plan.in_place() {
+            return Ok(());
+        }
+        let copies = side.workspace.copies.values().map(|copy| copy.from.as_str());
+        let places = [side.workspace.user.as_str(), &side.workspace.root].into_iter().chain(copies);
+        side.act("write what was carried to the disks", SETTLE, &places.collect::<Vec<_>>()).run()?;
+        Ok(())
     }
 
     fn differences(&self, from: &Side, to: &Side, changes: Uncommitted) -> Result<Vec<String>> {

@@ -15,10 +15,7 @@ use crate::staging::{self, Pass, Uncommitted};
 impl Steps<'_> {
     pub(super) fn unquiesce(&self, side: &Side) -> Result<()> {
         match side.kind {
-            SideKind::Legacy => {
-                legacy::unfence(side, self.journal)?;
-                legacy::start(side)
-            }
+            SideKind::Legacy => self.start_again(side),
             SideKind::Ccorch => hosted::unquiesce(side, self.journal),
         }
     }
@@ -29,8 +26,7 @@ impl Steps<'_> {
             // It works again even while the lease remote is away: the target becomes active by the newest driver alone, which
             // is this one by the word of this host, and who takes over finds the fence lifted (see `copies::fence`) and turns
             // back as well, so nobody else runs; the lease follows when the remote answers.
-            legacy::unfence(side, self.journal)?;
-            legacy::start(side)?;
+            self.start_again(side)?;
             self.take_from_target()?;
         }
         hosted::write_lease(self.writer()?, side, Standing::Active, self.journal)?;
@@ -39,6 +35,15 @@ impl Steps<'_> {
             hosted::activate(side, self.journal, &Start { message, ..Start::default() })?;
         }
         Ok(())
+    }
+
+    /// An owner's rig works again, once: what somebody started by hand while its units were kept down is ended first.
+    fn start_again(&self, side: &Side) -> Result<()> {
+        if copies::admit(side, self.journal)? && !legacy::processes(side)?.is_empty() {
+            legacy::quiesce(side)?;
+        }
+        legacy::unfence(side, self.journal)?;
+        legacy::start(side)
     }
 
     /// The target was given up by its own word, as the arbiter was away; that may have the lease as the target's all the same, by a
@@ -113,10 +118,19 @@ impl Steps<'_> {
             // A driver that died or was cut off may have had its owner's rig started again, after all of this: nothing is
             // carried into a rig at work.
             let runs_again = from.kind == SideKind::Legacy && !copies::admit(from, self.journal)?;
-            if !self.plan.in_place() && reached && !runs_again {
+            let by_hand =
+                from.kind == SideKind::Legacy && !runs_again && !legacy::processes(from)?.is_empty();
+            if by_hand && reached && !self.plan.in_place() {
+                // Its own work is newer than anything that would be written over it.
+                kept.push(format!(
+                    "nothing was carried back from {}, as the rig was started by hand on {}",
+                    to.name, from.name
+                ));
+            } else if !self.plan.in_place() && reached && !runs_again {
                 let stamp = staging::stamp(to.name.as_str(), self.journal);
-                kept = staging::rescue_left(self.loaded, &to.host, Some(&from.host), &stamp);
+                kept = staging::rescue_left(self.loaded, &to.acting(), Some(&from.acting()), &stamp);
                 self.sync(to, from, Pass::Early)?;
+                self.settle(from)?;
                 kept.extend(self.came_back(to, from));
             }
         }
