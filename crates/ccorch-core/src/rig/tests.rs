@@ -252,6 +252,8 @@ fn the_loops_make_sense() {
 #[test]
 fn services_make_sense() {
     let lease = "remote: \"ssh://git@git.example.org/ci/lease.git\"";
+    assert_eq!(replaced("lease: {", "lease: { term: 10m,"), "");
+    assert_snapshot!(replaced("lease: {", "lease: { term: 10m, offline: trust,"), @"13: lease.offline: `trust` does not go with `term`, by which the other host takes over from one that the remote does not hear of; expected `wait`");
     assert_snapshot!(with(|t| t.replace("lease: {", "#")), @"1: lease: warning: no lease remote: each host's own file alone decides, so nothing stops a copied disk, or a source that comes back, from running the loops a second time");
     for same in [
         "git@git.example.org:ci/cc-ci",

@@ -167,10 +167,15 @@ fn boot(
             mark(here, &file.lease, boot_id)
         }
         (AtBoot::Wait(why), _) => Ok(Tick::Waiting(why)),
-        (AtBoot::Standby(why), _) => match term::watch(here, seen)? {
-            Some(news) => Ok(Tick::Waiting(news)),
-            None => Ok(Tick::Standby(why)),
-        },
+        (AtBoot::Standby(why), file) => {
+            if let Err(error) = stand_by(here, file, seen) {
+                eprintln!("warning: {error:#}; tried again at the next heartbeat");
+            }
+            match term::watch(here, seen)? {
+                Some(news) => Ok(Tick::Waiting(news)),
+                None => Ok(Tick::Standby(why)),
+            }
+        }
         (AtBoot::Acquire(_) | AtBoot::Trust(_), None) => {
             Ok(Tick::Standby("this host has no lease file".into()))
         }
@@ -280,12 +285,31 @@ fn stand_down(here: &Here, file: Option<LeaseFile>) -> Result<()> {
     Ok(())
 }
 
+/// The loops end whatever becomes of the file; the next look tries that again, and ends what this one left.
 fn demote(here: &Here, file: Option<LeaseFile>, why: String) -> Result<Tick> {
-    stand_down(here, file)?;
+    let noted = stand_down(here, file);
     events::record(here, "lease-lost", None, format!("{why}; stopping every loop"));
     letters::tell(here, &format!("fenced: {why}; every loop is being stopped"));
     Runtime::of(here).stop_all(here)?;
+    noted?;
     Ok(Tick::Standby(why))
+}
+
+/// Without a mark of this boot nothing may run, and what the arbiter says of another host is remembered: its silence later on is
+/// no leave to go by the older file.
+fn stand_by(here: &Here, file: Option<LeaseFile>, seen: Option<&Seen>) -> Result<()> {
+    let mine = file.filter(|file| {
+        file.pending.is_none() && file.lease.holder == here.name && file.lease.state == Standing::Active
+    });
+    let theirs = matches!(seen, Some(Seen::Holds(_, lease)) if lease.holder != here.name);
+    let noted = if theirs && mine.is_some() { stand_down(here, mine) } else { Ok(()) };
+    let runtime = Runtime::of(here);
+    let running = runtime.running(here)?;
+    if !(running.up.is_empty() && running.starting.is_empty()) {
+        events::record(here, "lease-lost", None, "loops still run on a standby; stopping every loop");
+        runtime.stop_all(here)?;
+    }
+    noted
 }
 
 fn view(seen: Option<&Seen>) -> Arbiter<'_> {

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use ccorch_core::cutover::{Entry, Journal, Origin, Outcome, Plan, Said, Side, SideKind, Step};
@@ -102,6 +103,33 @@ impl Place {
         let said = said.unwrap();
         assert!(said.status.success(), "{args:?}: {}", String::from_utf8_lossy(&said.stderr));
         String::from_utf8(said.stdout).unwrap().trim().to_owned()
+    }
+
+    /// Starts the tmux server of a host's loop, whatever the lease says. Needs clones.
+    pub fn start_loop(&self, env: &Env) {
+        let socket = self.socket(env);
+        fs::create_dir_all(socket.parent().unwrap()).unwrap();
+        let mut tmux = std::process::Command::new("tmux");
+        tmux.args(["-f", "/dev/null", "-S"]).arg(socket).args([
+            "new-session",
+            "-d",
+            "-s",
+            "one",
+            "sleep 600",
+        ]);
+        assert!(tmux.status().unwrap().success());
+        assert!(self.loop_runs(env));
+    }
+
+    /// Whether that server is there.
+    pub fn loop_runs(&self, env: &Env) -> bool {
+        let mut tmux = std::process::Command::new("tmux");
+        let asked = tmux.arg("-S").arg(self.socket(env)).arg("has-session").stderr(Stdio::null()).status();
+        asked.unwrap().success()
+    }
+
+    fn socket(&self, env: &Env) -> PathBuf {
+        env.root().join("run/ccorch-loops/one/tmux")
     }
 
     /// Both hosts lose the remote, or have it again.

@@ -1,5 +1,7 @@
 //! The lease's remote goes away at every point: nothing is half done that cannot be gone on with.
 
+use std::fs;
+
 use crate::place::{Place, Story, ok, reboot, refused, show, until};
 
 const AWAY: &[&str] = &["lease remote", "does not answer"];
@@ -169,4 +171,29 @@ fn a_lease_that_never_left_its_holder_is_kept_while_the_remote_is_away() {
     place.cut(true);
     reboot(&place.a);
     refused(&act(&back), 4, &["does not answer"]);
+}
+
+/// A look that died between the mark and the stop, or whose stop failed, leaves no loop running for ever.
+#[test]
+fn a_standby_whose_loops_still_run_stops_them_at_its_next_look() {
+    let mut place = Place::new("");
+    place.have_clones();
+    place.start_loop(&place.a);
+    ok(&place.b, &["lease", "take", "--source", "a"]);
+    fs::remove_file(place.a.root().join("run/ccorch/lease-ok")).unwrap();
+    ok(&place.a, &["lease", "tick"]);
+    assert!(!place.loop_runs(&place.a));
+    assert_eq!(show(&place.a)["file"]["state"], "standby");
+}
+
+#[test]
+fn a_host_that_was_taken_over_from_has_no_trust_in_its_own_file_any_more() {
+    let place = Place::new(r#", "offline": "trust""#);
+    ok(&place.b, &["lease", "take", "--source", "a"]);
+    reboot(&place.a);
+    ok(&place.a, &["lease", "tick"]);
+    refused(&place.a.run(&["lease", "check"]), 6, &["standby"]);
+    place.cut(true);
+    ok(&place.a, &["lease", "tick"]);
+    refused(&place.a.run(&["lease", "check"]), 6, &["standby"]);
 }

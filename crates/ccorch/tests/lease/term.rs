@@ -137,3 +137,26 @@ fn nobody_takes_over_by_time_from_a_rig_that_its_owners_scripts_run() {
         refused(&place.b.run(&["lease", "check"]), 6, &[]);
     }
 }
+
+/// Whoever ends the guard, or keeps it from stopping a loop: the deadline stands until the loops are down.
+#[test]
+fn a_guard_that_could_not_stop_the_loops_is_not_done() {
+    let mut place = Place::new(TERM);
+    place.have_clones();
+    ok(&place.a, &["lease", "tick"]);
+    place.start_loop(&place.a);
+    let keeps =
+        "#!/bin/sh\ncase \"$*\" in *kill-server*) echo no >&2; exit 1 ;; esac\nexec /usr/bin/tmux \"$@\"\n";
+    place.a.without("tmux").script("tmux", keeps);
+    place.cut(true);
+    let ran = place.a.run(&["lease", "guard"]);
+    assert!(ran.status == Some(1) && ran.stderr.contains("| no"), "{}", ran.snapshot());
+    refused(&place.a.run(&["lease", "check"]), 6, &["not acquired in this boot"]);
+    assert!(place.loop_runs(&place.a));
+    place.a.script("tmux", "#!/bin/sh\nexec /usr/bin/tmux \"$@\"\n");
+    ok(&place.a, &["lease", "guard"]);
+    assert!(!place.loop_runs(&place.a));
+    // Told once, however often it began.
+    let events = place.a.text(&place.a.root().join("var/lib/ccorch/events.jsonl"));
+    assert_eq!(events.matches("lease-term-over").count(), 1, "{events}");
+}

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Report;
 use crate::rig::finding::shown;
-use crate::rig::{Backend, LeaseConfig, Notify, Proxy, Rig, Secrets, rules};
+use crate::rig::{Backend, LeaseConfig, Notify, Offline, Proxy, Rig, Secrets, rules};
 use crate::seconds::Seconds;
 
 pub(super) fn check(rig: &Rig, report: &mut Report) {
@@ -137,6 +137,12 @@ fn lease(rig: &Rig, lease: &LeaseConfig, report: &mut Report) {
         report.error(
             &["lease", "term"],
             format!("is too short for a holder to renew; expected at least {expected}"),
+        );
+    }
+    if lease.term.is_some() && lease.offline == Offline::Trust {
+        report.error(
+            &["lease", "offline"],
+            "`trust` does not go with `term`, by which the other host takes over from one that the remote does not hear of; expected `wait`",
         );
     }
     let identity = rules::repository_identity(&lease.remote);

@@ -77,8 +77,9 @@ pub fn guard(here: &Here) -> Result<()> {
     while let Some(deadline) = deadline(here)? {
         if clock::since_boot() < deadline.stop_at {
             clock::sleep_until(deadline.stop_at);
-        } else if over(here)? {
-            stop(here)?;
+        } else if let Some(first) = over(here)? {
+            stop(here, first)?;
+            forget(here)?;
         }
     }
     Ok(())
@@ -89,22 +90,35 @@ fn deadline(here: &Here) -> Result<Option<Deadline>> {
 }
 
 /// Ends the term if it is over: nothing starts from here on. In one piece with [`arm`], so that no renewal falls in
-/// between.
-fn over(here: &Here) -> Result<bool> {
+/// between. Whether it is the first to say so: one before may have died at its stop.
+fn over(here: &Here) -> Result<Option<bool>> {
     let _lock = lock::wait(&here.paths.run().join("term.lock"))?;
-    if deadline(here)?.is_none_or(|deadline| clock::since_boot() < deadline.stop_at) {
-        return Ok(false);
+    if !is_over(here)? {
+        return Ok(None);
     }
-    durable::remove(&here.paths.lease_ok())?;
-    durable::remove(&here.paths.term())?;
-    Ok(true)
+    let mark = here.paths.lease_ok();
+    let first = mark.exists();
+    durable::remove(&mark)?;
+    Ok(Some(first))
+}
+
+fn is_over(here: &Here) -> Result<bool> {
+    Ok(deadline(here)?.is_some_and(|deadline| clock::since_boot() >= deadline.stop_at))
+}
+
+/// There is nothing left to guard, unless the lease was acquired anew meanwhile.
+fn forget(here: &Here) -> Result<()> {
+    let _lock = lock::wait(&here.paths.run().join("term.lock"))?;
+    if is_over(here)? { durable::remove(&here.paths.term()) } else { Ok(()) }
 }
 
 /// What runs is asked to leave, and killed when half of the time to stop is over.
-fn stop(here: &Here) -> Result<()> {
-    let why = "the lease could not be renewed for its whole term: stopping every loop";
-    events::record(here, "lease-term-over", None, why);
-    letters::tell(here, why);
+fn stop(here: &Here, first: bool) -> Result<()> {
+    if first {
+        let why = "the lease could not be renewed for its whole term: stopping every loop";
+        events::record(here, "lease-term-over", None, why);
+        letters::tell(here, why);
+    }
     if Runtime::of(here) == Runtime::Direct {
         return Runtime::Direct.stop_all(here);
     }
