@@ -2,7 +2,7 @@
 
 use super::nudges::Purpose;
 use super::steady::{Millis, Now};
-use super::{Action, Fleet, Proc};
+use super::{Action, Fleet, Proc, Rung};
 use crate::rig::Role;
 use crate::watchdog::life::{Event, State};
 
@@ -36,6 +36,8 @@ impl Fleet {
                 State::Held => self.stop(i, false),
                 State::Stalled => {
                     self.turn(now, i, Event::Due, "tried again after a stall");
+                    // Nobody's wish; and if it does not help, the next stall is a person's at once.
+                    self.ones[i].memory.rung = Rung::Restarted(now.steady);
                     self.stop(i, true);
                 }
                 _ => {}
@@ -108,15 +110,24 @@ impl Fleet {
         }
     }
 
+    /// Whether its agent can be told something. One that has just been started has no input line yet; one that runs and is asked
+    /// whether it works again has.
+    fn listens(&self, i: usize) -> bool {
+        let one = &self.ones[i];
+        let state = match one.memory.state {
+            State::Idle | State::Working | State::Done => true,
+            State::Starting => one.memory.probing && one.memory.nudges.has(Purpose::Probe),
+            _ => false,
+        };
+        state && one.proc == Proc::Up && !one.keyboard && !self.waits_for_account(i)
+    }
+
     /// Hands the next nudge to whoever delivers, if the agent can take one.
     pub(super) fn deliver(&mut self, now: Now, i: usize) {
-        let waits = self.waits_for_account(i);
-        let one = &mut self.ones[i];
-        let listens = matches!(one.memory.state, State::Idle | State::Working | State::Done)
-            || one.memory.state == State::Starting && one.memory.probing;
-        if one.proc != Proc::Up || one.keyboard || waits || !listens {
+        if !self.listens(i) {
             return;
         }
+        let one = &mut self.ones[i];
         if let Some(nudge) = one.memory.nudges.take(now.steady) {
             let action = Action::Nudge {
                 name: one.name.clone(),
@@ -133,12 +144,9 @@ impl Fleet {
     /// Puts the loop's next moment into the calendar.
     pub(super) fn remember(&mut self, i: usize) {
         let go_on = self.go_on_at(i);
-        let waits = self.waits_for_account(i);
+        let listens = self.listens(i);
         let one = &mut self.ones[i];
-        let up = one.proc == Proc::Up && !one.keyboard && !waits;
-        let listens =
-            matches!(one.memory.state, State::Idle | State::Working | State::Done | State::Starting);
-        let nudge = one.memory.nudges.due().filter(|_| up && listens);
+        let nudge = one.memory.nudges.due().filter(|_| listens);
         let wake = [one.memory.due, one.look, go_on, nudge].into_iter().flatten().min();
         if one.wake != wake {
             if let Some(old) = one.wake {

@@ -275,7 +275,8 @@ impl Fleet {
         let gone = std::mem::take(&mut self.ones[i].gone);
         if let Some(why) = result.err().filter(|_| !gone) {
             let one = &mut self.ones[i];
-            (one.proc, one.memory.again) = (Proc::Up, false);
+            // What was asked for may still come, and then it is the restart that was wished.
+            (one.proc, one.memory.again) = (Proc::Up, again);
             one.look = one.spec.watched.then_some(now.steady + 30 * SECOND);
             if one.memory.state == State::Held {
                 // A person wants it down, and it is down in the end.

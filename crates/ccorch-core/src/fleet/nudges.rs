@@ -78,6 +78,13 @@ pub struct Nudge {
     after: Millis,
     /// Under way since; kept, so that a new supervisor goes on with the same id.
     under_way: Option<Millis>,
+    /// It was under way when its deliverer or its agent went: the agent may have it, in these words.
+    #[serde(default, skip_serializing_if = "is_false")]
+    begun: bool,
+}
+
+fn is_false(is: &bool) -> bool {
+    !is
 }
 
 fn is_zero(n: &u32) -> bool {
@@ -119,8 +126,9 @@ impl Nudges {
         if self.0.iter().any(|nudge| nudge.id == id) {
             return true;
         }
-        let same =
-            |nudge: &&mut Nudge| nudge.purpose == purpose && nudge.under_way.is_none() && nudge.tries == 0;
+        let same = |nudge: &&mut Nudge| {
+            nudge.purpose == purpose && nudge.under_way.is_none() && !nudge.begun && nudge.tries == 0
+        };
         // People's own words are never merged, nor replaced by newer ones.
         if purpose != Purpose::Asked
             && let Some(waiting) = self.0.iter_mut().find(same)
@@ -143,6 +151,7 @@ impl Nudges {
             why: Vec::new(),
             after,
             under_way,
+            begun: false,
         });
         true
     }
@@ -208,7 +217,7 @@ impl Nudges {
     /// What was under way is asked for again, with the same id: its deliverer is gone, or its agent is.
     pub fn again(&mut self) {
         for nudge in &mut self.0 {
-            nudge.under_way = None;
+            nudge.begun |= nudge.under_way.take().is_some();
         }
     }
 
@@ -321,6 +330,19 @@ mod tests {
         let mut read: Nudges = serde_json::from_str(&text).unwrap();
         read.again();
         assert_eq!(read.take(1).unwrap().id, "a");
+    }
+
+    #[test]
+    fn what_an_agent_may_have_already_takes_nothing_new_along() {
+        let mut nudges = Nudges::default();
+        nudges.add("i1".into(), Purpose::Inbox, "read it".into());
+        nudges.take(0).unwrap();
+        nudges.again();
+        let text = serde_json::to_string(&nudges).unwrap();
+        let mut read: Nudges = serde_json::from_str(&text).unwrap();
+        assert!(read.add("i2".into(), Purpose::Inbox, "read it".into()));
+        assert!(read.received("i1").is_some(), "the transcript had it");
+        assert_eq!(read.take(1).unwrap().id, "i2");
     }
 
     #[test]

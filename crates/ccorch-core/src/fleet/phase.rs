@@ -67,7 +67,10 @@ impl Fleet {
             None => format!("every phase is done (index {index}, after index {old})"),
         };
         self.event("phase", None, detail.clone());
-        self.notify(now, &format!("phase:{index}"), detail);
+        // However often a person goes back, each change is news.
+        let key = format!("phase:{index}");
+        self.over(&key);
+        self.notify(now, &key, detail);
         let Some(phase) = current else { return self.finish(now) };
         for i in 0..self.ones.len() {
             if self.ones[i].spec.role != Role::Worker || !self.ones[i].spec.watched {
@@ -117,7 +120,8 @@ impl Fleet {
 
     /// New content in a loop's inbox.
     pub(super) fn inbox(&mut self, i: usize, hash: &str, path: &str) {
-        if self.ones[i].memory.announced(hash) {
+        // Nothing is known of another program's input line.
+        if !self.ones[i].spec.watched || self.ones[i].memory.announced(hash) {
             return;
         }
         let short: String = hash.chars().take(12).collect();

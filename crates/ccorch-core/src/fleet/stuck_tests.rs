@@ -290,3 +290,67 @@ fn of_a_tool_that_shows_nothing_but_its_seconds_somebody_hears_once() {
     place.saw("one", Kind::Working);
     assert_eq!(told(&look(&mut place, 120)), 1);
 }
+
+#[test]
+fn a_restart_whose_stop_was_called_failed_and_came_all_the_same_is_one() {
+    let mut place = Place::new();
+    place.tell("one", Happens::Restart);
+    place.tell("one", Happens::Stopped(Err("systemd does not answer".into())));
+    assert_eq!(place.fleet.proc(&name("one")), Some(Proc::Up));
+    // systemd had queued it.
+    let all = place.ends("one", true);
+    assert!(all.contains(&Action::Start(name("one"))), "{all:?}");
+    // A person's word ends that wish.
+    let mut place = Place::new();
+    place.tell("one", Happens::Restart);
+    place.tell("one", Happens::Stopped(Err("systemd does not answer".into())));
+    place.tell("one", Happens::Hold);
+    let all = place.ends("one", true);
+    assert!(!all.contains(&Action::Start(name("one"))), "{all:?}");
+}
+
+#[test]
+fn a_stalled_loop_that_is_tried_again_was_restarted_by_nobody() {
+    let mut place = Place::new();
+    let mut all = Vec::new();
+    while place.state("one") != State::Stalled {
+        all.extend(place.pass(MINUTE));
+        all.extend(place.saw("one", Kind::Stalled));
+        if all.contains(&Action::Stop(name("one"))) {
+            place.tell("one", Happens::Stopped(Ok(())));
+            place.tell("one", Happens::Started);
+            all.clear();
+        }
+    }
+    let all = place.pass(HOUR + MINUTE);
+    assert!(all.contains(&Action::Stop(name("one"))), "{all:?}");
+    assert!(matches!(place.fleet.memory(&name("one")).unwrap().rung, Rung::Restarted(_)));
+}
+
+#[test]
+fn every_change_of_the_phase_is_told_however_often_it_is_the_same() {
+    let mut place = Place::new();
+    let told =
+        |all: &[Action]| all.iter().any(|a| matches!(a, Action::Notify { key, .. } if key == "phase:1"));
+    assert!(told(&place.feed(Input::Phase(1))));
+    place.feed(Input::Phase(0));
+    place.pass(10 * MINUTE);
+    assert!(told(&place.feed(Input::Phase(1))), "the same index within an hour is a change all the same");
+}
+
+#[test]
+fn who_has_just_been_started_behind_a_limit_is_told_nothing_before_it_listens() {
+    let mut place = Place::new();
+    let until = place.now.wall + SignedDuration::from_hours(1);
+    let limited = Verdict { account_wide: false, ..verdict(Kind::Limited, Some(until)) };
+    place.tell("one", Happens::Looked(limited));
+    place.end("one");
+    place.tell("one", Happens::Ask { id: "x".into(), text: "go".into() });
+    let all = place.pass(HOUR + 5 * MINUTE);
+    assert!(all.contains(&Action::Start(name("one"))), "{all:?}");
+    let mut all = place.tell("one", Happens::Started);
+    all.extend(place.pass(MINUTE));
+    assert_eq!(nudges(&all).iter().filter(|(who, _)| who == "one").count(), 0, "{all:?}");
+    let all = place.saw("one", Kind::Idle);
+    assert!(all.iter().any(|a| matches!(a, Action::Nudge { id, .. } if id == "x")), "{all:?}");
+}

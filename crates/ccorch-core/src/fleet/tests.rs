@@ -77,8 +77,12 @@ impl Place {
     }
 
     pub(super) fn end(&mut self, who: &str) -> Vec<Action> {
+        self.ends(who, false)
+    }
+
+    pub(super) fn ends(&mut self, who: &str, asked: bool) -> Vec<Action> {
         let words = "exit status 1".into();
-        let end = End { words, screen: "last words".into(), asked: false, ran: true, verdict: None };
+        let end = End { words, screen: "last words".into(), asked, ran: true, verdict: None };
         self.tell(who, Happens::Ended(end))
     }
 

@@ -127,7 +127,8 @@ pub fn read(lines: &str) -> Told {
 }
 
 /// Whether a transcript ends with a tool's call of which there is no result: then the tool runs, or nobody lived to note its
-/// end. None where nothing is told.
+/// end. None where nothing is told: also where it begins among the results of calls that were made together, one of which may
+/// still run.
 pub fn tool_runs(transcript: &str) -> Option<bool> {
     let (mut open, mut told) = (Vec::new(), false);
     for line in transcript.lines() {
@@ -143,17 +144,21 @@ pub fn tool_runs(transcript: &str) -> Option<bool> {
             parts.map(|part| part[key].as_str().unwrap_or_default().to_owned()).collect()
         };
         match body["type"].as_str() {
-            Some("assistant") => open.extend(of("tool_use", "id")),
+            // It says more when it has every result.
+            Some("assistant") => {
+                told = true;
+                open.extend(of("tool_use", "id"));
+            }
             Some("user") => {
                 let ended = of("tool_result", "tool_use_id");
+                told |= ended.iter().all(|id| open.contains(id));
                 // Whoever says something else goes on without what was open.
                 open.retain(|id| !ended.is_empty() && !ended.contains(id));
             }
-            _ => continue,
+            _ => {}
         }
-        told = true;
     }
-    told.then_some(!open.is_empty())
+    (told || !open.is_empty()).then_some(!open.is_empty())
 }
 
 /// A hook's payload without what says nothing of the turn: long paths would leave no room for the rest.

@@ -21,7 +21,7 @@ use super::loop_state::Share;
 use super::runtime::Runtime;
 use super::{Ground, Here, exits, own_exit};
 use crate::supervisor::deliver::{self, Letter};
-use crate::supervisor::look::{Eyes, look};
+use crate::supervisor::look::{Eyes, look, zone};
 
 /// How long an agent may take to leave from its first word of it on, whether that is a nudge or TERM.
 const LEAVE: Duration = Duration::from_secs(30);
@@ -93,7 +93,9 @@ fn share(paths: &HostPaths, name: &LoopName) -> Share {
 fn is_at_rest(here: &Here, name: &LoopName) -> bool {
     let claude = here.rig.loops.get(name).is_some_and(|spec| spec.agent == Agent::Claude);
     let session = share(&here.paths, name).session;
-    claude && Eyes::default().judge(&look(here, name, session), SignedDuration::MAX).verdict == Kind::Idle
+    claude
+        && Eyes::default().judge(&look(here, name, session), zone(here, name), SignedDuration::MAX).verdict
+            == Kind::Idle
 }
 
 /// Tells an agent that is at work, and waits until its turn is over; what came of it, if it could come to one.
@@ -103,7 +105,7 @@ fn safe_point(here: &Here, name: &LoopName, why: StopReason, agent: &Watched) ->
     let about = why.gives_grace().filter(|_| !within.is_zero())?;
     let session = share(&here.paths, name).session;
     let mut eyes = Eyes::default();
-    let mut life = || eyes.judge(&look(here, name, session), SignedDuration::MAX).verdict;
+    let mut life = || eyes.judge(&look(here, name, session), zone(here, name), SignedDuration::MAX).verdict;
     if life() != Kind::Working {
         return Some(SafePoint::NotAtWork);
     }

@@ -30,6 +30,11 @@ impl Letter {
     pub fn new(about: Option<&LoopName>, text: &str) -> Self {
         Self { at: clock::now(), about: about.cloned(), text: cut(text.trim()) }
     }
+
+    /// Whether the other one says the same of the same loop.
+    pub fn says_as(&self, other: &Self) -> bool {
+        (&self.about, &self.text) == (&other.about, &other.text)
+    }
 }
 
 fn cut(text: &str) -> String {

@@ -70,7 +70,8 @@ impl Loops {
             let of_this_run =
                 |tail: &Tail| signals::read(&eyes.by_clock(tail)).moved.is_some_and(|at| at >= began);
             let transcript = tail.filter(of_this_run).unwrap_or_default();
-            one.eyes.judge(&Seen { screen: screen.clone(), transcript }, SignedDuration::MAX)
+            let (seen, zone) = (Seen { screen: screen.clone(), transcript }, look::zone(&self.here, name));
+            one.eyes.judge(&seen, zone, SignedDuration::MAX)
         });
         let fenced = lease::check(&self.here).err().map(|refused| refused.to_string());
         let asked = asked || fenced.is_some() || down;

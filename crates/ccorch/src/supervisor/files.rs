@@ -54,7 +54,7 @@ struct Files {
     /// What is handed in already.
     under_way: BTreeSet<OsString>,
     /// The host's own latest words.
-    said: Vec<(String, Instant)>,
+    said: Vec<(Letter, Instant)>,
     limits: BTreeMap<LoopName, Notices>,
 }
 
@@ -200,11 +200,11 @@ impl Files {
             });
             let file = folder.join(&name);
             match letter {
-                Ok(letter) if self.said.iter().any(|(text, _)| *text == letter.text) => {
+                Ok(letter) if self.said.iter().any(|(said, _)| said.says_as(&letter)) => {
                     let _ = spool.remove(&name);
                 }
                 Ok(letter) => {
-                    self.said.push((letter.text.clone(), Instant::now()));
+                    self.said.push((letter.clone(), Instant::now()));
                     self.under_way.insert(name);
                     self.post.hand_in(letter, Some(file));
                 }

@@ -13,7 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
 use super::hooks::Lost;
-use super::look::Seen;
+use super::look::{self, Seen};
 use super::loops::Loops;
 use super::rebuild::SESSION;
 use crate::here::{events, exits};
@@ -90,8 +90,9 @@ impl Loops {
 
     pub(super) fn looked(&mut self, name: &LoopName, seen: &Seen) {
         let stall_after = SignedDuration::from_secs(i64::try_from(self.stall_after(name)).unwrap_or(1200));
+        let zone = look::zone(&self.here, name);
         let Some(one) = self.all.get_mut(name) else { return };
-        let verdict = one.eyes.judge(seen, stall_after);
+        let verdict = one.eyes.judge(seen, zone, stall_after);
         self.tell(name, Happens::Looked(verdict));
     }
 

@@ -17,8 +17,10 @@ use super::reader::Reader;
 use crate::here::runtime::tmux;
 use crate::here::{Here, loop_state};
 
-/// The end of a transcript that is read.
+/// The end of a transcript that is read, in bytes.
 const TAIL: u64 = 64 << 10;
+/// No more is read of one whose last record is longer.
+const LONGEST: u64 = 16 << 20;
 /// Hooks that are remembered.
 const HOOKS: usize = 32;
 
@@ -117,6 +119,12 @@ pub fn tail_in_time(here: &Here, name: &LoopName, session: Uuid, reader: &Reader
     reader.read(name, &path, move || end_of(&read)).flatten()
 }
 
+/// The zone of a loop's agent: its own `TZ`, where that is one that is known, else the machine's.
+pub fn zone(here: &Here, name: &LoopName) -> TimeZone {
+    let own = here.rig.loops.get(name).and_then(|spec| spec.env.get("TZ"));
+    own.and_then(|name| TimeZone::get(name).ok()).unwrap_or_else(TimeZone::system)
+}
+
 /// The end of a conversation's transcript; none where it is no file.
 pub fn tail(here: &Here, name: &LoopName, session: Uuid) -> Option<Tail> {
     let spec = here.rig.loops.get(name)?;
@@ -124,13 +132,20 @@ pub fn tail(here: &Here, name: &LoopName, session: Uuid) -> Option<Tail> {
 }
 
 fn end_of(path: &Path) -> Option<Tail> {
-    let mut from = 0;
-    let begin = |length: u64| {
-        from = length.saturating_sub(TAIL);
-        from
-    };
-    let bytes = content::part(path, TAIL, begin).ok()??;
-    Some(Tail { from, text: String::from_utf8_lossy(&bytes).into_owned() })
+    let mut most = TAIL;
+    loop {
+        let mut from = 0;
+        let begin = |length: u64| {
+            from = length.saturating_sub(most);
+            from
+        };
+        let bytes = content::part(path, most, begin).ok()??;
+        // A torn record tells nothing.
+        if from == 0 || most >= LONGEST || bytes.trim_ascii_end().contains(&b'\n') {
+            return Some(Tail { from, text: String::from_utf8_lossy(&bytes).into_owned() });
+        }
+        most *= 4;
+    }
 }
 
 impl Eyes {
@@ -193,12 +208,12 @@ impl Eyes {
         self.screen.0.map(|(_, since)| Moment::now().at(since))
     }
 
-    /// The verdict on what is seen.
-    pub fn judge(&mut self, seen: &Seen, stall_after: SignedDuration) -> Verdict {
-        self.judge_at(Moment::now(), seen, stall_after)
+    /// The verdict on what is seen of an agent that has its times of day in this zone.
+    pub fn judge(&mut self, seen: &Seen, zone: TimeZone, stall_after: SignedDuration) -> Verdict {
+        self.judge_at(Moment::now(), seen, zone, stall_after)
     }
 
-    fn judge_at(&mut self, now: Moment, seen: &Seen, stall_after: SignedDuration) -> Verdict {
+    fn judge_at(&mut self, now: Moment, seen: &Seen, zone: TimeZone, stall_after: SignedDuration) -> Verdict {
         // While a tool runs, whatever moves counts: it may be silent for as long as it likes.
         let (tool, still) = (signals::tool_runs(&seen.transcript.text), still::without_ticks(&seen.screen));
         let since = self.screen.sees(if tool == Some(false) { &still } else { &seen.screen }, now);
@@ -211,7 +226,7 @@ impl Eyes {
             screen: &seen.screen,
             now: now.wall,
             seen_at: Some(now.at(since)),
-            zone: TimeZone::system(),
+            zone,
             stall_after,
             still: Some(now.since(moved)),
         });
@@ -241,7 +256,8 @@ mod tests {
         for ahead in [-60, 60] {
             let mut eyes = Eyes::default();
             let seen = Seen { screen: BUSY.into(), transcript: Tail::default() };
-            let mut at = |minutes, ahead| eyes.judge_at(moment(minutes, ahead), &seen, STALL).verdict;
+            let mut at =
+                |minutes, ahead| eyes.judge_at(moment(minutes, ahead), &seen, TimeZone::UTC, STALL).verdict;
             assert_eq!(at(0, 0), Kind::Working);
             assert_eq!(at(2, ahead), Kind::Working, "put by {ahead} min");
             assert_eq!(at(19, ahead), Kind::Working, "put by {ahead} min");
@@ -261,7 +277,7 @@ mod tests {
         let look = |at: u64| {
             let transcript = Tail { from: 0, text: transcript(at) };
             let seen = Seen { screen: screen(at), transcript };
-            (at, eyes.judge_at(moment(at, 0), &seen, STALL).verdict)
+            (at, eyes.judge_at(moment(at, 0), &seen, TimeZone::UTC, STALL).verdict)
         };
         (0..=60).step_by(5).map(look).collect()
     }
@@ -297,8 +313,23 @@ mod tests {
             looks(|at| ticking(at, ""), |at| [ASKED, CALLED, if at < 30 { "" } else { RESULT }].concat());
         let expected = |at| if at > 50 { Kind::Stalled } else { Kind::Working };
         assert!(all.iter().all(|(at, kind)| *kind == expected(*at)), "{all:?}");
+        // The end of a transcript that begins behind the calls that were made together.
+        assert!(works(looks(|at| ticking(at, ""), |_| RESULT.into())), "another one may run");
         // What nobody can read is no proof of anything.
         assert!(works(looks(|at| ticking(at, ""), |_| String::new())));
+    }
+
+    #[test]
+    fn the_end_of_a_transcript_holds_a_whole_record_however_long_that_is() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let long = format!(
+            "{CALLED}{}\n",
+            RESULT.trim_end().replace("\"t1\"", &format!("\"t1\",\"x\":\"{}\"", "y".repeat(300_000)))
+        );
+        std::fs::write(file.path(), format!("{}{long}", ASKED.repeat(3_000))).unwrap();
+        let text = end_of(file.path()).unwrap().text;
+        assert!(text.ends_with(&long) && text.len() > 300_000, "{}", text.len());
+        assert_eq!(signals::tool_runs(&text), Some(false));
     }
 
     #[test]
@@ -307,7 +338,7 @@ mod tests {
         let mut quiet = |at: u64, screen: &str, transcript: &str| {
             let transcript = Tail { from: 0, text: transcript.into() };
             let seen = Seen { screen: screen.into(), transcript };
-            eyes.judge_at(moment(at, 0), &seen, STALL).quiet.map(|quiet| quiet.as_mins())
+            eyes.judge_at(moment(at, 0), &seen, TimeZone::UTC, STALL).quiet.map(|quiet| quiet.as_mins())
         };
         let called = [ASKED, CALLED].concat();
         assert_eq!(quiet(0, &ticking(0, ""), ASKED), None, "no tool runs");
@@ -335,14 +366,14 @@ mod tests {
             let stop = format!("{{\"hook_event_name\":\"Stop\",\"at\":\"{}\"}}", moment(3, ahead).wall);
             eyes.hook(stop);
             eyes.heard = None;
-            let verdict = eyes.judge_at(moment(4, ahead), &seen, STALL);
+            let verdict = eyes.judge_at(moment(4, ahead), &seen, TimeZone::UTC, STALL);
             assert_eq!(verdict.verdict, Kind::Idle, "put by {ahead} min: {verdict:?}");
             // And one that was told the next thing has a turn open again, whatever was put right in between.
             eyes.jumped(-by, 7 + record.len() as u64);
             let next = record.replace(&moment(1, 0).wall.to_string(), &moment(5, 0).wall.to_string());
             let seen = Seen { transcript: Tail { from: 7, text: record + &next }, ..seen };
             assert_eq!(
-                eyes.judge_at(moment(6, 0), &seen, STALL).verdict,
+                eyes.judge_at(moment(6, 0), &seen, TimeZone::UTC, STALL).verdict,
                 Kind::Working,
                 "put by {ahead} min"
             );

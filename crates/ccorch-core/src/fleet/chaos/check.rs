@@ -230,11 +230,11 @@ impl Checks {
             if !deaf && unheard > waiting {
                 return Err(format!("{name} never heard {unheard} things ({waiting} wait)"));
             }
+            let spec = &plan.loops[name];
             let (came, told) = self.inbox.get(name).copied().unwrap_or_default();
-            if !deaf && came > told && !memory.nudges.has(Purpose::Inbox) {
+            if !deaf && spec.watched && came > told && !memory.nudges.has(Purpose::Inbox) {
                 return Err(format!("{name} was never told of its inbox: new at {came}, told at {told}"));
             }
-            let spec = &plan.loops[name];
             let knows = self.knows.get(name).copied();
             let concerned = spec.watched && spec.role == Role::Worker && self.phase < plan.phases.len();
             if !deaf && concerned && knows != Some(self.phase) && !memory.nudges.has(Purpose::Phase) {

@@ -7,7 +7,6 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use ccorch_core::names::LoopName;
 use ccorch_io::{clock, durable, quote};
-use jiff::tz::TimeZone;
 
 use crate::error::{Kind, Problem};
 use crate::here::{Here, loop_state};
@@ -42,7 +41,7 @@ pub(super) fn capture(here: &Here, name: &LoopName, dir: &Path, json: bool) -> R
     if let Some(seen_at) = evidence.seen_at.filter(|at| *at <= now) {
         argv.extend(["--seen-at".into(), seen_at.to_string()]);
     }
-    if let Some(zone) = TimeZone::system().iana_name() {
+    if let Some(zone) = look::zone(here, name).iana_name() {
         argv.extend(["--tz".into(), zone.into()]);
     }
     argv.push(format!("--stall-after={}s", evidence.stall_after));
