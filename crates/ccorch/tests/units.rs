@@ -75,12 +75,12 @@ fn systemd_finds_nothing_to_say_about_the_units_and_the_drop_ins() {
 ///
 /// The agents' own unit is not among them: agents build, install and test software for their owner.
 const EXPOSURE: [(&str, u32); 7] = [
-    ("ccorch-confirm.service", 30),
+    ("ccorch-confirm.service", 31),
     ("ccorch-lease.service", 24),
     ("ccorch-proxy.service", 11),
-    ("ccorch-resume.service", 30),
-    ("ccorch-secrets.service", 27),
-    ("ccorch-supervisor.service", 32),
+    ("ccorch-resume.service", 31),
+    ("ccorch-secrets.service", 28),
+    ("ccorch-supervisor.service", 33),
     ("ccorch-term.service", 24),
 ];
 

@@ -63,3 +63,22 @@ impl Rig {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::names::LoopName;
+    use crate::rig::parse;
+    use crate::rig::tests::GOOD;
+
+    #[test]
+    fn a_loop_with_a_user_of_its_own_has_a_login_of_its_own() {
+        let builder = "builder: { agent: claude, workdir: cc-ci, prompt: plans/builder.md";
+        let account = |more: &str| {
+            let text = GOOD.replace(builder, &format!("{builder}{more}"));
+            parse(&text).unwrap().account_of(&LoopName::new("builder").unwrap())
+        };
+        assert_eq!(account(""), "loops:~/.claude");
+        assert_eq!(account(", user: adv"), "adv:~/.claude");
+        assert_eq!(account(", user: adv, account: team"), "team");
+    }
+}

@@ -4,7 +4,6 @@ use indoc::indoc;
 use insta::assert_snapshot;
 
 use super::{Rig, check, parse};
-use crate::names::LoopName;
 
 /// A small rig without a finding.
 pub(super) const GOOD: &str = indoc! {r#"
@@ -388,16 +387,4 @@ fn what_keeps_loops_apart_is_checked() {
     12: loops.builder.limits.cpu_weight: expected a weight from 1 to 10000, found `0`
     12: loops.builder.user: a loop with a user of its own writes its working directory, and this one works in the whole workspace; expected a `workdir` below it
     ");
-}
-
-#[test]
-fn a_loop_with_a_user_of_its_own_has_a_login_of_its_own() {
-    let builder = "builder: { agent: claude, workdir: cc-ci, prompt: plans/builder.md";
-    let account = |more: &str| {
-        let text = GOOD.replace(builder, &format!("{builder}{more}"));
-        parse(&text).unwrap().account_of(&LoopName::new("builder").unwrap())
-    };
-    assert_eq!(account(""), "loops:~/.claude");
-    assert_eq!(account(", user: adv"), "adv:~/.claude");
-    assert_eq!(account(", user: adv, account: team"), "team");
 }
