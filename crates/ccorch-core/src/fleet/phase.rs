@@ -121,7 +121,7 @@ impl Fleet {
     /// New content in a loop's inbox.
     pub(super) fn inbox(&mut self, i: usize, hash: &str, path: &str) {
         // Nothing is known of another program's input line.
-        if !self.ones[i].spec.watched || self.ones[i].memory.announced(hash) {
+        if self.ones[i].memory.announced(hash) || !self.ones[i].spec.watched {
             return;
         }
         let short: String = hash.chars().take(12).collect();

@@ -1,4 +1,4 @@
-// Whoever has this preloaded gets no more threads with the small stack of those that work for one loop than the file named
+// Whoever has this preloaded gets no more threads with the stack of those that work for one loop than the file named
 // by THREADS_MOST says, as many as it likes where there is no such file; and none at all while there is the file named by
 // THREADS_NONE.
 #define _GNU_SOURCE
@@ -31,7 +31,7 @@ static int none(void) {
 
 int pthread_create(pthread_t *thread, const pthread_attr_t *how, void *(*start)(void *), void *with) {
     size_t stack = 0;
-    int small = how && pthread_attr_getstacksize(how, &stack) == 0 && stack == 256 << 10;
-    if (none() || (small && too_many())) return EAGAIN;
+    int ours = how && pthread_attr_getstacksize(how, &stack) == 0 && stack == 1 << 20;
+    if (none() || (ours && too_many())) return EAGAIN;
     return ((create *)dlsym(RTLD_NEXT, "pthread_create"))(thread, how, start, with);
 }
