@@ -72,7 +72,9 @@ impl Host {
             Reach::Ssh(ssh) => ssh.command(&words),
             Reach::Local => Command::new(&words[0]).args(&words[1..]),
         };
-        command.on_host(&self.name)
+        let command = command.on_host(&self.name);
+        // A gate's own words are in no error: whoever reads of a refusal must know that it was one.
+        if self.gate.is_empty() { command } else { command.shown_as(quote::argv(argv)) }
     }
 
     /// A command as another user, with that user's HOME and in `dir`.
