@@ -149,6 +149,9 @@ pub enum AtBoot {
     Wait(String),
     /// Stay down; the reason.
     Standby(String),
+    /// The same, and the own file says otherwise: from now on it says standby too, so that the arbiter's silence later on is no
+    /// leave to go by what it said.
+    Deposed(String),
 }
 
 /// How the reason begins when the arbiter names this host and its own file is gone: a person's word is needed, because a
@@ -185,7 +188,7 @@ pub fn at_boot(me: &HostName, file: Option<&LeaseFile>, arbiter: &Arbiter<'_>, o
             AtBoot::Standby("the lease ref does not exist; `ccorch lease init` creates it".into())
         }
         Arbiter::Holds(theirs) => match foreign(me, file, theirs) {
-            Some(reason) => AtBoot::Standby(reason),
+            Some(reason) => AtBoot::Deposed(reason),
             None => AtBoot::Acquire(theirs.epoch.next()),
         },
     }

@@ -69,14 +69,20 @@ fn whoever_is_not_the_holder_stays_down() {
         (None, Arbiter::NotConfigured),
         (Some(&standby), Arbiter::NotConfigured),
         (Some(&standby), Arbiter::Away),
-        (Some(&mine), Arbiter::Holds(&b)),
-        (Some(&mine), Arbiter::Holds(&a_standby)),
-        (Some(&mine), Arbiter::Holds(&copy)),
+        (Some(&standby), Arbiter::Holds(&b)),
         (Some(&mine), Arbiter::Absent),
     ];
     for (file, arbiter) in cases {
         let verdict = boot(file, &arbiter, Offline::Trust);
         assert!(matches!(verdict, AtBoot::Standby(_)), "{file:?} {arbiter:?}: {verdict:?}");
+    }
+    // What its own file says is over, whatever it was about to push.
+    let pushing = LeaseFile::before_push(&lease("a", 3, Standing::Active, "x"), "p".into());
+    for theirs in [&b, &a_standby, &copy] {
+        for file in [&mine, &pushing] {
+            let verdict = boot(Some(file), &Arbiter::Holds(theirs), Offline::Trust);
+            assert!(matches!(verdict, AtBoot::Deposed(_)), "{file:?} {theirs:?}: {verdict:?}");
+        }
     }
 }
 
@@ -259,7 +265,15 @@ impl World {
         }
         let verdict =
             at_boot(&machine.name, machine.file.as_ref(), &Arbiter::Holds(&self.arbiter), Offline::Wait);
-        let AtBoot::Acquire(epoch) = verdict else { return };
+        let epoch = match (verdict, &mut self.machines[m].file) {
+            (AtBoot::Acquire(epoch), _) => epoch,
+            (AtBoot::Deposed(_), Some(file)) => {
+                file.lease.state = Standing::Standby;
+                file.pending = None;
+                return;
+            }
+            _ => return,
+        };
         let next = self.next(&machine.name, epoch, Standing::Active);
         if writes > 0 {
             self.machines[m].file = Some(LeaseFile::before_push(&self.arbiter, next.nonce.clone()));

@@ -3,7 +3,7 @@
 //! `git push --force-with-lease=REF:OLD` is a compare-and-set on the remote; a change counts when the ref, read again,
 //! is ours. Source: git-push(1), "--force-with-lease=<refname>:<expect>".
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -55,6 +55,8 @@ pub enum Swap {
 pub struct LeaseRef {
     /// The cache: a bare repository, created when absent.
     pub cache: PathBuf,
+    /// Where there is room when the cache's disk has none: what a remote says is read all the same.
+    pub spare: Option<PathBuf>,
     /// The remote's URL.
     pub remote: String,
     /// The full ref name.
@@ -87,10 +89,19 @@ impl LeaseRef {
                 &self.remote,
                 &self.name,
             ]);
-            if let Err(error) = fetch.run() {
-                return Ok(Seen::Away(why(&error.tail)));
+            match (fetch.run(), &self.spare) {
+                (Ok(_), _) => self.show(&commit)?,
+                (Err(error), Some(spare)) if durable::disk_refuses(&error.tail) => {
+                    match self.read_beside(&fetch, &commit, spare) {
+                        Ok(text) => text,
+                        Err(again) => {
+                            let (first, again) = (why(&error.tail), format!("{again:#}"));
+                            return Ok(Seen::Away(format!("{first}; and in {}: {again}", spare.display())));
+                        }
+                    }
+                }
+                (Err(error), _) => return Ok(Seen::Away(why(&error.tail))),
             }
-            self.show(&commit)?
         };
         let lease = serde_json::from_str(&text)
             .with_context(|| format!("{} at {} does not hold a lease", self.name, self.remote))?;
@@ -174,6 +185,17 @@ impl LeaseRef {
         self.git(&["cat-file", "blob", &format!("{}:{FILE}", commit.0)]).read()
     }
 
+    /// Has git fetch into a folder of its own, which is gone afterwards, and reads the commit there.
+    fn read_beside(&self, fetch: &Command, commit: &Commit, spare: &Path) -> Result<String> {
+        let beside = tempfile::Builder::new().prefix(".lease-").tempdir_in(spare)?;
+        let there = |command: Command| {
+            let known = self.cache.join("objects");
+            command.env("GIT_OBJECT_DIRECTORY", beside.path()).env("GIT_ALTERNATE_OBJECT_DIRECTORIES", known)
+        };
+        there(fetch.clone()).run()?;
+        Ok(there(self.git(&["cat-file", "blob", &format!("{}:{FILE}", commit.0)])).read()?)
+    }
+
     fn prepare(&self) -> Result<()> {
         if !self.cache.join("HEAD").exists() {
             durable::create_dir(&self.cache, 0o700)?;
@@ -223,8 +245,6 @@ fn last_line(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use ccorch_core::lease::{Epoch, Standing};
     use ccorch_core::names::{HostName, RigName};
     use jiff::Timestamp;
@@ -254,7 +274,7 @@ mod tests {
 
     fn lease_ref(dir: &Path, cache: &str, remote: &str) -> LeaseRef {
         let name = "refs/ccorch/lease/r".into();
-        LeaseRef { cache: dir.join(cache), remote: remote.into(), name, ssh: Ssh::default() }
+        LeaseRef { cache: dir.join(cache), spare: None, remote: remote.into(), name, ssh: Ssh::default() }
     }
 
     #[test]

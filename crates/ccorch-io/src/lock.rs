@@ -3,7 +3,7 @@
 //! The kernel releases the lock with the process, so a crash leaves nothing to clean up.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -82,7 +82,12 @@ fn has_ended(holder: &str) -> bool {
 /// Waits for one's turn, for short sections that several processes of one host share.
 pub fn wait(path: &Path) -> Result<Lock> {
     let opened = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path);
-    let file = opened.with_context(|| format!("open lock {}", path.display()))?;
+    // A disk that takes no writes any more holds nobody up whose lock file is there.
+    let file = match opened {
+        Err(error) if error.kind() == ErrorKind::ReadOnlyFilesystem => File::open(path),
+        opened => opened,
+    };
+    let file = file.with_context(|| format!("open lock {}", path.display()))?;
     flock(&file, FlockOperation::LockExclusive).with_context(|| format!("lock {}", path.display()))?;
     Ok(Lock { file })
 }

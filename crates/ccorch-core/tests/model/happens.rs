@@ -73,7 +73,8 @@ impl World {
         };
         for host in 0..2 {
             with(&|w| w.acquire(host, 3));
-            with(&|w| w.beat(host));
+            with(&|w| w.beat(host, true));
+            with(&|w| w.beat(host, false));
             with(&|w| w.start(host));
             with(&|w| w.commit(host));
             with(&|w| w.confirm(host));

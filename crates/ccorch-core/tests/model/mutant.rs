@@ -27,6 +27,8 @@ pub enum Mutant {
     StartWithoutLease,
     /// Who was taken over from runs on.
     NoDemotion,
+    /// What a look left running that died before its stop, no later one stops.
+    HalfADemotion,
     /// A driver that goes on passes over a host whose rig is its owner's.
     PassOverItsOwners,
     /// A driver that takes over from another one is content with what one host tells.
@@ -66,6 +68,7 @@ impl Mutant {
         Self::NoCompareAndSet,
         Self::StartWithoutLease,
         Self::NoDemotion,
+        Self::HalfADemotion,
         Self::PassOverItsOwners,
         Self::HearOneHost,
         Self::OwnFileCounts,

@@ -11,7 +11,7 @@ fn hosts(world: &mut World) {
         if world.is_giving(host) {
             world.alone(host);
         }
-        world.beat(host);
+        world.beat(host, true);
         world.acquire(host, 3);
         world.start(host);
         world.confirm(host);
@@ -105,7 +105,7 @@ pub fn come_to(first: &World, step: Step) -> World {
             break;
         }
         for host in 0..2 {
-            world.beat(host);
+            world.beat(host, true);
             world.acquire(host, 3);
             world.start(host);
         }

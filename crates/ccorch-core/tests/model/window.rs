@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use ccorch_core::cutover::SideKind;
 use ccorch_core::cutover::confirm::{Alone, Event, Terms, Verdict, is_its_own, rule, without_driver};
-use ccorch_core::lease::{Change, Lease, LeaseFile, Standing, give_back, given};
+use ccorch_core::lease::{Change, Lease, LeaseFile, give_back, given};
 use ccorch_core::seconds::Seconds;
 
 use crate::mutant::Mutant;
@@ -165,10 +165,7 @@ impl World {
                     here.runs = false;
                 }
                 here.ok = None;
-                if let Some(file) = &mut here.file {
-                    file.lease.state = Standing::Standby;
-                    file.pending = None;
-                }
+                here.stand_by();
                 if let Some(window) = &mut here.window {
                     window.giving = Some(Box::new(((*old).clone(), new)));
                 }

@@ -50,6 +50,22 @@ pub struct Host {
     pub deposed: bool,
 }
 
+impl Host {
+    /// Standby by its own file.
+    pub fn stand_by(&mut self) {
+        if let Some(file) = &mut self.file {
+            file.lease.state = Standing::Standby;
+            file.pending = None;
+        }
+    }
+
+    /// Nothing runs.
+    fn stops(&mut self) {
+        self.runs = false;
+        self.deposed = false;
+    }
+}
+
 /// How often the rare things may still happen.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Budget {
@@ -184,8 +200,7 @@ impl World {
         let host = self.host(host);
         host.boot += 1;
         host.ok = None;
-        host.runs = false;
-        host.deposed = false;
+        host.stops();
         if let Some(window) = &mut host.window {
             window.giving = None;
         }
@@ -198,8 +213,14 @@ impl World {
         }
         let file = self.hosts[host].file.clone();
         let verdict = at_boot(&name(host), file.as_ref(), &self.look(), Offline::Wait);
-        let AtBoot::Acquire(epoch) = verdict else {
-            return self.is(Mutant::NoAcquire) && self.keep_from_before(host);
+        let epoch = match verdict {
+            AtBoot::Acquire(epoch) => epoch,
+            _ if self.is(Mutant::NoAcquire) => return self.keep_from_before(host),
+            AtBoot::Deposed(_) => {
+                self.host(host).stand_by();
+                return true;
+            }
+            _ => return false,
         };
         if self.reachable {
             self.hear(host);
@@ -244,9 +265,16 @@ impl World {
         true
     }
 
-    /// A look of the lease's own unit: stops what is not this host's to run any more, and hears who drives.
-    pub fn beat(&mut self, host: usize) -> bool {
-        if self.is_legacy(host) || !self.reachable {
+    /// A look of the lease's own unit: stops what is not this host's to run any more, and hears who drives. Half of one dies
+    /// before it has stopped anything.
+    pub fn beat(&mut self, host: usize, whole: bool) -> bool {
+        if self.is_legacy(host) {
+            return false;
+        }
+        if whole && self.sweeps(host) {
+            return true;
+        }
+        if !self.reachable {
             return false;
         }
         let before = self.hosts[host].driver.clone();
@@ -256,16 +284,28 @@ impl World {
             matches!(at_heartbeat(&name(host), here.file.as_ref(), ok, &self.look()), Heartbeat::Demote(_))
         });
         if !demoted || self.is(Mutant::NoDemotion) {
-            return self.mark_anew(host) || self.hosts[host].driver != before;
+            return whole && (self.mark_anew(host) || self.hosts[host].driver != before);
         }
         let here = self.host(host);
         here.ok = None;
-        here.runs = false;
-        here.deposed = false;
-        if let Some(file) = &mut here.file {
-            file.lease.state = Standing::Standby;
-            file.pending = None;
+        if whole {
+            here.stops();
+            here.stand_by();
         }
+        true
+    }
+
+    /// Without a mark of this boot nothing may run: a look before may have died at its stop.
+    fn sweeps(&mut self, host: usize) -> bool {
+        let here = &self.hosts[host];
+        if here.ok.is_some() || !here.runs || self.is(Mutant::HalfADemotion) {
+            return false;
+        }
+        let verdict = at_boot(&name(host), here.file.as_ref(), &self.look(), Offline::Wait);
+        if matches!(verdict, AtBoot::Acquire(_)) {
+            return false;
+        }
+        self.host(host).stops();
         true
     }
 

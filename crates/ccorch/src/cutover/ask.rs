@@ -41,6 +41,7 @@ pub fn from_here(loaded: &LoadedRig) -> Result<Option<Owner>> {
     let identity = config.key.as_deref().map(|key| loaded.resolve(key));
     let arbiter = LeaseRef {
         cache: loaded.operator()?.dir().join("lease.git"),
+        spare: None,
         remote: config.remote.clone(),
         name: config.ref_name(&loaded.rig.rig),
         ssh: Ssh { identity, ..Ssh::default() },

@@ -81,6 +81,7 @@ pub fn arbiter(here: &Here) -> Option<LeaseRef> {
     };
     Some(LeaseRef {
         cache: here.paths.lease_git(),
+        spare: Some(here.paths.run()),
         remote: config.remote.clone(),
         name: config.ref_name(&here.rig.rig),
         ssh,
@@ -127,7 +128,15 @@ pub fn tick(here: &Here) -> Result<Tick> {
             }
             Heartbeat::Demote(why) => demote(here, file, why),
         },
-        None => boot(here, file, seen.as_ref(), &boot_id, began),
+        None => {
+            let tick = boot(here, file, seen.as_ref(), &boot_id, began);
+            // Without a mark of this boot nothing may run, whatever else went wrong; a look before may have died at its stop.
+            if !matches!(tick, Ok(Tick::Held(_))) && !Runtime::of(here).is_down(here)? {
+                events::record(here, "lease-lost", None, "loops run without the lease; stopping every loop");
+                Runtime::of(here).stop_all(here)?;
+            }
+            tick
+        }
     }
 }
 
@@ -167,15 +176,11 @@ fn boot(
             mark(here, &file.lease, boot_id)
         }
         (AtBoot::Wait(why), _) => Ok(Tick::Waiting(why)),
-        (AtBoot::Standby(why), file) => {
-            if let Err(error) = stand_by(here, file, seen) {
-                eprintln!("warning: {error:#}; tried again at the next heartbeat");
-            }
-            match term::watch(here, seen)? {
-                Some(news) => Ok(Tick::Waiting(news)),
-                None => Ok(Tick::Standby(why)),
-            }
-        }
+        (AtBoot::Deposed(why), file) => demote(here, file, why),
+        (AtBoot::Standby(why), _) => match term::watch(here, seen)? {
+            Some(news) => Ok(Tick::Waiting(news)),
+            None => Ok(Tick::Standby(why)),
+        },
         (AtBoot::Acquire(_) | AtBoot::Trust(_), None) => {
             Ok(Tick::Standby("this host has no lease file".into()))
         }
@@ -278,38 +283,27 @@ fn mark(here: &Here, lease: &Lease, boot_id: &str) -> Result<Tick> {
 /// This host is standby by its own files. The mark first: nothing starts while a stop is under way.
 fn stand_down(here: &Here, file: Option<LeaseFile>) -> Result<()> {
     durable::remove(&here.paths.lease_ok())?;
-    if let Some(file) = file {
-        let lease = Lease { state: Standing::Standby, ..file.lease };
-        write_file(here, &LeaseFile { lease, pending: None })?;
-    }
-    Ok(())
+    write_standby(here, file)
 }
 
-/// The loops end whatever becomes of the file; the next look tries that again, and ends what this one left.
+fn write_standby(here: &Here, file: Option<LeaseFile>) -> Result<()> {
+    let Some(file) = file else { return Ok(()) };
+    let lease = Lease { state: Standing::Standby, ..file.lease };
+    write_file(here, &LeaseFile { lease, pending: None })
+}
+
+/// The loops end whatever becomes of the file, whose disk may be full or hang; and the file says so before the last of them is
+/// down, as this boot may end meanwhile.
 fn demote(here: &Here, file: Option<LeaseFile>, why: String) -> Result<Tick> {
-    let noted = stand_down(here, file);
-    events::record(here, "lease-lost", None, format!("{why}; stopping every loop"));
-    letters::tell(here, &format!("fenced: {why}; every loop is being stopped"));
-    Runtime::of(here).stop_all(here)?;
-    noted?;
-    Ok(Tick::Standby(why))
-}
-
-/// Without a mark of this boot nothing may run, and what the arbiter says of another host is remembered: its silence later on is
-/// no leave to go by the older file.
-fn stand_by(here: &Here, file: Option<LeaseFile>, seen: Option<&Seen>) -> Result<()> {
-    let mine = file.filter(|file| {
-        file.pending.is_none() && file.lease.holder == here.name && file.lease.state == Standing::Active
-    });
-    let theirs = matches!(seen, Some(Seen::Holds(_, lease)) if lease.holder != here.name);
-    let noted = if theirs && mine.is_some() { stand_down(here, mine) } else { Ok(()) };
     let runtime = Runtime::of(here);
-    let running = runtime.running(here)?;
-    if !(running.up.is_empty() && running.starting.is_empty()) {
-        events::record(here, "lease-lost", None, "loops still run on a standby; stopping every loop");
-        runtime.stop_all(here)?;
-    }
-    noted
+    let unmarked = durable::remove(&here.paths.lease_ok());
+    let begun = runtime.begin_stop();
+    let noted = write_standby(here, file);
+    let stopped = runtime.stop_all(here);
+    events::record(here, "lease-lost", None, format!("{why}; every loop is stopped"));
+    letters::tell(here, &format!("fenced: {why}; every loop is stopped"));
+    unmarked.and(begun).and(stopped).and(noted)?;
+    Ok(Tick::Standby(why))
 }
 
 fn view(seen: Option<&Seen>) -> Arbiter<'_> {

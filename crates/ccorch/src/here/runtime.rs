@@ -120,6 +120,14 @@ impl Runtime {
         }
     }
 
+    /// Has every loop asked to leave, and does not wait for it. Without systemd nobody is there to ask but [`Self::stop_all`].
+    pub fn begin_stop(self) -> Result<()> {
+        match self {
+            Self::Systemd => Ok(systemd::systemctl(&["stop", "--no-block", LOOPS_SLICE])?),
+            Self::Direct => Ok(()),
+        }
+    }
+
     /// Which loops run, and which are about to.
     pub fn running(self, here: &Here) -> Result<Running> {
         let names = here.rig.loops.keys();
@@ -139,6 +147,18 @@ impl Runtime {
             }
         }
         Ok(running)
+    }
+
+    /// Whether no loop runs. By its unit where there is one: what has no main process that is known may have others.
+    pub fn is_down(self, here: &Here) -> Result<bool> {
+        if self == Self::Direct {
+            return Ok(self.running(here)?.up.is_empty());
+        }
+        let states = systemd::states(&here.rig.loops.keys().map(loop_unit).collect::<Vec<_>>())?;
+        let runs = |state: &systemd::UnitState| {
+            matches!(state.active.as_str(), "active" | "reloading" | "deactivating")
+        };
+        Ok(!states.values().any(runs))
     }
 
     /// Whether the machine is on its way down; no when nobody says so.

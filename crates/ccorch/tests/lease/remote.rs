@@ -2,9 +2,11 @@
 
 use std::fs;
 
+use crate::common::disk::Disk;
 use crate::place::{Place, Story, ok, reboot, refused, show, until};
 
 const AWAY: &[&str] = &["lease remote", "does not answer"];
+const FULL: &str = "No space left on device";
 
 #[test]
 fn every_change_is_refused_while_the_remote_is_away_and_done_when_it_is_back() {
@@ -196,4 +198,61 @@ fn a_host_that_was_taken_over_from_has_no_trust_in_its_own_file_any_more() {
     place.cut(true);
     ok(&place.a, &["lease", "tick"]);
     refused(&place.a.run(&["lease", "check"]), 6, &["standby"]);
+}
+
+/// A look of `a` that can keep no word.
+fn fails(place: &Place, why: &str) {
+    let ran = place.a.run(&["lease", "tick"]);
+    assert!(ran.status == Some(1) && ran.stderr.contains(why), "{}", ran.snapshot());
+}
+
+/// A disk that is full, and one that went read-only: both keep no word, and nothing runs on for that.
+#[test]
+fn a_host_whose_disk_takes_nothing_is_fenced_all_the_same() {
+    for (hurt, heal, says) in [
+        (Disk::fill as fn(&Disk), Disk::relieve as fn(&Disk), FULL),
+        (|disk: &Disk| disk.remount("ro"), |disk: &Disk| disk.remount("rw"), "Read-only file system"),
+    ] {
+        let mut place = Place::new("");
+        place.have_clones();
+        let disk = Disk::in_place_of(&place.a.root().join("var/lib"));
+        place.start_loop(&place.a);
+        hurt(&disk);
+        ok(&place.b, &["lease", "take", "--source", "a"]);
+        fails(&place, says);
+        assert!(!place.loop_runs(&place.a));
+        refused(&place.a.run(&["lease", "check"]), 6, &[]);
+        heal(&disk);
+        ok(&place.a, &["lease", "tick"]);
+        assert_eq!(show(&place.a)["file"]["state"], "standby");
+    }
+}
+
+/// Nor does it take the word that it has no room for as silence, which its own file would outlive.
+#[test]
+fn a_full_disk_hides_no_word_of_the_arbiter() {
+    let place = Place::new(r#", "offline": "trust""#);
+    let disk = Disk::in_place_of(&place.a.root().join("var/lib"));
+    ok(&place.b, &["lease", "take", "--source", "a"]);
+    reboot(&place.a);
+    disk.fill();
+    fails(&place, FULL);
+    refused(&place.a.run(&["lease", "check"]), 6, &["not acquired in this boot"]);
+    disk.relieve();
+}
+
+/// A look that dies at its stop is gone on with by the next one, whatever the remote says by then.
+#[test]
+fn loops_without_a_mark_are_stopped_while_the_remote_is_away() {
+    let mut place = Place::new("");
+    place.have_clones();
+    place.start_loop(&place.a);
+    fs::remove_file(place.a.root().join("run/ccorch/lease-ok")).unwrap();
+    place.cut(true);
+    let (out, log) = (place.a.root().join("tick.out"), place.a.root().join("tick.log"));
+    let mut tick = place.a.spawn(&["lease", "tick"], &out, &log);
+    until("the loop to be stopped", || (!place.loop_runs(&place.a)).then_some(()));
+    place.cut(false);
+    assert!(tick.wait().unwrap().success());
+    ok(&place.a, &["lease", "check"]);
 }

@@ -9,42 +9,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::common::disk::{Disk, run};
 use crate::place::{Place, lives, signal, until};
-
-/// A small file system of its own; gone with its value.
-pub struct Disk(PathBuf);
-
-impl Disk {
-    pub fn mount(at: &Path) -> Self {
-        fs::create_dir_all(at).unwrap();
-        run("mount", &["-t", "tmpfs", "-o", "size=512k,mode=0755", "tmpfs", at.to_str().unwrap()]);
-        Self(at.into())
-    }
-
-    pub fn remount(&self, how: &str) {
-        run("mount", &["-o", &format!("remount,{how}"), self.0.to_str().unwrap()]);
-    }
-
-    /// Fills it to the last byte.
-    fn fill(&self) {
-        let mut file = fs::File::create(self.0.join("filler")).unwrap();
-        while file.write_all(&[0; 4096]).is_ok() {}
-    }
-
-    fn relieve(&self) {
-        fs::remove_file(self.0.join("filler")).unwrap();
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
-}
-
-pub fn run(program: &str, args: &[&str]) {
-    assert!(Command::new(program).args(args).status().unwrap().success(), "{program} {args:?}");
-}
 
 /// A killed loop is back, whatever else is the matter.
 pub fn goes_on(place: &Place) {

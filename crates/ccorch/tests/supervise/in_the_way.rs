@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::hardship::{Disk, goes_on, run};
+use crate::common::disk::{Disk, run};
+use crate::hardship::goes_on;
 use crate::place::{Place, until};
 
 /// No answer that waits for nothing takes so long, on a machine with much else to do.

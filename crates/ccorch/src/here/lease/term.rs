@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use anyhow::Result;
 use ccorch_core::lease::{Lease, LeaseFile, Pending, Standing, Term, Watch, supersede, watch as decide};
-use ccorch_core::units::LOOPS_SLICE;
 use ccorch_io::lease_ref::{Commit, Seen, Swap};
 use ccorch_io::{clock, durable, lock, systemd};
 use serde::{Deserialize, Serialize};
@@ -15,6 +14,9 @@ use crate::here::{Here, driver, events, letters, start};
 
 /// The unit that waits for the end of the term.
 const GUARD: &str = "ccorch-term.service";
+
+/// Between two looks at loops that are to end.
+const LOOK: Duration = Duration::from_millis(200);
 
 /// When this boot's loops have to stop.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -79,7 +81,11 @@ pub fn guard(here: &Here) -> Result<()> {
             clock::sleep_until(deadline.stop_at);
         } else if let Some(first) = over(here)? {
             stop(here, first)?;
-            forget(here)?;
+            if Runtime::of(here).is_down(here)? {
+                forget(here)?;
+            } else {
+                clock::sleep_until(clock::since_boot() + LOOK);
+            }
         }
     }
     Ok(())
@@ -112,24 +118,30 @@ fn forget(here: &Here) -> Result<()> {
     if is_over(here)? { durable::remove(&here.paths.term()) } else { Ok(()) }
 }
 
-/// What runs is asked to leave, and killed when half of the time to stop is over.
+/// What runs is asked to leave, and killed when half of the time to stop is over. People are told when that is under way: a disk
+/// that hangs holds nothing up.
 fn stop(here: &Here, first: bool) -> Result<()> {
+    let runtime = Runtime::of(here);
+    let mut stopped = runtime.begin_stop();
+    if runtime == Runtime::Direct {
+        stopped = runtime.stop_all(here);
+    }
     if first {
         let why = "the lease could not be renewed for its whole term: stopping every loop";
         events::record(here, "lease-term-over", None, why);
         letters::tell(here, why);
     }
-    if Runtime::of(here) == Runtime::Direct {
-        return Runtime::Direct.stop_all(here);
+    stopped?;
+    if runtime == Runtime::Direct {
+        return Ok(());
     }
-    systemd::systemctl(&["stop", "--no-block", LOOPS_SLICE])?;
     let grace = term(here).map_or(Duration::ZERO, |term| term.stop / 2);
     let until = clock::since_boot() + grace;
     while clock::since_boot() < until {
-        if Runtime::Systemd.running(here)?.up.is_empty() {
+        if runtime.is_down(here)? {
             return Ok(());
         }
-        clock::sleep_until(until.min(clock::since_boot() + Duration::from_millis(200)));
+        clock::sleep_until(until.min(clock::since_boot() + LOOK));
     }
     let units: Vec<String> = here.rig.loops.keys().map(ccorch_core::units::loop_unit).collect();
     let kill: Vec<&str> =
