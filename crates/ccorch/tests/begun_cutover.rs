@@ -124,6 +124,43 @@ fn a_submodule_that_is_not_committed_is_no_matter_of_a_rescue() {
     assert!(unsaved.contains(said) && unsaved.contains("/srv/w/part: branch `main` at "), "{unsaved}");
 }
 
+/// A driver that died in the quiesce had pushed it and named it nowhere; what is pushed is saved, and is named all the same.
+#[test]
+fn what_a_driver_had_rescued_before_it_died_is_named_by_the_next_one() {
+    let bed = place();
+    let fenced = of_its_owner(&bed);
+    fs::remove_file(&fenced).unwrap();
+    let url = bed.path("x.git").display().to_string();
+    let name = "ccorch/rescue/pi/20260101T000000Z";
+    let rescue = format!(
+        "git update-ref refs/{name}-branch-main HEAD && git push -q origin HEAD:refs/heads/{name}-branch-main"
+    );
+    let commit = "git -c user.name=a -c user.email=a@b commit -q --allow-empty -m alone";
+    bed.pi.sh("/srv/w", &format!("git clone -q {url} . && {commit} && {rescue}"));
+    bed.pi.sh("/srv/w", &format!("git update-ref refs/{name}-stash-0 HEAD~0"));
+    let said = Said { unsaved: Some(UnsavedPolicy::Rescue), ..Said::default() };
+    claimed_with(&bed, &[Step::Preflight, Step::Presync], said);
+    let mut driver = bed.begins(&["cutover", "--resume"]);
+    let until = Instant::now() + Duration::from_secs(120);
+    let line = loop {
+        let journal = journal(&bed);
+        let done = |line: &&str| line.contains(r#""entry":"done","step":"quiesce""#);
+        if let Some(line) = journal.lines().find(done) {
+            break line.to_owned();
+        }
+        assert!(Instant::now() < until && driver.try_wait().unwrap().is_none(), "{journal}");
+        thread::sleep(Duration::from_millis(50));
+    };
+    let _ = driver.kill();
+    let _ = driver.wait();
+    let pushed = line.find(&format!("rescued from /srv/w: {name}-branch-main (")).unwrap();
+    assert!(line[pushed..].contains("), pushed; rescued from /srv/w"), "{line}");
+    assert!(
+        line.contains(&format!("{name}-stash-0 (")) && line.contains("carried to vm and not pushed"),
+        "{line}"
+    );
+}
+
 /// The way back to an owner's rig, which has worked already: whether it had the lease is the arbiter's word alone, and while that is
 /// away nothing is taken for undone.
 #[test]

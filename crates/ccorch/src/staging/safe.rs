@@ -1,5 +1,6 @@
 //! The proof that a still host has everything saved in git, and the rescue of what it has not.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -102,9 +103,10 @@ pub fn safe_point(
     cache: &Cache,
 ) -> Result<SafePoint> {
     let mut all = find(loaded, host)?;
+    let earlier: Vec<Kept> = all.iter().flat_map(|found| made_before(&found.facts, target, stamp)).collect();
     if all.iter().all(|found| found.unsaved.is_empty()) {
         cache.keep_facts(host, all.into_iter().map(|found| found.facts).collect());
-        return Ok(SafePoint::default());
+        return Ok(SafePoint { kept: earlier, ..SafePoint::default() });
     }
     all.retain(|found| !found.unsaved.is_empty());
     if policy == UnsavedPolicy::Refuse {
@@ -117,7 +119,40 @@ pub fn safe_point(
     let set_aside = each(&all, |found| locks::set_aside(&found.facts, host, user, stamp))?.concat();
     let mut proof = rescue_of(loaded, &all, host, Some(target), stamp)?;
     proof.left.retain(|left| !set_aside.contains(left));
+    proof.kept = all_of(earlier, proof.kept);
     Ok(SafePoint { set_aside, ..proof })
+}
+
+/// Rescues of the same stamp, which a driver that died then did not name: what they pushed counts as saved now.
+fn made_before(facts: &Facts, target: &Host, stamp: &str) -> Vec<Kept> {
+    let of_stamp =
+        |name: &str| name.strip_prefix(stamp).is_some_and(|end| end.is_empty() || end.starts_with('-'));
+    let kept = |(dir, rescues): (&str, &BTreeMap<String, String>)| {
+        let made = rescues.iter().filter(|(name, _)| of_stamp(name));
+        let (pushed, held): (Vec<_>, Vec<_>) = made
+            .map(|(name, id)| (format!("ccorch/rescue/{name}"), id.clone()))
+            .partition(|(name, id)| facts.remotes.get(&format!("origin/{name}")) == Some(id));
+        let place = dir.to_owned();
+        // The sync takes along what no remote is known to have.
+        let why = "no remote is known to have it".to_owned();
+        let held = Kept {
+            place: place.clone(),
+            branches: held,
+            not_pushed: Some(why),
+            carried_to: Some(target.name.clone()),
+        };
+        [Kept { place, branches: pushed, not_pushed: None, carried_to: None }, held]
+    };
+    facts.rescues().flat_map(kept).filter(|kept| !kept.branches.is_empty()).collect()
+}
+
+/// What was made before and is made now, each once.
+fn all_of(mut earlier: Vec<Kept>, now: Vec<Kept>) -> Vec<Kept> {
+    for kept in &mut earlier {
+        kept.branches.retain(|one| !now.iter().any(|kept| kept.branches.contains(one)));
+    }
+    earlier.retain(|kept| !kept.branches.is_empty());
+    earlier.into_iter().chain(now).collect()
 }
 
 /// Rescues what a host has not saved. It may be at work, so its locks are its own.
