@@ -3,11 +3,13 @@
 //! Tokens come from files and go into a header, never into an argument, the environment, a log or an error. URLs are shown
 //! by their host alone: the rest of a webhook's URL is often its secret.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use ccorch_core::rig::crosses_in_clear;
 use serde::Serialize;
 use ureq::Agent;
 use ureq::http::{Request, StatusCode, Uri};
@@ -21,8 +23,11 @@ use crate::{content, incus};
 const CONNECT: Duration = Duration::from_secs(10);
 /// How long one try may take in all.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// The largest token, in bytes.
+/// The largest token or URL in a file, in bytes.
 const TOKEN: u64 = 8 << 10;
+
+/// How the URL of a file begins that holds the URL to tell: one that is a secret itself.
+const IN_FILE: &str = "file://";
 
 /// What is told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -51,9 +56,9 @@ impl Message {
 /// Whom to tell.
 #[derive(Debug, Clone)]
 pub enum Sink {
-    /// A topic's URL; a file with an access token. Source: <https://docs.ntfy.sh/publish/>.
+    /// A topic's URL; a file with an access token. A URL `file://` names the file that holds it. Source: <https://docs.ntfy.sh/publish/>.
     Ntfy(String, Option<PathBuf>),
-    /// A URL that gets the [`Message`] as JSON; a file with a bearer token.
+    /// A URL, or that of its file, that gets the [`Message`] as JSON; a file with a bearer token.
     Webhook(String, Option<PathBuf>),
     /// A program that reads title and text.
     Command(Command),
@@ -73,15 +78,19 @@ pub enum SinkError {
 impl fmt::Display for Sink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Ntfy(url, _) => write!(f, "ntfy at {}", host_of(url)),
-            Self::Webhook(url, _) => write!(f, "the webhook at {}", host_of(url)),
+            Self::Ntfy(url, _) => write!(f, "ntfy {}", place_of(url)),
+            Self::Webhook(url, _) => write!(f, "the webhook {}", place_of(url)),
             Self::Command(_) => write!(f, "the command"),
         }
     }
 }
 
-fn host_of(url: &str) -> String {
-    url.parse::<Uri>().ok().and_then(|uri| Some(uri.host()?.to_owned())).unwrap_or_else(|| "?".into())
+fn place_of(url: &str) -> String {
+    if let Some(path) = url.strip_prefix(IN_FILE) {
+        return format!("of {path}");
+    }
+    let host = url.parse::<Uri>().ok().and_then(|uri| Some(uri.host()?.to_owned()));
+    format!("at {}", host.unwrap_or_else(|| "?".into()))
 }
 
 impl Sink {
@@ -109,12 +118,18 @@ impl Sink {
 }
 
 fn post(url: &str, token: Option<&Path>, headers: &[(&str, &str)], body: &[u8]) -> Result<(), SinkError> {
+    let url = &*address(url)?;
+    if token.is_some() && crosses_in_clear(url) {
+        return Err(SinkError::Later(
+            "the token would cross the network in clear; it takes an `https://` URL".into(),
+        ));
+    }
     let mut request = Request::post(url);
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
     if let Some(path) = token {
-        request = request.header("Authorization", format!("Bearer {}", read_token(path)?));
+        request = request.header("Authorization", format!("Bearer {}", read_secret("token", path)?));
     }
     let request = request.body(body).map_err(|_| SinkError::Never("the request cannot be made".into()))?;
     let answer = agent(url)?.run(request);
@@ -129,11 +144,21 @@ fn post(url: &str, token: Option<&Path>, headers: &[(&str, &str)], body: &[u8]) 
     }
 }
 
-fn read_token(path: &Path) -> Result<String, SinkError> {
+/// Where to; nothing of a file's content is in an error.
+fn address(url: &str) -> Result<Cow<'_, str>, SinkError> {
+    let Some(path) = url.strip_prefix(IN_FILE) else { return Ok(Cow::Borrowed(url)) };
+    let found = read_secret("URL", Path::new(path))?;
+    if found.starts_with("https://") || found.starts_with("http://") {
+        return Ok(Cow::Owned(found));
+    }
+    Err(SinkError::Later(format!("the URL {path}: the file does not begin with `https://` or `http://`")))
+}
+
+fn read_secret(what: &str, path: &Path) -> Result<String, SinkError> {
     let read = content::text(path, TOKEN).map_err(|error| error.to_string());
-    let token = read.and_then(|text| text.ok_or_else(|| "no such file".into()));
-    let token = token.map_err(|why| SinkError::Later(format!("the token {}: {why}", path.display())))?;
-    Ok(token.trim().to_owned())
+    let read = read.and_then(|text| text.ok_or_else(|| "no such file".into()));
+    let text = read.map_err(|why| SinkError::Later(format!("the {what} {}: {why}", path.display())))?;
+    Ok(text.trim().to_owned())
 }
 
 /// A client for one message: the system's certificates are not kept in memory between two.

@@ -38,7 +38,7 @@ pub use loops::{Agent, Loop, Role};
 pub use notify::Notify;
 pub use parse::{check, locate_key, parse};
 pub use proxy::{Backend, Proxy};
-pub use rules::size_bytes;
+pub use rules::{crosses_in_clear, size_bytes};
 pub use schema::schema;
 pub use secrets::{SecretItem, Secrets};
 pub use tree::MAX_BYTES;

@@ -3,7 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// A way to tell a person: exactly one of `ntfy`, `webhook` and `command`.
+/// A way to tell a person: exactly one of `ntfy`, `webhook` and `command`. In place of a URL that is a secret itself, as those of
+/// many webhooks are, stands `file:///PATH`: a file on the host that holds it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Notify {

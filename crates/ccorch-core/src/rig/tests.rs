@@ -283,7 +283,7 @@ fn services_make_sense() {
     18: secrets.items.c.mode: expected a mode in octal like `0600`, found `rw`
     18: secrets.items.c.owner: expected a Unix user name (a-z, 0-9, `_`, `-`), found `A`
     "#);
-    assert_snapshot!(replaced("lease:", "tools: [jq, /bin/jq, jq]\nnotify: [ { ntfy: ntfy.sh/x }, { ntfy: \"https://a:b@ntfy.sh/x\" }, { token_file: t }, { webhook: \"http://h/x\", command: [say] }, { ntfy: \"http://h/x\", token_file: /t }, { ntfy: \"http://127.0.0.1:80/x\", token_file: /t } ]\nlease:"), @"
+    assert_snapshot!(replaced("lease:", "tools: [jq, /bin/jq, jq]\nnotify: [ { ntfy: ntfy.sh/x }, { ntfy: \"https://a:b@ntfy.sh/x\" }, { token_file: t }, { webhook: \"http://h/x\", command: [say] }, { ntfy: \"http://h/x\", token_file: /t }, { ntfy: \"http://127.0.0.1:80/x\", token_file: /t }, { webhook: \"file://run/x\" }, { webhook: \"file:///run/x\", token_file: /t } ]\nlease:"), @"
     13: tools[1]: expected the bare name of a command, found `/bin/jq`
     13: tools[2]: warning: `jq` is tools[0] already
     14: notify[0].ntfy: expected a URL that starts with `https://` or `http://`, found `ntfy.sh/x`
@@ -292,6 +292,7 @@ fn services_make_sense() {
     14: notify[2]: expected `ntfy: URL`, `webhook: URL` or `command: [PROGRAM, ...]`
     14: notify[3]: expected one of `ntfy`, `webhook` and `command`; make each an entry of its own
     14: notify[4].token_file: the token would cross the network in clear; expected an `https://` URL beside it
+    14: notify[6].webhook: expected an absolute path without `.`, `..`, a doubled or a trailing `/`, found `run/x`
     ");
 }
 

@@ -79,6 +79,31 @@ fn a_webhook_gets_json() {
 }
 
 #[test]
+fn a_url_that_is_a_secret_is_in_a_file_and_in_no_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("hook");
+    let sink = |token| Sink::Webhook(format!("file://{}", file.display()), token);
+    let fails = |token| match sink(token).tell(&message()) {
+        Err(SinkError::Later(why)) => why,
+        other => panic!("{other:?}"),
+    };
+    assert!(fails(None).ends_with("hook: no such file"));
+    let (url, asked) = server(OK);
+    fs::write(&file, format!("{url}\n")).unwrap();
+    sink(None).tell(&message()).unwrap();
+    assert!(asked.join().unwrap().starts_with("POST /topic/se-cret HTTP/1.1\r\n"));
+    assert_eq!(sink(None).to_string(), format!("the webhook of {}", file.display()));
+    for content in ["se-cret", "ftp://h/se-cret", "http://127.0.0.1:1/se-cret", "http:// /se-cret", ""] {
+        fs::write(&file, content).unwrap();
+        let error = sink(None).tell(&message()).unwrap_err().to_string();
+        assert!(!error.contains("se-cret"), "{error}");
+    }
+    // The rig's check cannot see it.
+    fs::write(&file, "http://192.0.2.1/x").unwrap();
+    assert!(fails(Some(file.clone())).starts_with("the token would cross the network in clear"));
+}
+
+#[test]
 fn what_may_get_better_is_told_from_what_may_not_and_no_url_is_shown() {
     for (answer, later) in [
         ("HTTP/1.1 500 Oh\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", true),

@@ -6,9 +6,10 @@ mod paths;
 mod words;
 
 pub(super) use git::{git_remote, ref_name, repository_identity};
+pub use net::crosses_in_clear;
 pub(super) use net::{
-    crosses_in_clear, fingerprint, host_key, host_name, host_port, instance_name, loopback_socket, shown_url,
-    ssh_destination, url,
+    fingerprint, host_key, host_name, host_port, instance_name, loopback_socket, shown_url, ssh_destination,
+    url,
 };
 pub(super) use paths::{absolute_path, is_within, operator_path, path_below, path_in, place, secret_mode};
 pub use words::size_bytes;

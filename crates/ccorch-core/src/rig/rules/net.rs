@@ -90,7 +90,7 @@ pub(in crate::rig) fn shown_url(url: &str) -> String {
 }
 
 /// Whether what is sent to a URL can be read on its way: `http://` to another machine.
-pub(in crate::rig) fn crosses_in_clear(url: &str) -> bool {
+pub fn crosses_in_clear(url: &str) -> bool {
     let Some(rest) = url.strip_prefix("http://") else { return false };
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     let host = authority.rsplit('@').next().unwrap_or(authority);

@@ -35,7 +35,10 @@ pub(super) fn check(rig: &Rig, report: &mut Report) {
 fn tell(notify: &Notify, index: &str, report: &mut Report) {
     let at = |key| ["notify", index, key];
     for (key, url) in [("ntfy", &notify.ntfy), ("webhook", &notify.webhook)] {
-        report.must_if(&at(key), url.as_deref(), |url| rules::url(url, &["https", "http"]));
+        report.must_if(&at(key), url.as_deref(), |url| match url.strip_prefix("file://") {
+            Some(path) => rules::absolute_path(path),
+            None => rules::url(url, &["https", "http"]),
+        });
     }
     if let Some(program) = notify.command.first() {
         report.must(&at("command"), rules::line(program));
