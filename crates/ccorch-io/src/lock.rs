@@ -4,18 +4,22 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 
 use crate::process;
 
 /// How long a lock whose holder was killed may take to be free.
 const LEFT_BY_THE_DEAD: Duration = Duration::from_secs(10);
+
+/// Between two looks at a lock that somebody holds.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// A held lock; released when dropped.
 #[derive(Debug)]
@@ -49,7 +53,7 @@ pub fn acquire(path: &Path, who: &str) -> Result<Lock> {
     loop {
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => break,
-            Err(rustix::io::Errno::WOULDBLOCK) => {}
+            Err(Errno::WOULDBLOCK) => {}
             Err(error) => return Err(error).with_context(|| format!("lock {}", path.display())),
         }
         let holder = fs::read_to_string(path).unwrap_or_default().trim().to_owned();
@@ -81,15 +85,57 @@ fn has_ended(holder: &str) -> bool {
 
 /// Waits for one's turn, for short sections that several processes of one host share.
 pub fn wait(path: &Path) -> Result<Lock> {
+    let file = open(path)?;
+    flock(&file, FlockOperation::LockExclusive).with_context(|| format!("lock {}", path.display()))?;
+    Ok(Lock { file })
+}
+
+fn open(path: &Path) -> Result<File> {
     let opened = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path);
     // A disk that takes no writes any more holds nobody up whose lock file is there.
     let file = match opened {
         Err(error) if error.kind() == ErrorKind::ReadOnlyFilesystem => File::open(path),
         opened => opened,
     };
-    let file = file.with_context(|| format!("open lock {}", path.display()))?;
-    flock(&file, FlockOperation::LockExclusive).with_context(|| format!("lock {}", path.display()))?;
+    file.with_context(|| format!("open lock {}", path.display()))
+}
+
+/// Waits for one's turn; a process that has not given it up after `grace` is killed, with all that inherited it.
+pub fn wait_or_end(path: &Path, grace: Duration) -> Result<Lock> {
+    let file = open(path)?;
+    let until = Instant::now() + grace;
+    while let Err(error) = flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        if error != Errno::WOULDBLOCK {
+            return Err(error).with_context(|| format!("lock {}", path.display()));
+        }
+        let over = Instant::now().saturating_duration_since(until);
+        ensure!(over < LEFT_BY_THE_DEAD, "{} is held by what cannot be ended", path.display());
+        if over > Duration::ZERO {
+            for pid in holders(&file)? {
+                // It may be over by now.
+                let _ = process::kill(pid);
+            }
+        }
+        thread::sleep(LOOK);
+    }
     Ok(Lock { file })
+}
+
+/// Other processes that have this file open. Those of other users are seen by root alone.
+fn holders(file: &File) -> Result<Vec<u32>> {
+    let this = file.metadata()?;
+    let same = |open: &fs::DirEntry| {
+        fs::metadata(open.path()).is_ok_and(|found| (found.dev(), found.ino()) == (this.dev(), this.ino()))
+    };
+    let mut pids = Vec::new();
+    for process in fs::read_dir("/proc")?.flatten() {
+        let Some(pid) = process.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        let Ok(mut opens) = fs::read_dir(process.path().join("fd")) else { continue };
+        if pid != std::process::id() && opens.any(|open| open.is_ok_and(|open| same(&open))) {
+            pids.push(pid);
+        }
+    }
+    Ok(pids)
 }
 
 #[cfg(test)]
@@ -108,6 +154,26 @@ mod tests {
         child.kill().unwrap();
         child.wait().unwrap();
         second.unwrap();
+    }
+
+    #[test]
+    fn who_does_not_give_it_up_is_ended_with_its_children() {
+        use std::process::Command;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        // The command that took it is over, and its child has it.
+        let script = "exec 9> \"$1\"; flock -s 9; sleep 600 & exec 8> \"$1.begun\"; wait";
+        let mut holder = Command::new("sh").args(["-c", script, "sh"]).arg(&path).spawn().unwrap();
+        let until = Instant::now() + Duration::from_secs(60);
+        while !dir.path().join("lock.begun").exists() {
+            assert!(Instant::now() < until, "it never began");
+            thread::sleep(Duration::from_millis(10));
+        }
+        let begun = Instant::now();
+        let lock = wait_or_end(&path, Duration::from_millis(300)).unwrap();
+        assert!(begun.elapsed() >= Duration::from_millis(300), "nobody was waited for");
+        assert!(!holder.wait().unwrap().success());
+        assert_eq!(holders(&lock.file).unwrap(), Vec::<u32>::new());
     }
 
     #[test]

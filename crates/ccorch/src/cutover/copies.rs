@@ -20,11 +20,23 @@ use crate::here::driver::{STALE, is_refusal as is_stale, refuse};
 use crate::{hints, reach, remote};
 
 /// Lets in the newest driver alone, as `ccorch_core::lease::admit` says it. What follows it in a script is one act: a newer
-/// driver waits until it is over.
+/// driver waits until it is over. `end_acts` waits for commands that are no acts, and ends those that do not end, as
+/// `crates/ccorch/src/here/driver.rs::end_acts` does.
 pub const ADMIT: &str = r#"
 set -eu
 state=/var/lib/ccorch; turn=$1; id=$2; stale=$3; shift 3
 mkdir -p "$state"
+end_acts() {
+  exec 8>> "$state/driver-acts.lock"
+  if ! flock -w 5 8; then
+    for open in /proc/[0-9]*/fd/*; do
+      pid=${open#/proc/}; pid=${pid%%/*}
+      if [ "$pid" != "$$" ] && [ "$open" -ef "$state/driver-acts.lock" ]; then kill -KILL "$pid" || :; fi
+    done
+    flock -w 60 8
+  fi
+  exec 8>&-
+}
 exec 9>> "$state/driver-turn.lock"; flock -w 120 9
 file=$state/driver-turn; seen=0; by=nobody
 if [ -s "$file" ]; then read -r seen by < "$file"; fi
@@ -34,6 +46,7 @@ if [ "$turn" -lt "$seen" ]; then
 fi
 if [ "$turn" -gt "$seen" ]; then
   printf '%s %s\n' "$turn" "$id" > "$file.new"; sync "$file.new"; mv "$file.new" "$file"
+  end_acts
 fi
 "#;
 
@@ -53,7 +66,9 @@ pub fn send(journal: &Journal, text: &str, steps: &Steps<'_>) -> Result<()> {
     let passes = [to, from].map(|other| may_lack_copy(other, undoes));
     let told = both(steps, passes, undoes.is_some(), |side| match side.kind {
         SideKind::Ccorch => hosted::keep(side, &journal.id, text),
-        SideKind::Legacy => admit(side, &journal.id).map(drop),
+        SideKind::Legacy => {
+            Ok(act(side, &journal.id, "end what is under way", "end_acts", &[]).run().map(drop)?)
+        }
     })?;
     // Its owner's rig is about to be started, and the host that hears of a takeover did not answer.
     let unheard = told.len() == 1 && from == SideKind::Legacy && undoes.is_some();

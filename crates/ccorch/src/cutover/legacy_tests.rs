@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::super::copies::{ADMIT, IS_FENCED};
-use super::super::side::GATE;
+use super::super::side::{GATE, LEAVES};
 use super::{FENCE, PROCESSES, UNFENCE};
 
 #[test]
@@ -94,7 +94,7 @@ fn act(host: &Path, turn: u32, text: &str, args: &[&str]) -> Command {
 /// A command of the driver of this turn that changes something.
 fn gated(host: &Path, turn: u32, argv: &[&str]) -> Command {
     let turn = turn.to_string();
-    script(host, GATE, &[&["driver-turn.lock", &turn, "stale"], argv].concat())
+    script(host, GATE, &[&[&turn[..], "stale"], argv].concat())
 }
 
 fn said(mut command: Command) -> (Option<i32>, String) {
@@ -160,6 +160,37 @@ fn who_takes_over_waits_for_what_is_being_changed() {
     fs::remove_file(&busy).unwrap();
     assert!(changes.wait().unwrap().success() && takes_over.wait().unwrap().success());
     assert_eq!(said(gated(host, 2, &["true"])).0, Some(6));
+}
+
+/// A machine that sleeps leaves a transfer which waits for its next word, for as long as its connection seems to stand. What its
+/// owner's command left running is none of that.
+#[test]
+fn who_takes_over_ends_what_does_not_end_and_nothing_that_its_owner_started() {
+    let host = host();
+    let host = host.path();
+    assert_eq!(said(act(host, 2, IS_FENCED, &[])).0, Some(0));
+    let begins = |turn, argv: &[&str]| {
+        let mut command = gated(host, turn, argv).stdin(Stdio::piped()).spawn().unwrap();
+        let mut begun = [0];
+        std::io::Read::read_exact(command.stdout.as_mut().unwrap(), &mut begun).unwrap();
+        command
+    };
+    let mut waits = begins(2, &["sh", "-c", "echo; cat"]);
+    let mut left = begins(2, &["sh", "-c", "(sleep 600; echo) & echo; exit 0"]);
+    let mut owners = begins(2, &["sh", "-c", LEAVES, "owner", "sh", "-c", "echo; cat"]);
+    assert_eq!(said(act(host, 3, IS_FENCED, &[])).0, Some(0));
+    assert!(!waits.wait().unwrap().success());
+    // Its output ends with what it had left.
+    let mut rest = Vec::new();
+    std::io::Read::read_to_end(left.stdout.as_mut().unwrap(), &mut rest).unwrap();
+    assert!(left.wait().unwrap().success());
+    assert!(owners.try_wait().unwrap().is_none(), "its owner's command was ended");
+    drop(owners.stdin.take());
+    assert!(owners.wait().unwrap().success());
+    // The same for one that asks again, as it was not answered.
+    let mut again = begins(3, &["sh", "-c", "echo; cat"]);
+    assert_eq!(said(act(host, 3, "end_acts", &[])).0, Some(0));
+    assert!(!again.wait().unwrap().success());
 }
 
 /// A driver that lifts the fence in the very moment in which another one takes over: that one hears of it.

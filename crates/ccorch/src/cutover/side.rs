@@ -23,9 +23,10 @@ use crate::{reach, remote};
 const ANSWER: Duration = Duration::from_secs(20);
 
 /// Runs a command unless a newer driver was here: its record is `TURN ID` on a host without ccorch, else JSON. Under a lock that
-/// acts share and a driver that takes over does not.
+/// such commands share; a driver that takes over waits for it a while, and ends who has it still: a machine that sleeps may have
+/// left it waiting for its next word.
 pub const GATE: &str = r#"
-state=/var/lib/ccorch; lock=$state/$1; turn=$2; stale=$3; shift 3
+state=/var/lib/ccorch; lock=$state/driver-acts.lock; turn=$1; stale=$2; shift 2
 if [ -e "$lock" ]; then
   exec 9< "$lock"
   if ! flock -s -w 120 9; then echo "error: $stale: another driver's act goes on here" >&2; exit 6; fi
@@ -39,7 +40,7 @@ done
 exec "$@"
 "#;
 /// Without the lock of [`GATE`].
-const LEAVES: &str = r#"exec 9<&-; exec "$@""#;
+pub const LEAVES: &str = r#"exec 9<&-; exec "$@""#;
 
 /// One of the two hosts, reached when the first thing is to be done there: what needs the other one alone goes on without it.
 #[derive(Debug)]
@@ -176,11 +177,7 @@ impl Side {
     /// command is over. Before there is a turn it is the host itself.
     pub fn acting(&self) -> Host {
         let turn = self.turn();
-        let lock = match self.kind {
-            SideKind::Ccorch => "driver.lock",
-            SideKind::Legacy => "driver-turn.lock",
-        };
-        let gate = ["sh", "-c", GATE, "gate", lock, &turn.0.to_string(), STALE].map(Into::into);
+        let gate = ["sh", "-c", GATE, "gate", &turn.0.to_string(), STALE].map(Into::into);
         if turn.0 == 0 || self.is_gone() { self.host.clone() } else { self.host.gated(gate.into()) }
     }
 

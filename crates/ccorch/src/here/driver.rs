@@ -1,5 +1,7 @@
 //! The drivers this host has heard of: it does the bidding of the newest one alone, one act at a time.
 
+use std::time::Duration;
+
 use anyhow::Result;
 use ccorch_core::lease::{Driver, Owner, Refused, admit as decide};
 use ccorch_io::durable;
@@ -10,6 +12,9 @@ use crate::error::{Kind, Problem};
 
 /// How a refusal of a driver begins; the driver knows it by this, through ssh too.
 pub const STALE: &str = "this driver may not act";
+
+/// How long a command of a driver's may take to end by itself.
+const ACTS: Duration = Duration::from_secs(5);
 
 /// The newest driver this host has heard of.
 pub fn seen(here: &Here) -> Result<Option<Owner>> {
@@ -30,12 +35,25 @@ pub fn admit_end(here: &Here, driver: &Driver, by: &str) -> Result<Lock> {
 
 /// What this host does by itself with a cutover is no driver's act, and waits for those.
 pub fn between_acts(here: &Here) -> Result<Lock> {
+    let lock = acts(here)?;
+    end_acts(here)?;
+    Ok(lock)
+}
+
+/// Waits for a driver's commands that are no acts of this ccorch (`crates/ccorch/src/cutover/side.rs::GATE`), and ends those that
+/// do not end: their driver is replaced, or asks again as it was not answered. One that sleeps may have left a transfer that waits
+/// for its next word. Every step is repeatable.
+pub fn end_acts(here: &Here) -> Result<()> {
+    lock::wait_or_end(&here.paths.state().join("driver-acts.lock"), ACTS).map(drop)
+}
+
+fn acts(here: &Here) -> Result<Lock> {
     lock::wait(&here.paths.state().join("driver.lock"))
 }
 
 fn enter(here: &Here, driver: &Driver, by: &str, at_its_end: bool) -> Result<Lock> {
     super::lease::share_connection(here);
-    let lock = between_acts(here)?;
+    let lock = acts(here)?;
     let _record = record_lock(here)?;
     let seen = seen(here)?;
     match decide(seen.as_ref(), driver) {
@@ -45,6 +63,7 @@ fn enter(here: &Here, driver: &Driver, by: &str, at_its_end: bool) -> Result<Loc
     if seen.is_none_or(|seen| seen.turn < driver.turn) {
         let owner = Owner { journal: driver.journal.clone(), turn: driver.turn, by: by.into(), open: true };
         record(here, &owner)?;
+        end_acts(here)?;
     }
     Ok(lock)
 }

@@ -19,6 +19,8 @@ pub fn keep(here: &Here, id: &str, turn: Turn, text: &str) -> Result<()> {
     let driver = Driver { journal: id.into(), turn };
     let admit = if new.outcome().is_some() { driver::admit_end } else { driver::admit };
     let _lock = admit(here, &driver, by)?;
+    // It comes between two steps, or before one is repeated that was cut off.
+    driver::end_acts(here)?;
     if new.id != id || new.turn() != Some(turn) {
         let message =
             format!("what was sent is journal {} of turn {:?}, not {id} of turn {turn}", new.id, new.turn());
