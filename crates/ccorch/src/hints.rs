@@ -11,7 +11,12 @@ use ccorch_io::socks::SocksError;
 use ccorch_io::ssh::{SshFailure, classify};
 
 use crate::error::{Kind, Problem};
+use crate::here::driver::STALE;
 use crate::remote::INSTALLED;
+
+/// For a driver that a host refused because it listens to a newer one.
+const REPLACED: &str = "`ccorch lease show` tells who runs the rig; where the cutover is not over, `ccorch cutover --resume` takes it \
+                        in hand again";
 
 /// The kind of an error and its hint: the first cause that is known decides.
 pub fn of(error: &anyhow::Error) -> (Kind, Option<String>) {
@@ -85,6 +90,10 @@ fn command(error: &CommandError) -> Option<(Kind, String)> {
         return Some(relayed);
     }
     let says = |text: &str| error.tail.contains(text);
+    if error.failure == Failure::Exit(Kind::Conflict as i32) && says(STALE) {
+        // A gate is a script, and says no hint.
+        return Some((Kind::Conflict, REPLACED.into()));
+    }
     Some(match error.failure {
         Failure::NotFound => (Kind::Unfit, format!("install the program that is missing on {host}")),
         Failure::Deadline(_) => {
@@ -139,6 +148,17 @@ fn ssh(failure: SshFailure, host: &str) -> (Kind, String) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_driver_that_a_gate_refused_is_told_what_one_is_that_ccorch_refused() {
+        let error = CommandError {
+            host: Some("vm".into()),
+            command: "rm -f -- /var/lib/ccorch/standby.json".into(),
+            failure: Failure::Exit(Kind::Conflict as i32),
+            tail: format!("error: {STALE}: a newer driver has taken over (turn 2)"),
+        };
+        assert_eq!(of(&error.into()), (Kind::Conflict, Some(REPLACED.into())));
+    }
 
     #[test]
     fn a_failure_of_ccorch_on_a_host_keeps_its_kind_and_its_hint() {

@@ -4,6 +4,18 @@
 # with the line that says that a step begins, before or after a test sees that line.
 case $SSH_ORIGINAL_COMMAND in *"journal keep"*) exec sh -c "$SSH_ORIGINAL_COMMAND" ;; esac
 echo >> /var/commands
+# An act bears the turn of its driver. One of them can be held (`N`): it comes when its driver sleeps already, and does
+# nothing before it is let go.
+case $SSH_ORIGINAL_COMMAND in *" --turn "* | *"this driver may not act"*)
+    echo >> /var/acts
+    if [ -s /var/hold ]; then
+        number=$(flock /var/hold-count sh -c 'echo >> /var/hold-count; wc -l < /var/hold-count')
+        if [ "$number" = "$(cat /var/hold)" ]; then
+            : > /var/held
+            while [ -e /var/hold ]; do sleep 0.02; done
+        fi
+    fi
+esac
 if [ -s /var/kill ]; then
     # Several may come at the same time, and each has a number of its own.
     number=$(flock /var/kill-count sh -c 'echo >> /var/kill-count; wc -l < /var/kill-count')

@@ -1,5 +1,8 @@
 //! `cargo xtask asleep`: cutovers whose target cannot confirm itself, with driver, source and target asleep, waking in every
-//! order. In the end the source is at work and the target is not, whoever was there to see to it.
+//! order. In the end the source is at work and the target is not, whoever was there to see to it. And ([`late`]) cutovers that
+//! another machine ends while their driver sleeps.
+
+mod late;
 
 use std::fs;
 use std::path::Path;
@@ -12,6 +15,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail, ensure};
 use ccorch_core::cutover::Step;
 use clap::Args;
+use late::Late;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -26,10 +30,11 @@ use crate::matrix::{Ground, Pool};
 use crate::report::Report;
 use crate::wait;
 
-/// Have the target of a cutover fail while driver, source and target sleep, and let them wake in every order
+/// Have the target of a cutover fail while driver, source and target sleep, and let them wake in every order; have a driver
+/// sleep at every step while another machine ends the cutover
 ///
 /// Needs root. Each story is a world of its own: two hosts, real git remotes, agents that commit all the while, and on the
-/// target agents that always die.
+/// target agents that always die, but for the stories of a late driver.
 #[derive(Debug, Args)]
 pub struct AsleepArgs {
     /// Only stories whose name has this in it
@@ -115,19 +120,32 @@ fn stories() -> Vec<Story> {
 /// Runs them.
 pub fn run(args: &AsleepArgs) -> Result<ExitCode> {
     let ground = Ground::prepare(&mut Report::default())?;
-    let failed = on(&ground, args.only.as_deref().unwrap_or_default(), args.jobs)?;
+    let failed = on(&ground, args.only.as_deref().unwrap_or_default(), args.jobs, |_| true)?;
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Plays the stories whose names have this in them; how many failed.
-pub fn on(ground: &Ground, only: &str, jobs: usize) -> Result<usize> {
+/// Plays those of every test run: of a driver that falls asleep in a step, one end each; how many failed.
+pub fn sample(ground: &Ground, jobs: usize) -> Result<usize> {
+    on(ground, "", jobs, Late::is_in_sample)
+}
+
+fn on(ground: &Ground, only: &str, jobs: usize, which: impl Fn(&Late) -> bool) -> Result<usize> {
     let stories = stories();
-    let names: Vec<&str> = stories.iter().map(|story| story.0.as_str()).collect();
+    let late: Vec<String> = late::all().iter().filter(|late| which(late)).map(ToString::to_string).collect();
+    let names: Vec<&str> = stories.iter().map(|story| &story.0).chain(&late).map(String::as_str).collect();
     Pool { ground, jobs }.stories("asleep", &names, only)
 }
 
 /// Plays one; its last line tells how it went.
 pub fn story(tools: &Path, template: &Path, name: &str) -> Result<()> {
+    if let Some(late) = late::all().into_iter().find(|story| story.to_string() == name) {
+        let world = World::of(tools, template)?;
+        judge::at_work(&world)?;
+        let sampler = Sampler::start();
+        // The references of a run lie beside its template.
+        let played = late.play(&world, template.parent().context("a template lies in a folder")?);
+        return told(&world, played, sampler);
+    }
     let (_, fallback, events) =
         stories().into_iter().find(|story| story.0 == name).with_context(|| format!("no story {name}"))?;
     let mut world = World::of(tools, template)?;
@@ -142,15 +160,19 @@ pub fn story(tools: &Path, template: &Path, name: &str) -> Result<()> {
         [Event::NoFence] => no_fence(&world, &plague),
         _ => play(&mut world, &plague, &events),
     };
+    told(&world, played, sampler)
+}
+
+fn told(world: &World, played: Result<String>, sampler: Sampler) -> Result<()> {
     let samples = sampler.stop();
-    match played.and_then(|said| Ok((said, samples?))) {
-        Ok((said, samples)) => println!("{said}, {samples} samples"),
-        Err(error) => {
-            last_words(&world);
-            return Err(error);
-        }
+    let told = played.and_then(|said| {
+        println!("{said}, {} samples", samples?);
+        Ok(())
+    });
+    if told.is_err() {
+        last_words(world);
     }
-    Ok(())
+    told
 }
 
 /// The agents of the target always die.

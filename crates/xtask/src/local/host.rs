@@ -113,7 +113,33 @@ impl Host {
 
     /// How many commands came over ssh so far.
     pub fn commands(&self) -> usize {
-        fs::metadata(self.path("var/commands")).map_or(0, |file| usize::try_from(file.len()).unwrap_or(0))
+        self.lines_of("var/commands")
+    }
+
+    /// How many of them were a driver's acts, which bear its turn.
+    pub fn acts(&self) -> usize {
+        self.lines_of("var/acts")
+    }
+
+    /// Has the nth act from now on stand still before it does anything.
+    pub fn hold_act(&self, nth: usize) -> Result<()> {
+        remove(&self.path("var/hold-count"))?;
+        fs::write(self.path("var/hold"), format!("{nth}\n")).context("arm the hold")
+    }
+
+    /// Whether an act stands still.
+    pub fn holds_one(&self) -> bool {
+        self.path("var/held").exists()
+    }
+
+    /// Lets it go on.
+    pub fn let_go(&self) -> Result<()> {
+        remove(&self.path("var/hold"))
+    }
+
+    /// Each is an empty line.
+    fn lines_of(&self, file: &str) -> usize {
+        fs::metadata(self.path(file)).map_or(0, |file| usize::try_from(file.len()).unwrap_or(0))
     }
 
     /// Its processes.

@@ -117,7 +117,7 @@ fn is_it(point: Point, asks: bool, text: &str) -> bool {
     }
 }
 
-/// A driver that waits for its file stands still by itself; any other is stopped meanwhile.
+/// A driver that waits for its file stands still by itself; any other is stopped meanwhile, and stays so where the act fails.
 fn stand_still(
     point: Point,
     asks: bool,
@@ -129,7 +129,7 @@ fn stand_still(
         kill_process(pid, Signal::STOP)?;
     }
     let acted = act(Moment::At(point), driver);
-    if !asks && driver.try_wait()?.is_none() {
+    if acted.is_ok() && !asks && driver.try_wait()?.is_none() {
         kill_process(pid, Signal::CONT)?;
     }
     acted

@@ -32,7 +32,8 @@ const TAKEN_BACK: i32 = 8;
 const UNREACHABLE: i32 = 4;
 const CONFLICT: i32 = 6;
 
-type Commands = BTreeMap<String, [usize; 2]>;
+/// Source and target: commands, and those among them that are acts.
+type Commands = BTreeMap<String, [[usize; 2]; 2]>;
 
 /// Plays one cell; its last line tells how it went.
 pub fn cell(tools: &Path, template: &Path, states: &Path, name: &str) -> Result<()> {
@@ -230,14 +231,14 @@ fn undisturbed(world: &World, state: &Path) -> Result<&'static str> {
     let gate = Gate::at(points, &journals())?;
     let mut driver = start(world, &["cutover"], "first")?;
     let mut commands = Commands::new();
-    let count = || [world.hosts[0].commands(), world.hosts[1].commands()];
+    let count = || world.hosts.each_ref().map(|host| [host.commands(), host.acts()]);
     let status = gate.follow(&mut driver, |moment, _| {
         match moment {
             Moment::At(Point::Before(step)) => drop(commands.insert(step.name().into(), count())),
             Moment::At(Point::After(step)) => {
                 let before = commands.get_mut(step.name()).context("a step ended that did not begin")?;
                 let now = count();
-                *before = [now[0] - before[0], now[1] - before[1]];
+                *before = [0, 1].map(|host| [0, 1].map(|kind| now[host][kind] - before[host][kind]));
             }
             _ => {}
         }
@@ -250,8 +251,17 @@ fn undisturbed(world: &World, state: &Path) -> Result<&'static str> {
 }
 
 fn count_of(states: &Path, step: Step, who: Who) -> Result<usize> {
+    Ok(counts(states, step)?[index(who)][0])
+}
+
+/// How many acts a step has on source (0) or target (1).
+pub fn acts_of(states: &Path, step: Step, host: usize) -> Result<usize> {
+    Ok(counts(states, step)?[host][1])
+}
+
+fn counts(states: &Path, step: Step) -> Result<[[usize; 2]; 2]> {
     let commands: Commands = serde_json::from_str(&fs::read_to_string(states.join(COMMANDS))?)?;
-    Ok(commands.get(step.name()).map_or(0, |both| both[index(who)]))
+    Ok(commands.get(step.name()).copied().unwrap_or_default())
 }
 
 /// What everybody said last, for people.
