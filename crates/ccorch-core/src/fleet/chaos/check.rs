@@ -187,10 +187,13 @@ impl Checks {
         self.knows.insert(name.clone(), phase);
     }
 
-    /// Given up or refused, aloud.
-    pub fn said_lost(&mut self, name: &LoopName, id: &str) {
+    /// Given up or refused, aloud; people see to it. `more`: whether news of the inbox waits that is not.
+    pub fn said_lost(&mut self, now: Millis, name: &LoopName, id: &str, more: bool) {
         self.tally.given_up += 1;
         self.asked.remove(&(name.clone(), id.to_owned()));
+        if id.starts_with("inbox-") && !more {
+            self.inbox.entry(name.clone()).or_default().1 = now;
+        }
     }
 
     pub fn phase(&mut self, index: usize) -> Result<(), String> {

@@ -83,7 +83,9 @@ impl World {
             "nudge-given-up" | "nudge-refused" => {
                 let id = detail.split([' ', ':']).next().unwrap_or_default();
                 if let Some(name) = about {
-                    self.checks.said_lost(name, id);
+                    let memory = self.fleet.as_ref().and_then(|fleet| fleet.memory(name));
+                    let more = memory.is_some_and(|memory| memory.nudges.has(Purpose::Inbox));
+                    self.checks.said_lost(self.now, name, id, more);
                 }
             }
             _ => {}
