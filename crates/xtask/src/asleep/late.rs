@@ -120,6 +120,13 @@ impl Late {
             When::Amid(host) | When::Over(host) => {
                 let acts = acts_of(states, self.step, host)?;
                 if acts == 0 {
+                    // What changes a host bears its driver's turn, or nobody could refuse it.
+                    let some = acts_of(states, self.step, 0)? + acts_of(states, self.step, 1)? > 0;
+                    ensure!(
+                        some || !self.step.changes_a_host(),
+                        "no command of {} is an act",
+                        self.step.name()
+                    );
                     return Ok(None);
                 }
                 // One in the middle; of two in the middle each has an end. How often a verify acts is not known.
