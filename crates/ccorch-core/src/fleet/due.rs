@@ -1,7 +1,10 @@
 //! What follows from time passing: starts, probes, looks, the word to go on; and when the next of them is.
 
+use jiff::SignedDuration;
+
+use super::account::wait;
 use super::nudges::Purpose;
-use super::steady::{Millis, Now};
+use super::steady::{Millis, Now, SECOND};
 use super::{Action, Fleet, Proc, Rung};
 use crate::rig::Role;
 use crate::watchdog::life::{Event, State};
@@ -9,6 +12,7 @@ use crate::watchdog::life::{Event, State};
 impl Fleet {
     /// Does what is due at `now`.
     pub(super) fn due(&mut self, now: Now) {
+        self.clock_set(now);
         self.accounts_due(now);
         self.report_due(now);
         self.notices_due(now);
@@ -18,6 +22,32 @@ impl Fleet {
         for i in due {
             self.due_of_one(now, i);
             self.touch(i);
+        }
+    }
+
+    /// The wall clock was set, and the end of a loop's own limit is a moment of it.
+    fn clock_set(&mut self, now: Now) {
+        let set = now.ahead() - self.ahead;
+        if set.unsigned_abs() < SECOND {
+            return;
+        }
+        self.ahead = now.ahead();
+        let then = Now {
+            wall: now.wall.saturating_sub(SignedDuration::from_millis(set)).unwrap_or(now.wall),
+            ..now
+        };
+        for i in 0..self.ones.len() {
+            let one = &self.ones[i];
+            let (State::Limited(until @ Some(_)), Some(due)) = (one.memory.state, one.memory.due) else {
+                continue;
+            };
+            let waits =
+                |now| wait(until, now, self.plan.seed, one.name.as_str()).map(|left| now.steady + left);
+            // Another moment is no reset's: its account works again, or it is tried blindly.
+            if waits(then).is_some_and(|at| at.abs_diff(due) < SECOND) {
+                self.ones[i].memory.due = Some(waits(now).unwrap_or(now.steady));
+                self.touch(i);
+            }
         }
     }
 

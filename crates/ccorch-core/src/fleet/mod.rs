@@ -124,6 +124,8 @@ pub struct Fleet {
     /// In order.
     changed: Vec<usize>,
     shared_changed: bool,
+    /// How far the wall clock is ahead of steady time, when that was last looked at.
+    ahead: i64,
     out: Vec<Action>,
 }
 
@@ -156,7 +158,8 @@ impl Fleet {
             members.entry(one.spec.account.clone()).or_default().push(i);
         }
         let (calendar, changed) = (BTreeSet::new(), Vec::new());
-        Self { plan, shared, ones, index, members, calendar, changed, shared_changed: false, out: Vec::new() }
+        let (ahead, out) = (now.ahead(), Vec::new());
+        Self { plan, shared, ones, index, members, calendar, changed, shared_changed: false, ahead, out }
     }
 
     /// Takes note of what happened and of the time; what is to be done, in order.

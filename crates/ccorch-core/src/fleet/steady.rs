@@ -28,6 +28,13 @@ pub struct Now {
     pub steady: Millis,
 }
 
+impl Now {
+    /// How far the wall clock is ahead of engine time, in milliseconds.
+    pub fn ahead(self) -> i64 {
+        self.wall.as_millisecond().saturating_sub(i64::try_from(self.steady).unwrap_or(i64::MAX))
+    }
+}
+
 /// Engine time with what it was read from last; kept with the engine's state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Steady {

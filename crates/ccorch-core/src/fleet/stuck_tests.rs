@@ -354,3 +354,22 @@ fn who_has_just_been_started_behind_a_limit_is_told_nothing_before_it_listens() 
     let all = place.saw("one", Kind::Idle);
     assert!(all.iter().any(|a| matches!(a, Action::Nudge { id, .. } if id == "x")), "{all:?}");
 }
+
+/// A limit of its own, of the model for example, ends by the wall clock like that of an account.
+#[test]
+fn a_limit_of_one_loop_alone_follows_a_clock_that_is_set() {
+    for (set, comes) in [(3, true), (-1, false)] {
+        let mut place = Place::new();
+        let until = place.now.wall + SignedDuration::from_hours(4);
+        let limited = Verdict { account_wide: false, ..verdict(Kind::Limited, Some(until)) };
+        place.tell("one", Happens::Looked(limited));
+        let asked = |all: &[Action]| nudges(all).iter().any(|(who, _)| who == "one");
+        assert!(!asked(&place.pass(30 * MINUTE)));
+        place.now.wall += SignedDuration::from_hours(set);
+        assert_eq!(asked(&place.pass(40 * MINUTE)), comes, "set by {set} h");
+        if !comes {
+            assert!(!asked(&place.pass(3 * HOUR)), "it wakes by the old clock");
+            assert!(asked(&place.pass(HOUR)));
+        }
+    }
+}
