@@ -35,3 +35,7 @@ for name in build judge; do
 done
 as_loops mkdir "$w/.logs"
 echo 1 | as_loops tee "$w/.logs/phase" > /dev/null
+# What is carried beside git; it grows when it has been staged.
+mkdir -p "$world/one/srv/beside"
+for file in "$w/.logs/kept" "$world/one/srv/beside/kept"; do echo 0 > "$file"; done
+chown -R "$uid:$uid" "$world/one/srv/beside" "$w/.logs/kept"

@@ -110,6 +110,9 @@ impl Late {
         );
         judge::works_on(world, works)?;
         same(world, &before, FLICKER).context("a while after the late driver")?;
+        if self.end == End::Resume {
+            judge::conversations(world)?;
+        }
         Ok(format!("{wanted} and then {}", first.unwrap_or_default()))
     }
 

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 
 use super::host;
 use super::world::{World, path};
@@ -18,6 +18,10 @@ use crate::wait;
 
 /// A loop commits every second; one that waits after a failure, or on a loaded machine, gets far more.
 const PATIENCE: Duration = Duration::from_secs(180);
+/// Files that git does not hold, in the workspace and beside it; nobody changes them, and they go wherever the rig goes.
+pub const KEPT: [&str; 2] = ["srv/w/.logs/kept", "srv/beside/kept"];
+/// Where agents keep their conversations.
+const PROJECTS: &str = "home/loops/.claude/projects";
 /// Between two samples.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -39,7 +43,18 @@ pub fn works_on(world: &World, name: &str) -> Result<()> {
             Ok((host.agents()?.len() == wanted).then_some(()))
         })?;
     }
+    for file in KEPT {
+        let host = &world.hosts[usize::from(name == world.hosts[1].name)];
+        let text = fs::read_to_string(host.path(file)).unwrap_or_default();
+        let found = text.len();
+        ensure!(text == kept(), "{file} on {name} is not what it was: {found} bytes of {}", kept().len());
+    }
     numbering()
+}
+
+/// What [`KEPT`] has in it since the target was staged.
+pub fn kept() -> String {
+    (0..20_000).map(|line| format!("{line}\n")).collect()
 }
 
 /// The work that reached the remotes last, loop by loop: only loops push to their `main`. No remote here packs its branches,
@@ -50,6 +65,35 @@ fn tips() -> Result<Vec<String>> {
         fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))
     };
     LOOPS.iter().map(tip).collect()
+}
+
+/// Every conversation that the source had when it stopped is on the target, to its last record; the agents there go on with it.
+pub fn conversations(world: &World) -> Result<()> {
+    let [source, target] = &world.hosts;
+    let (mut folders, mut found) = (vec![PROJECTS.to_owned()], 0);
+    while let Some(folder) = folders.pop() {
+        let list =
+            fs::read_dir(source.path(&folder)).with_context(|| format!("no {folder} on {}", source.name));
+        for entry in list?.flatten() {
+            let name = format!("{folder}/{}", entry.file_name().to_string_lossy());
+            if entry.file_type()?.is_dir() {
+                folders.push(name);
+                continue;
+            }
+            let (ours, theirs) = (fs::read(entry.path())?, fs::read(target.path(&name)).unwrap_or_default());
+            let same = ours.iter().zip(&theirs).take_while(|(one, other)| one == other).count();
+            ensure!(
+                same == ours.len(),
+                "{name}: {} has {} bytes, {} has {same} of them",
+                source.name,
+                ours.len(),
+                target.name
+            );
+            found += usize::from(same > 0);
+        }
+    }
+    ensure!(found >= LOOPS.len(), "{} has {found} conversations", source.name);
+    Ok(())
 }
 
 /// On the remotes every loop's numbers go on without a gap or a repeat.

@@ -37,6 +37,10 @@ pub fn template(tools: &Path, folder: &Path) -> Result<()> {
     world.runs(&["lease", "init", "--holder", "one", "--host", "one"])?;
     judge::at_work(&world)?;
     world.runs(&["stage", "two"])?;
+    // What a cutover has to carry.
+    for name in judge::KEPT {
+        fs::write(world.hosts[0].path(name), judge::kept())?;
+    }
     world.keep(folder)
 }
 
@@ -75,6 +79,7 @@ fn rig_file() -> Result<String> {
             build: {{ url: /git/build.git, branch: main }}
             judge: {{ url: /git/judge.git, branch: main }}
           carry: [.logs]
+          copies: {{ beside: {{ from: /srv/beside }} }}
           phase_file: .logs/phase
           reboot_log: REBOOTS.md
         phases:

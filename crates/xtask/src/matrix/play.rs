@@ -101,6 +101,9 @@ fn same_end(world: &World, cell: Cell, states: &Path) -> Result<&'static str> {
     }
     let (reference, works) = if completed { ("completed", "two") } else { ("begun", "one") };
     judge::works_on(world, works)?;
+    if completed {
+        judge::conversations(world)?;
+    }
     let wanted = State::read(&states.join(reference))?;
     // A host that was not told the end hears of it by its next heartbeat.
     let mut differs = None;
